@@ -1,0 +1,70 @@
+//! The project's own commands, run as `cargo xtask COMMAND`.
+//!
+//! - `test [--fast | --slow]` runs every suite and closes on `N passed, N failed, N skipped`.
+//! - `lint` runs the formatter's check, clippy, the dependency bans and the tidy check.
+//! - `ci` is `lint`, then `test`: what `.ci/run` calls.
+//!
+//! Only the standard library is used, so that the first command on a new machine builds in a second.
+
+mod lint;
+mod needs;
+mod report;
+mod step;
+mod suites;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use step::Tally;
+use suites::Breadth;
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+
+  test            every suite: plain `cargo test`, then the ignored ones that need go, git, the network
+  test --fast     only what needs nothing outside Rust
+  test --slow     also the tests whose name begins with slow_
+  lint            cargo fmt --check, clippy, banned dependencies, tidy
+  ci              lint, then test
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let root = workspace_root();
+    let tally = match words.as_slice() {
+        ["test"] => suites::run(&root, Breadth::Usual),
+        ["test", "--fast"] => suites::run(&root, Breadth::Fast),
+        ["test", "--slow"] => suites::run(&root, Breadth::Slow),
+        ["lint"] => return exit(lint::run(&root) == 0),
+        ["ci"] => ci(&root),
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("xtask: no such command: {}\n{USAGE}", words.join(" "));
+            return ExitCode::from(2);
+        }
+    };
+    println!("{tally}");
+    exit(tally.failed == 0)
+}
+
+/// Lint first, since it is the cheaper; the tests run all the same, so that one look shows everything.
+fn ci(root: &Path) -> Tally {
+    let broken = lint::run(root);
+    let mut tally = suites::run(root, Breadth::Usual);
+    tally.failed += broken;
+    tally
+}
+
+fn exit(good: bool) -> ExitCode {
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The folder above this package: the commands work from any directory and in any clone.
+fn workspace_root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map_or_else(|| here.to_path_buf(), Path::to_path_buf)
+}

@@ -1,0 +1,100 @@
+//! Steps: a named command, its seconds, and the sum of what its tests said.
+
+use std::fmt;
+use std::io::{BufRead, BufReader, PipeReader};
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+/// Lines read but not yet printed.
+const MAX_WAITING_LINES: usize = 1024;
+/// Once its command has ended, a step whose pipe says nothing for so long is over.
+const SILENCE_AFTER_END: Duration = Duration::from_secs(2);
+
+/// Counts over all runs of the tests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+    pub(crate) skipped: usize,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+    }
+}
+
+/// What a step's command printed and how it ended.
+pub(crate) struct Ended {
+    pub(crate) good: bool,
+    pub(crate) lines: Vec<String>,
+}
+
+/// Prints a banner, runs `work`, prints how long it took.
+pub(crate) fn step<T>(name: &str, work: impl FnOnce() -> T) -> T {
+    println!("\n==> {name}");
+    let began = Instant::now();
+    let result = work();
+    println!("<== {name}: {:.1} s", began.elapsed().as_secs_f64());
+    result
+}
+
+/// Runs `program` in `dir`, copying what it prints to our standard output while keeping the lines.
+///
+/// Standard output and error share one pipe: cargo names the test binary on one and the binary
+/// prints its results on the other, and only the common order tells which belongs to which.
+pub(crate) fn run(dir: &Path, program: &str, args: &[&str]) -> Ended {
+    match stream(dir, program, args) {
+        Ok(ended) => ended,
+        Err(error) => {
+            println!("{program} {}: {error}", args.join(" "));
+            Ended { good: false, lines: Vec::new() }
+        }
+    }
+}
+
+fn stream(dir: &Path, program: &str, args: &[&str]) -> std::io::Result<Ended> {
+    let (reader, writer) = std::io::pipe()?;
+    let mut command = Command::new(program);
+    command.args(args).current_dir(dir).stdin(std::process::Stdio::null());
+    command.stdout(writer.try_clone()?).stderr(writer);
+    let mut child = command.spawn()?;
+    // The command holds the last copies of the writing end; without this the reading never ends.
+    drop(command);
+    let (sender, receiver) = mpsc::sync_channel(MAX_WAITING_LINES);
+    std::thread::spawn(move || send_lines(reader, &sender));
+    let mut lines = Vec::new();
+    loop {
+        match receiver.recv_timeout(SILENCE_AFTER_END) {
+            Ok(line) => {
+                println!("{line}");
+                lines.push(line);
+            }
+            // A process that a test left behind holds the pipe open: the step ends without it.
+            Err(RecvTimeoutError::Timeout) if child.try_wait()?.is_none() => {}
+            Err(_) => break,
+        }
+    }
+    Ok(Ended { good: child.wait()?.success(), lines })
+}
+
+fn send_lines(reader: PipeReader, sender: &SyncSender<String>) {
+    for line in BufReader::new(reader).split(b'\n').map_while(Result::ok) {
+        if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Runs a small command quietly: its standard output, or `None` when it cannot run or fails.
+pub(crate) fn ask(dir: &Path, program: &str, args: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(args).current_dir(dir).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The cargo that runs us, so that a chosen toolchain stays chosen.
+pub(crate) fn cargo() -> String {
+    std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
+}

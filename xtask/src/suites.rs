@@ -1,0 +1,128 @@
+//! `cargo xtask test`: the plain run, then the ignored tests whose needs this machine meets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::needs::Machine;
+use crate::report::{self, Ignored};
+use crate::step::{Ended, Tally, cargo, run as run_command, step};
+
+/// How much of the tests to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Breadth {
+    /// Only what needs nothing outside Rust.
+    Fast,
+    /// Everything but the slow.
+    Usual,
+    /// Everything.
+    Slow,
+}
+
+/// Runs the suites and sums up. A run that fails without naming a failed test counts as one failure.
+pub(crate) fn run(root: &Path, breadth: Breadth) -> Tally {
+    let plain = step("cargo test --workspace", || cargo_test(root, &[]));
+    let mut tally = counted(&plain);
+    let (chosen, left_out) = choose(root, breadth, report::ignored(&plain.lines));
+    announce(&left_out);
+    tally.skipped += left_out.values().map(Vec::len).sum::<usize>();
+    if chosen.is_empty() {
+        return tally;
+    }
+    // Exact names: a filter by part of a name would take slow tests along.
+    let mut args = vec!["--ignored", "--exact"];
+    args.extend(chosen.iter().map(String::as_str));
+    let name = format!("cargo test --workspace -- --ignored ({} tests)", chosen.len());
+    let ignored = step(&name, || cargo_test(root, &args));
+    let ran = counted(&ignored);
+    tally.passed += ran.passed;
+    tally.failed += ran.failed;
+    if ran.passed + ran.failed < chosen.len() && ran.failed == 0 {
+        println!("FAILED: {} tests were chosen, {} ran", chosen.len(), ran.passed);
+        tally.failed += 1;
+    }
+    tally
+}
+
+fn cargo_test(root: &Path, args: &[&str]) -> Ended {
+    let mut all = vec!["test", "--workspace", "--no-fail-fast"];
+    if !args.is_empty() {
+        // Doc tests know no exact names: only unit and integration tests are asked.
+        all.extend(["--lib", "--bins", "--tests", "--"]);
+        all.extend(args);
+    }
+    run_command(root, &cargo(), &all)
+}
+
+fn counted(ended: &Ended) -> Tally {
+    let mut tally = report::sum(&ended.lines);
+    if !ended.good && tally.failed == 0 {
+        tally.failed = 1;
+    }
+    tally
+}
+
+/// Splits the ignored tests into names to run and, by reason, names left out.
+fn choose(
+    root: &Path,
+    breadth: Breadth,
+    ignored: Vec<Ignored>,
+) -> (BTreeSet<String>, BTreeMap<String, Vec<String>>) {
+    let mut machine = Machine::default();
+    let mut chosen = BTreeSet::new();
+    let mut left_out: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for test in ignored {
+        let verdict = match breadth {
+            Breadth::Fast => Err(format!("--fast leaves out what {}", test.reason)),
+            Breadth::Usual if test.is_slow() => Err("slow: run with --slow".to_owned()),
+            // A slow test may need nothing but patience.
+            Breadth::Slow if test.is_slow() && !test.reason.starts_with("needs ") => Ok(()),
+            Breadth::Usual | Breadth::Slow => machine.meets(root, &test),
+        };
+        match verdict {
+            Ok(()) => {
+                chosen.insert(test.name);
+            }
+            Err(why) => left_out.entry(why).or_default().push(test.name),
+        }
+    }
+    (chosen, left_out)
+}
+
+fn announce(left_out: &BTreeMap<String, Vec<String>>) {
+    for (why, names) in left_out {
+        println!("SKIPPED {} tests: {why}", names.len());
+        for name in names {
+            println!("    SKIPPED {name}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn test(name: &str, reason: &str) -> Ignored {
+        Ignored { name: name.to_owned(), reason: reason.to_owned() }
+    }
+
+    #[test]
+    fn fast_runs_no_ignored_test_and_names_each() {
+        let all = vec![test("a", "needs git: x"), test("slow_b", "slow")];
+        let (chosen, left_out) = choose(Path::new("."), Breadth::Fast, all);
+        assert!(chosen.is_empty());
+        assert_eq!(left_out.values().map(Vec::len).sum::<usize>(), 2);
+    }
+
+    #[test]
+    fn slow_tests_run_only_when_asked() {
+        let all = vec![test("m::slow_flood", "slow")];
+        assert!(choose(Path::new("."), Breadth::Usual, all.clone()).0.is_empty());
+        assert!(choose(Path::new("."), Breadth::Slow, all).0.contains("m::slow_flood"));
+    }
+
+    #[test]
+    fn a_run_that_breaks_before_its_tests_is_a_failure() {
+        let ended = Ended { good: false, lines: vec!["error: could not compile".to_owned()] };
+        assert_eq!(counted(&ended).failed, 1);
+    }
+}
