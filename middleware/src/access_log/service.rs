@@ -1,0 +1,129 @@
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use http::{Method, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use tower::util::ServiceExt as _;
+
+use super::body::LoggedBody;
+use crate::body::Body;
+use crate::error::{Error, Severity};
+use crate::render::{self, Served};
+use crate::request::{EdgeRequest, RequestContext};
+use crate::stack::{Stage, stage};
+use crate::telemetry::{InFlight, Outcome, Telemetry, span};
+
+/// Bytes of a path that are logged.
+pub const PATH_BYTES_MAX: usize = 512;
+
+/// Logs each request of `S` when its answer ends.
+#[derive(Clone, Debug)]
+pub struct AccessLog<S> {
+    pub(super) inner: S,
+    pub(super) telemetry: Telemetry,
+    pub(super) events: bool,
+}
+
+impl<S: Stage<EdgeRequest, Reply = Response<Body>>> AccessLog<S> {
+    async fn handle(self, request: EdgeRequest) -> Result<Response<Body>, Error> {
+        let mut record = Record::start(self.telemetry, self.events, &request);
+        let response =
+            self.inner.oneshot(request).await.unwrap_or_else(|error| render::error(&error));
+        record.answered(&response);
+        Ok(response.map(|body| LoggedBody::new(body, record).boxed_unsync()))
+    }
+}
+
+stage!(AccessLog<S>: EdgeRequest => Response<Body>, over EdgeRequest => Response<Body>);
+
+/// What is known of a request; written on drop, so that an abandoned one is written too.
+pub(super) struct Record {
+    telemetry: Telemetry,
+    events: bool,
+    started: Instant,
+    context: RequestContext,
+    method: Method,
+    path: String,
+    peer: Option<SocketAddr>,
+    status: StatusCode,
+    served: Served,
+    severity: Severity,
+    pub(super) sent_bytes: u64,
+    pub(super) cut: bool,
+    _active: InFlight,
+}
+
+impl Record {
+    fn start(telemetry: Telemetry, events: bool, request: &EdgeRequest) -> Self {
+        let active = InFlight::enter(telemetry.metrics.requests_active.get(()));
+        let path = request.head.uri.path();
+        let end = (0..=PATH_BYTES_MAX.min(path.len())).rev().find(|end| path.is_char_boundary(*end));
+        Self {
+            telemetry,
+            events,
+            started: Instant::now(),
+            context: request.context.clone(),
+            method: request.head.method.clone(),
+            path: path[..end.unwrap_or(0)].to_owned(),
+            peer: request.peer,
+            // Nothing has been answered; nginx's word for a client that went away.
+            status: StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT),
+            served: Served { outcome: Outcome::Dropped, ..Served::default() },
+            severity: Severity::Info,
+            sent_bytes: 0,
+            cut: false,
+            _active: active,
+        }
+    }
+
+    fn answered(&mut self, response: &Response<Body>) {
+        self.status = response.status();
+        self.served = response.extensions().get::<Served>().cloned().unwrap_or_default();
+        self.severity = self.served.severity;
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let seconds = self.started.elapsed().as_secs_f64();
+        let Served { route, outcome, .. } = self.served;
+        let metrics = &self.telemetry.metrics;
+        metrics.request_seconds.get((route,)).observe(seconds);
+        metrics.requests.get((route, outcome)).inc();
+        metrics.sent_bytes.get((route,)).inc_by(self.sent_bytes);
+        if self.events {
+            self.write(seconds);
+        }
+    }
+}
+
+impl Record {
+    fn write(&self, seconds: f64) {
+        macro_rules! event {
+            ($level:ident) => {
+                tracing::$level!(
+                    request_id = %self.context.id,
+                    trace_id = span::trace_id(&self.context.trace),
+                    http_method = %self.method,
+                    http_path = self.path,
+                    http_status = self.status.as_u16(),
+                    route = self.served.route.as_str(),
+                    outcome = self.served.outcome.as_str(),
+                    module = self.served.module.as_deref(),
+                    version = self.served.version.as_deref(),
+                    client = self.peer.map(|peer| peer.ip().to_string()),
+                    sent_bytes = self.sent_bytes,
+                    cut = self.cut,
+                    duration_ms = seconds * 1e3,
+                    error = self.served.error.as_deref(),
+                    "request"
+                )
+            };
+        }
+        match self.severity {
+            Severity::Info => event!(info),
+            Severity::Warn => event!(warn),
+            Severity::Error => event!(error),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! A stored file of known length that can be read from any offset, more than once.
+
+use std::fmt;
+use std::fs::File;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+use crate::error::Error;
+
+/// Chunks of a body; an error ends it.
+pub type ByteStream = BoxStream<'static, Result<Bytes, Error>>;
+
+/// Opens a part of a stored object, for backends reached over a network.
+pub trait OpenRange: Send + Sync + 'static {
+    /// Streams `range`; its end never lies beyond the object's length.
+    fn open(&self, range: Range<u64>) -> ByteStream;
+}
+
+/// Where a blob's bytes are.
+#[derive(Clone)]
+pub enum BlobSource {
+    /// In memory.
+    Bytes(Bytes),
+    /// In an open file, which stays readable even when its name is removed.
+    File(Arc<File>),
+    /// Behind a network.
+    Remote(Arc<dyn OpenRange>),
+}
+
+/// A stored file.
+#[derive(Clone)]
+pub struct Blob {
+    length: u64,
+    source: BlobSource,
+}
+
+impl Blob {
+    /// A blob in memory.
+    pub fn from_bytes(bytes: Bytes) -> Self {
+        Self { length: bytes.len() as u64, source: BlobSource::Bytes(bytes) }
+    }
+
+    /// A blob in an open file of `length` bytes.
+    pub fn from_file(file: File, length: u64) -> Self {
+        Self { length, source: BlobSource::File(Arc::new(file)) }
+    }
+
+    /// A blob behind a network.
+    pub fn remote(source: Arc<dyn OpenRange>, length: u64) -> Self {
+        Self { length, source: BlobSource::Remote(source) }
+    }
+
+    /// Its length in bytes.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Where its bytes are.
+    pub fn source(&self) -> &BlobSource {
+        &self.source
+    }
+}
+
+impl fmt::Debug for Blob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = match self.source {
+            BlobSource::Bytes(_) => "memory",
+            BlobSource::File(_) => "file",
+            BlobSource::Remote(_) => "remote",
+        };
+        write!(f, "Blob({} bytes in {source})", self.length)
+    }
+}

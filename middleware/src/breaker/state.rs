@@ -1,0 +1,72 @@
+//! Closed, open, half open. A pure machine: the caller brings the time.
+
+use std::time::Duration;
+
+/// Failures in a row that open the breaker.
+pub const FAILURES_TO_OPEN: u32 = 10;
+
+/// How long it stays open before one call is let through.
+pub const OPEN_FOR: Duration = Duration::from_secs(5);
+
+/// The state of one upstream. `now` is the time since any fixed point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Calls pass; this many have failed in a row.
+    Closed {
+        /// Failures in a row.
+        failures: u32,
+    },
+    /// Calls are refused until then.
+    Open {
+        /// When one call is let through.
+        until: Duration,
+    },
+    /// One call is under way; the others are refused, until then at most: the call may vanish.
+    HalfOpen {
+        /// When another call is let through.
+        until: Duration,
+    },
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Closed { failures: 0 }
+    }
+}
+
+impl State {
+    /// Whether a call may pass now; else how long to wait.
+    ///
+    /// # Errors
+    /// The time until the next call is let through.
+    pub fn admit(&mut self, now: Duration) -> Result<(), Duration> {
+        match *self {
+            Self::Closed { .. } => Ok(()),
+            Self::Open { until } | Self::HalfOpen { until } if now < until => Err(until - now),
+            Self::Open { .. } | Self::HalfOpen { .. } => {
+                *self = Self::HalfOpen { until: now + OPEN_FOR };
+                Ok(())
+            }
+        }
+    }
+
+    /// A call ended well.
+    pub fn succeeded(&mut self) {
+        *self = Self::default();
+    }
+
+    /// A call failed.
+    pub fn failed(&mut self, now: Duration) {
+        *self = match *self {
+            Self::Closed { failures } if failures + 1 < FAILURES_TO_OPEN => {
+                Self::Closed { failures: failures + 1 }
+            }
+            _ => Self::Open { until: now + OPEN_FOR },
+        };
+    }
+
+    /// Whether calls are refused.
+    pub fn is_open(&self) -> bool {
+        !matches!(self, Self::Closed { .. })
+    }
+}

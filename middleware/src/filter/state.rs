@@ -1,0 +1,246 @@
+//! The rules of a filter file, read once and asked often. Pure: text in, answers out.
+
+use std::collections::HashMap;
+
+use dipylon_protocol::semver;
+
+/// What a rule says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// `+`: served as usual.
+    Include,
+    /// `-`: refused.
+    Exclude,
+    /// `D`: the client is sent to the global endpoint.
+    Direct,
+}
+
+/// A line that is no rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {reason}")]
+pub struct BadRule {
+    /// Counted from 1.
+    pub line: usize,
+    /// What is wrong and what is accepted.
+    pub reason: String,
+}
+
+/// A part of a rule that is accepted, as in Athens, and can never apply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idle {
+    /// Counted from 1.
+    pub line: usize,
+    /// What never applies, and why.
+    pub reason: String,
+}
+
+/// All rules of a file.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    everything: Sign,
+    by_path: HashMap<String, Rule>,
+    idle: Vec<Idle>,
+}
+
+#[derive(Clone, Debug)]
+struct Rule {
+    sign: Sign,
+    /// Empty: every version.
+    versions: Vec<Versions>,
+}
+
+/// One entry of a version list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Versions {
+    /// `*`
+    Every,
+    /// `v1.2.*`, or `v1.2`, kept as `v1.2.`
+    Prefix(String),
+    /// `v1.2.3`, whatever its build metadata.
+    One(String),
+    /// `~v1.2.3`: its minor version, from it upwards.
+    Patches(String),
+    /// `^v1.2.3`: its major version, from it upwards.
+    Minors(String),
+    /// `<v1.2.3`
+    Below(String),
+    /// Something that matches no version.
+    Nothing,
+}
+
+const ACCEPTED: &str = "want a sign (+, - or D), then optionally a module path, then optionally a \
+                        comma-separated list of versions";
+
+impl Rules {
+    /// Reads the text of a filter file. Empty lines and lines that begin with `#` do not count; a
+    /// later rule for the same path takes the place of an earlier one.
+    ///
+    /// # Errors
+    /// The first line that is no rule.
+    pub fn parse(text: &str) -> Result<Self, BadRule> {
+        let mut rules =
+            Self { everything: Sign::Include, by_path: HashMap::new(), idle: Vec::new() };
+        for (index, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if !line.is_empty() && !line.starts_with('#') {
+                let bad = |reason| BadRule { line: index + 1, reason };
+                rules.add(index + 1, line).map_err(bad)?;
+            }
+        }
+        Ok(rules)
+    }
+
+    fn add(&mut self, line: usize, text: &str) -> Result<(), String> {
+        let mut fields = text.split_whitespace();
+        let sign = match fields.next() {
+            Some("+") => Sign::Include,
+            Some("-") => Sign::Exclude,
+            Some("D") => Sign::Direct,
+            other => return Err(format!("no rule begins with {:?}: {ACCEPTED}", other.unwrap_or(""))),
+        };
+        let (path, versions) = (fields.next(), fields.next());
+        if let Some(extra) = fields.next() {
+            return Err(format!("{extra:?} is one field too many: {ACCEPTED}, without blanks"));
+        }
+        let path = path.map_or("", |path| path.trim_matches('/'));
+        if path.is_empty() {
+            return match versions {
+                Some(_) => Err(format!("a version list needs a module path: {ACCEPTED}")),
+                None => {
+                    self.everything = sign;
+                    Ok(())
+                }
+            };
+        }
+        let versions = versions.map_or(Ok(Vec::new()), version_list)?;
+        if let Some(reason) = idle_path(path) {
+            self.idle.push(Idle { line, reason });
+        }
+        if versions.contains(&Versions::Nothing) {
+            let reason = "an entry of its version list matches no version: want v1, v1.2, v1.2.*, \
+                          v1.2.3, *, or one of ~ ^ < before three numbers"
+                .to_owned();
+            self.idle.push(Idle { line, reason });
+        }
+        self.by_path.insert(path.to_owned(), Rule { sign, versions });
+        Ok(())
+    }
+
+    /// What to do with a module. Without a version (list, latest) version lists do not count.
+    pub fn sign(&self, module: &str, version: Option<&str>) -> Sign {
+        let mut prefix = Some(module);
+        while let Some(path) = prefix {
+            if let Some(rule) = self.by_path.get(path)
+                && version.is_none_or(|version| rule.applies(version))
+            {
+                return rule.sign;
+            }
+            prefix = path.rsplit_once('/').map(|(parent, _)| parent);
+        }
+        self.everything
+    }
+
+    /// What can never apply: worth a warning at start.
+    pub fn idle(&self) -> &[Idle] {
+        &self.idle
+    }
+}
+
+/// Rules match whole path elements as they are written.
+fn idle_path(path: &str) -> Option<String> {
+    let reason = if path.split('/').any(str::is_empty) {
+        "has an empty element"
+    } else if path.contains(['*', '?', '[', '!', ':', '\\']) {
+        "has characters that no module path has: patterns, escapes and URLs do not work here"
+    } else {
+        return None;
+    };
+    Some(format!("module path {path:?} matches nothing: it {reason}"))
+}
+
+fn version_list(text: &str) -> Result<Vec<Versions>, String> {
+    text.split(',')
+        .map(|entry| match entry {
+            "" => Err(format!("the version list {text:?} has an empty entry: remove a comma")),
+            entry => Ok(Versions::parse(entry)),
+        })
+        .collect()
+}
+
+impl Rule {
+    fn applies(&self, version: &str) -> bool {
+        self.versions.is_empty() || self.versions.iter().any(|entry| entry.matches(version))
+    }
+}
+
+impl Versions {
+    fn parse(entry: &str) -> Self {
+        let modifier = match entry.as_bytes().first() {
+            Some(b'~') => Some(Self::Patches as fn(String) -> Self),
+            Some(b'^') => Some(Self::Minors as fn(String) -> Self),
+            Some(b'<') => Some(Self::Below as fn(String) -> Self),
+            _ => None,
+        };
+        let (text, wild) = match entry.trim_end_matches('*') {
+            text if text.len() < entry.len() => (text, true),
+            text => (text, false),
+        };
+        if let Some(modifier) = modifier {
+            let release = release(&with_v(&text[1..]));
+            return release.filter(|_| !wild).map_or(Self::Nothing, modifier);
+        }
+        match text {
+            "" | "v" => return if wild { Self::Every } else { Self::Nothing },
+            text if !text.trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit()) => {
+                return Self::Nothing;
+            }
+            _ => {}
+        }
+        let text = with_v(text);
+        match text.matches('.').count() {
+            0 | 1 if !text.ends_with('.') => Self::Prefix(format!("{text}.")),
+            0 | 1 => Self::Prefix(text),
+            _ if wild || text.ends_with('.') => Self::Prefix(text),
+            _ if semver::is_valid(&text) => Self::One(text),
+            _ => Self::Nothing,
+        }
+    }
+
+    /// The three that compare take releases only, as in Athens.
+    fn matches(&self, version: &str) -> bool {
+        let released = || release(version).is_some();
+        match self {
+            Self::Every => true,
+            Self::Nothing => false,
+            Self::Prefix(prefix) => version.starts_with(prefix.as_str()),
+            Self::One(one) => {
+                semver::canonical(version).is_some_and(|plain| {
+                    semver::canonical(one).as_deref() == Some(plain.as_str())
+                        && version.matches('.').count() >= 2
+                })
+            }
+            Self::Patches(from) => {
+                released()
+                    && semver::major_minor(version) == semver::major_minor(from)
+                    && semver::compare(version, from).is_ge()
+            }
+            Self::Minors(from) => {
+                released()
+                    && semver::major(version) == semver::major(from)
+                    && semver::compare(version, from).is_ge()
+            }
+            Self::Below(limit) => released() && semver::compare(version, limit).is_lt(),
+        }
+    }
+}
+
+fn with_v(text: &str) -> String {
+    if text.starts_with('v') { text.to_owned() } else { format!("v{text}") }
+}
+
+/// The three numbers of a release, build metadata cut off; `None` for short forms and prereleases.
+fn release(version: &str) -> Option<String> {
+    let plain = semver::canonical(version)?;
+    let whole = version.strip_suffix(semver::build(version)).unwrap_or(version) == plain;
+    (whole && semver::prerelease(&plain).is_empty()).then_some(plain)
+}

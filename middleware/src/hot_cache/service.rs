@@ -1,0 +1,87 @@
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dipylon_protocol::path::ModulePath;
+use dipylon_protocol::route::FileKind;
+use dipylon_protocol::version::Version;
+use quick_cache::sync::Cache;
+use tower::util::ServiceExt as _;
+
+use crate::blob::BlobSource;
+use crate::error::Error;
+use crate::request::FileRequest;
+use crate::response::{Answer, Content, ModuleResponse};
+use crate::stack::{Stage, stage};
+use crate::telemetry::Outcome;
+
+/// The largest file that is kept, in bytes.
+pub const FILE_BYTES_MAX: usize = 64 * 1024;
+
+/// What an entry weighs beside its bytes.
+const ENTRY_BYTES: u64 = 160;
+
+pub(super) type Key = (ModulePath, Version, FileKind);
+pub(super) type Files = Cache<Key, Bytes, WeighBytes>;
+
+#[derive(Clone)]
+pub(super) struct WeighBytes;
+
+impl quick_cache::Weighter<Key, Bytes> for WeighBytes {
+    fn weight(&self, key: &Key, bytes: &Bytes) -> u64 {
+        ENTRY_BYTES + (key.0.as_str().len() + key.1.as_str().len() + bytes.len()) as u64
+    }
+}
+
+/// Answers from memory, else calls `S` and keeps what is small and immutable.
+#[derive(Clone)]
+pub struct HotCache<S> {
+    pub(super) inner: S,
+    pub(super) files: Option<Arc<Files>>,
+}
+
+impl<S> fmt::Debug for HotCache<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HotCache({} files)", self.files.as_ref().map_or(0, |files| files.len()))
+    }
+}
+
+impl<S: Stage<FileRequest, Reply = ModuleResponse>> HotCache<S> {
+    async fn handle(self, request: FileRequest) -> Result<ModuleResponse, Error> {
+        let Some((files, key)) = self.files.as_ref().zip(key(&request)) else {
+            return self.inner.oneshot(request).await;
+        };
+        if let Some(bytes) = files.get(&key) {
+            let (_, version, kind) = key;
+            let answer = Answer::File { kind, version, content: Content::Bytes(bytes) };
+            return Ok(ModuleResponse::new(answer, Outcome::HitMemory));
+        }
+        let response = self.inner.oneshot(request).await?;
+        if let Some(bytes) = small(&response) {
+            files.insert(key, bytes);
+        }
+        Ok(response)
+    }
+}
+
+fn key(request: &FileRequest) -> Option<Key> {
+    if request.kind == FileKind::Zip {
+        return None;
+    }
+    Some((request.module.clone(), request.version.canonical()?.clone(), request.kind))
+}
+
+fn small(response: &ModuleResponse) -> Option<Bytes> {
+    let Answer::File { content, .. } = &response.answer else { return None };
+    let bytes = match content {
+        Content::Bytes(bytes) => bytes,
+        Content::Stored(blob) => match blob.source() {
+            BlobSource::Bytes(bytes) => bytes,
+            _ => return None,
+        },
+        Content::Spooled(_) => return None,
+    };
+    (bytes.len() <= FILE_BYTES_MAX).then(|| bytes.clone())
+}
+
+stage!(HotCache<S>: FileRequest => ModuleResponse, over FileRequest => ModuleResponse);

@@ -1,0 +1,57 @@
+//! How a request is handled: typed requests, ports, telemetry, and every layer, one folder each.
+//!
+//! Layers import the vocabulary of this crate and never one another. They are put together in the
+//! program's `app.rs`.
+
+pub mod blob;
+pub mod body;
+pub mod error;
+pub mod flight;
+pub mod ports;
+pub mod remember;
+pub mod render;
+pub mod request;
+pub mod response;
+pub mod spool;
+pub mod stack;
+pub mod telemetry;
+
+// Every stack.
+pub mod deadline;
+pub mod limit;
+pub mod observe;
+
+// Edge, outside in.
+pub mod request_context;
+pub mod access_log;
+pub mod catch_panic;
+pub mod admission;
+pub mod force_ssl;
+pub mod auth;
+pub mod route;
+
+// Module.
+pub mod filter;
+pub mod validate;
+pub mod versions;
+pub mod hot_cache;
+pub mod lookup;
+pub mod negative;
+pub mod download_mode;
+pub mod dispatch;
+
+// Stash.
+pub mod single_flight;
+pub mod pool;
+pub mod stash;
+
+// Leaves, and what stands around them.
+pub mod breaker;
+pub mod retry;
+pub mod storage_io;
+pub mod upstream;
+
+#[cfg(test)]
+mod testing;
+
+pub use error::{Error, ErrorKind};

@@ -1,0 +1,27 @@
+//! Remembers what does not exist.
+//!
+//! # What it does
+//! A miss that ended with a lasting "no" (not found, a checksum mismatch, a private path) is answered
+//! with the same "no" for a while, without asking upstream again. The `go` command repeats every 4xx
+//! over https, so half of all of them end here.
+//!
+//! # Where it sits
+//! Below `lookup`, so that a version that was stored in the meantime is a hit; above the mode and the
+//! fetch it saves.
+//!
+//! # Telemetry
+//! Outcome `negative`.
+//!
+//! # Failure modes
+//! Failures that may pass (timeouts, 5xx) are never remembered: "could not find out" is not "no".
+//!
+//! # Limits
+//! [`ENTRIES_MAX`] answers, each for `NegativeVersionTTL` by a monotonic clock.
+
+mod layer;
+mod service;
+#[cfg(test)]
+mod tests;
+
+pub use layer::{ENTRIES_MAX, NegativeLayer};
+pub use service::Negative;

@@ -1,0 +1,113 @@
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use prometheus::{Histogram, IntGauge};
+use tower::Service;
+use tower::util::ServiceExt as _;
+
+use crate::error::Error;
+use crate::ports::BoxFuture;
+use crate::request::HasContext;
+use crate::response::HasOutcome;
+use crate::stack::Stage;
+use crate::telemetry::{InFlight, LayerName, Metrics, Outcome, Telemetry, span};
+
+/// The handles of one layer, resolved when the stack is built.
+#[derive(Clone)]
+pub(super) struct Handles {
+    layer: LayerName,
+    metrics: Arc<Metrics>,
+    seconds: Histogram,
+    active: IntGauge,
+}
+
+impl Handles {
+    pub(super) fn new(layer: LayerName, telemetry: &Telemetry) -> Self {
+        let metrics = Arc::clone(&telemetry.metrics);
+        let seconds = metrics.layer_seconds.get((layer,)).clone();
+        let active = metrics.layer_active.get((layer,)).clone();
+        Self { layer, metrics, seconds, active }
+    }
+}
+
+impl fmt::Debug for Handles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handles({})", self.layer)
+    }
+}
+
+/// Counts and times the calls of `S`.
+#[derive(Clone, Debug)]
+pub struct Observe<S> {
+    pub(super) inner: S,
+    pub(super) handles: Handles,
+}
+
+impl<S, Request> Service<Request> for Observe<S>
+where
+    S: Stage<Request>,
+    S::Reply: HasOutcome,
+    Request: HasContext + Send + 'static,
+{
+    type Response = S::Reply;
+    type Error = Error;
+    type Future = BoxFuture<'static, Result<S::Reply, Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let call = Call::start(&self.handles, &mut request);
+        let inner = self.inner.clone();
+        Box::pin(async move {
+            // The whole call moves in, so that dropping the future drops, and so records, it.
+            let mut call = call;
+            let result = inner.oneshot(request).await;
+            call.outcome = result.outcome();
+            call.error = result.as_ref().err().map(|error| error.message().to_owned());
+            result
+        })
+    }
+}
+
+/// One call; recorded on drop, so that a cancelled call is counted too.
+struct Call {
+    handles: Handles,
+    started: Instant,
+    span: Option<opentelemetry::Context>,
+    outcome: Outcome,
+    error: Option<String>,
+    _active: InFlight,
+}
+
+impl Call {
+    fn start(handles: &Handles, request: &mut impl HasContext) -> Self {
+        let context = request.context_mut();
+        let span = span::child(&context.trace, handles.layer);
+        if let Some(child) = &span {
+            context.trace = child.clone();
+        }
+        Self {
+            started: Instant::now(),
+            span,
+            outcome: Outcome::Dropped,
+            error: None,
+            _active: InFlight::enter(&handles.active),
+            handles: handles.clone(),
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let Handles { layer, metrics, seconds, .. } = &self.handles;
+        metrics.layer_calls.get((*layer, self.outcome)).inc();
+        seconds.observe(self.started.elapsed().as_secs_f64());
+        if let Some(context) = &self.span {
+            span::end(context, self.outcome, self.error.as_deref());
+        }
+    }
+}

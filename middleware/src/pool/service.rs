@@ -1,0 +1,41 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::timeout_at;
+use tower::util::ServiceExt as _;
+
+use crate::error::{Error, ErrorKind};
+use crate::request::StashRequest;
+use crate::response::Stashed;
+use crate::stack::{Stage, stage};
+use crate::telemetry::Phase;
+
+/// Runs `S` in a slot.
+#[derive(Clone, Debug)]
+pub struct Pool<S> {
+    pub(super) inner: S,
+    pub(super) slots: Arc<Semaphore>,
+}
+
+impl<S: Stage<StashRequest, Reply = Stashed>> Pool<S> {
+    async fn handle(self, request: StashRequest) -> Result<Stashed, Error> {
+        let started = std::time::Instant::now();
+        let waited = timeout_at(request.context.deadline, self.slots.acquire_owned()).await;
+        request.context.timings.add(Phase::Queue, started);
+        let Ok(Ok(slot)) = waited else {
+            let text = "all GoGetWorkers were busy for the whole StashTimeout; ask again";
+            return Err(Error::new(ErrorKind::Overloaded, text)
+                .with_retry_after(Duration::from_secs(1)));
+        };
+        let stashed = self.inner.oneshot(request).await?;
+        let finished = stashed.finished.clone();
+        tokio::spawn(async move {
+            finished.wait().await;
+            drop(slot);
+        });
+        Ok(stashed)
+    }
+}
+
+stage!(Pool<S>: StashRequest => Stashed, over StashRequest => Stashed);

@@ -1,0 +1,335 @@
+//! What the layers need from the outside: traits that the adapters in `src/` implement.
+//!
+//! A port is called from exactly one leaf or layer. Everything is typed in the words of the
+//! protocol; no backend's own types cross this line.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dipylon_protocol::dirhash::Hash1;
+use dipylon_protocol::path::ModulePath;
+use dipylon_protocol::query::VersionQuery;
+use dipylon_protocol::route::FileKind;
+use dipylon_protocol::version::Version;
+
+use crate::blob::{Blob, ByteStream};
+use crate::error::Error;
+use crate::request::{FetchRequest, RequestContext};
+use crate::response::HasOutcome;
+use crate::spool::Spool;
+use crate::telemetry::{Outcome, StorageOperation};
+
+/// A boxed future: boxing costs 22 ns, a named future costs every reader more.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A whole version, ready to be saved.
+#[derive(Clone, Debug)]
+pub struct NewVersion {
+    /// Decoded module path.
+    pub module: ModulePath,
+    /// Canonical version.
+    pub version: Version,
+    /// `.info` as upstream sent it.
+    pub info: Bytes,
+    /// `.mod` as upstream sent it.
+    pub go_mod: Bytes,
+    /// The zip: complete and verified.
+    pub zip: Spool,
+}
+
+/// How a save ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SaveResult {
+    /// The version was new.
+    Created,
+    /// A whole version was there already; it stays as it is. Says whether the `.mod` and the zip's
+    /// length are the same.
+    Existed {
+        /// Whether what is stored looks like what was offered.
+        same: bool,
+    },
+}
+
+/// One entry of the catalogue of everything stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CatalogEntry {
+    /// Decoded module path.
+    pub module: String,
+    /// Version.
+    pub version: String,
+}
+
+/// A page of the catalogue.
+#[derive(Clone, Debug, Default)]
+pub struct CatalogPage {
+    /// Entries in the backend's order.
+    pub entries: Vec<CatalogEntry>,
+    /// Where to go on, or `None` at the end.
+    pub next: Option<String>,
+}
+
+/// A store of whole versions in Athens's layout, plus our own files under `.dipylon/`.
+///
+/// Contract: a reader never sees a part of a version; the first save of a version stays; a partial
+/// or truncated entry left by a crash, or by Athens, reads as absent and is replaced by the next
+/// save. Every error other than "absent" is an error, never a miss.
+pub trait Storage: Send + Sync + 'static {
+    /// The `StorageType`, for messages.
+    fn kind(&self) -> &'static str;
+
+    /// Versions of `module`, in the backend's order; empty for an unknown module.
+    fn list<'a>(&'a self, module: &'a ModulePath) -> BoxFuture<'a, Result<Vec<Version>, Error>>;
+
+    /// One file of a whole version, or `None` where the version is not stored whole.
+    fn read<'a>(
+        &'a self,
+        module: &'a ModulePath,
+        version: &'a Version,
+        kind: FileKind,
+    ) -> BoxFuture<'a, Result<Option<Blob>, Error>>;
+
+    /// Saves a whole version unless it is there; atomic, durable, create-if-absent.
+    fn save(&self, version: NewVersion) -> BoxFuture<'_, Result<SaveResult, Error>>;
+
+    /// A page of at most `limit` entries after `token`; `limit` 0 means no limit, as in Athens.
+    fn catalog<'a>(
+        &'a self,
+        token: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<CatalogPage, Error>>;
+
+    /// A file of ours under `.dipylon/`; `key` is a relative path of plain elements.
+    fn read_extra<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, Error>>;
+
+    /// Writes a file of ours under `.dipylon/`, atomically; the last write stays.
+    fn write_extra<'a>(&'a self, key: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Whether the backend can be used now: for `/readyz`.
+    fn check(&self) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// A local directory from which a finished spool can be taken over without copying.
+    fn staging_directory(&self) -> Option<PathBuf> {
+        None
+    }
+}
+
+/// One call of a [`Storage`], as a value: what the storage stack carries.
+#[derive(Clone, Debug)]
+pub enum StorageCall {
+    /// [`Storage::list`]
+    List(ModulePath),
+    /// [`Storage::read`]
+    Read(ModulePath, Version, FileKind),
+    /// [`Storage::save`]
+    Save(Box<NewVersion>),
+    /// [`Storage::catalog`]
+    Catalog(Option<String>, usize),
+    /// [`Storage::read_extra`]
+    ReadExtra(Arc<str>),
+    /// [`Storage::write_extra`]
+    WriteExtra(Arc<str>, Bytes),
+    /// [`Storage::check`]
+    Check,
+}
+
+impl StorageCall {
+    /// The metric label.
+    pub fn operation(&self) -> StorageOperation {
+        match self {
+            Self::List(_) => StorageOperation::List,
+            Self::Read(..) => StorageOperation::Read,
+            Self::Save(_) => StorageOperation::Save,
+            Self::Catalog(..) => StorageOperation::Catalog,
+            Self::ReadExtra(_) => StorageOperation::ReadExtra,
+            Self::WriteExtra(..) => StorageOperation::WriteExtra,
+            Self::Check => StorageOperation::Check,
+        }
+    }
+}
+
+/// What a [`StorageCall`] returns.
+#[derive(Clone, Debug)]
+pub enum StorageReply {
+    /// Of [`StorageCall::List`].
+    Versions(Vec<Version>),
+    /// Of [`StorageCall::Read`].
+    Blob(Option<Blob>),
+    /// Of [`StorageCall::Save`].
+    Saved(SaveResult),
+    /// Of [`StorageCall::Catalog`].
+    Page(CatalogPage),
+    /// Of [`StorageCall::ReadExtra`].
+    Extra(Option<Bytes>),
+    /// Of [`StorageCall::WriteExtra`] and [`StorageCall::Check`].
+    Done,
+}
+
+impl HasOutcome for StorageReply {
+    fn outcome(&self) -> Outcome {
+        Outcome::Ok
+    }
+}
+
+/// A zip on its way from an upstream.
+pub struct ZipBody {
+    /// Its length, where upstream says.
+    pub length: Option<u64>,
+    /// Its bytes.
+    pub stream: ByteStream,
+}
+
+/// What an upstream answered.
+pub enum Payload {
+    /// list, latest, info, mod.
+    Bytes(Bytes),
+    /// zip.
+    Zip(ZipBody),
+    /// Everything at once: the `go` command cannot fetch less.
+    Version {
+        /// Canonical version.
+        version: Version,
+        /// `.info`.
+        info: Bytes,
+        /// `.mod`.
+        go_mod: Bytes,
+        /// `.zip`.
+        zip: ZipBody,
+    },
+}
+
+/// An upstream's answer.
+pub struct Fetched {
+    /// The answer.
+    pub payload: Payload,
+    /// Which entry of the GOPROXY list answered, without credentials.
+    pub upstream: Arc<str>,
+}
+
+impl HasOutcome for Fetched {
+    fn outcome(&self) -> Outcome {
+        Outcome::Ok
+    }
+}
+
+/// Asks an upstream: a module proxy, or a version-control system through the `go` command.
+///
+/// Contract: `NotFound` only for an explicit "does not exist"; everything else is another kind. A
+/// text that is plainly not what was asked for is `BadContent`.
+pub trait Fetcher: Send + Sync + 'static {
+    /// A name for logs and metrics, without credentials.
+    fn name(&self) -> Arc<str>;
+    /// Whether every answer about this module is a whole version ([`Payload::Version`]).
+    fn fetches_whole_versions(&self, _module: &ModulePath) -> bool {
+        false
+    }
+    /// Asks.
+    fn fetch(&self, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, Error>>;
+}
+
+/// What the checksum database knows of a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// The settings exempt the module: nothing to compare.
+    Exempt,
+    /// The hashes of its record.
+    Hashes {
+        /// Of the zip.
+        zip: Hash1,
+        /// Of the `.mod`.
+        go_mod: Hash1,
+    },
+}
+
+/// Says what the bytes of a version must be.
+///
+/// Errors: `PrivateChecksum` where the database does not know the version, `ChecksumUnavailable`
+/// where it could not be asked, `ChecksumMismatch` where the database contradicts itself.
+pub trait Verifier: Send + Sync + 'static {
+    /// The expected hashes of a version.
+    fn expected<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        module: &'a ModulePath,
+        version: &'a Version,
+    ) -> BoxFuture<'a, Result<Expected, Error>>;
+}
+
+/// Says whether a version may be served: Athens's `ValidatorHook`.
+///
+/// Errors: `DeniedByValidator` where it refuses, with its reason; `ValidatorFailed` where it could not
+/// be asked or gave no clear answer. Bounded by the context's deadline.
+pub trait Validator: Send + Sync + 'static {
+    /// Asks about a version, or a query such as a branch, of a module.
+    fn validate<'a>(
+        &'a self,
+        context: &'a RequestContext,
+        module: &'a ModulePath,
+        version: &'a VersionQuery,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+}
+
+/// Remembers when each version was first stored: `/index`.
+pub trait Index: Send + Sync + 'static {
+    /// Adds a version; "already there" is success.
+    fn add<'a>(
+        &'a self,
+        module: &'a ModulePath,
+        version: &'a Version,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+    /// At most `limit` entries with a timestamp at or after `since`, oldest first.
+    fn since(
+        &self,
+        since: time::OffsetDateTime,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<IndexEntry>, Error>>;
+}
+
+/// One line of `/index`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexEntry {
+    /// Decoded module path.
+    pub path: String,
+    /// Version.
+    pub version: String,
+    /// When it was first stored.
+    pub timestamp: time::OffsetDateTime,
+}
+
+/// What to do about a version that is not in storage (`DownloadMode`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Fetch now, answer with it.
+    Sync,
+    /// Answer 404, fetch in the background.
+    Async,
+    /// Answer 404.
+    None,
+    /// Send the client to the download URL.
+    Redirect,
+    /// Send the client to the download URL, fetch in the background.
+    AsyncRedirect,
+}
+
+/// Says what to do for a module. Read once per miss, so a reload needs no restart.
+pub trait Policy: Send + Sync + 'static {
+    /// The mode for a module, and the base URL that a redirect goes to.
+    fn decide(&self, module: &ModulePath) -> Decision;
+}
+
+/// What a [`Policy`] decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The mode.
+    pub mode: Mode,
+    /// Base URL of redirects, without a trailing slash; empty where there is none.
+    pub download_url: String,
+}
+
+impl Policy for Decision {
+    fn decide(&self, _: &ModulePath) -> Decision {
+        self.clone()
+    }
+}

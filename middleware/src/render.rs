@@ -1,0 +1,335 @@
+//! Typed answers and errors into HTTP: status, headers, body. The only place that does.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dipylon_protocol::route::FileKind;
+use http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+    IF_RANGE, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+
+use crate::body::{self, Body};
+use crate::error::{Error, ErrorKind, Severity};
+use crate::response::{Answer, Content, HasOutcome, ModuleResponse, SumDbResponse};
+use crate::telemetry::{Outcome, RouteName};
+
+/// What became of a request: travels with the answer to the log, the metrics and the span.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// What was asked for.
+    pub route: RouteName,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How loud the log event is.
+    pub severity: Severity,
+    /// Module path, where there is one.
+    pub module: Option<String>,
+    /// Version, where there is one.
+    pub version: Option<String>,
+    /// The error's text, where there is one.
+    pub error: Option<String>,
+}
+
+impl Default for Served {
+    fn default() -> Self {
+        Self {
+            route: RouteName::Unknown,
+            outcome: Outcome::Ok,
+            severity: Severity::Info,
+            module: None,
+            version: None,
+            error: None,
+        }
+    }
+}
+
+impl HasOutcome for Response<Body> {
+    fn outcome(&self) -> Outcome {
+        self.extensions().get::<Served>().map_or(Outcome::Ok, |served| served.outcome)
+    }
+}
+
+/// Never changes: what an outer cache may keep for ever.
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+/// May change: an outer cache asks again.
+const REVALIDATE: &str = "no-cache, no-store, must-revalidate";
+const JSON: &str = "application/json; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// `Cache-Status` (RFC 9211) of an answer.
+pub fn cache_status(served: &Served) -> String {
+    let detail = served.outcome.as_str();
+    let how = match served.outcome {
+        Outcome::HitMemory | Outcome::HitStorage | Outcome::Negative => "hit",
+        Outcome::StaleError | Outcome::StaleRevalidate => "hit; fwd=stale",
+        Outcome::MissLeader => "fwd=uri-miss; stored",
+        Outcome::MissFollower => "fwd=uri-miss; collapsed",
+        Outcome::MissDegraded => "fwd=uri-miss",
+        _ => "fwd=bypass",
+    };
+    format!("dipylon; {how}; detail={detail}")
+}
+
+/// An error as an answer: one line of plain text, which the `go` command shows.
+pub fn error(error: &Error) -> Response<Body> {
+    let row = error.kind().row();
+    let mut response = Response::new(body::full(format!("{}\n", error.message())));
+    *response.status_mut() = row.status;
+    let headers = response.headers_mut();
+    put(headers, CONTENT_TYPE, TEXT);
+    put(headers, CACHE_CONTROL, row.cache_control);
+    put(headers, HeaderName::from_static("x-content-type-options"), "nosniff");
+    if let Some(after) = error.retry_after() {
+        put(headers, RETRY_AFTER, &seconds_rounded_up(after).to_string());
+    }
+    if error.kind() == ErrorKind::Unauthorized {
+        put(headers, WWW_AUTHENTICATE, "Basic realm=\"basic auth required\"");
+    }
+    if error.kind() == ErrorKind::MethodNotAllowed {
+        put(headers, http::header::ALLOW, "GET, HEAD");
+    }
+    response.extensions_mut().insert(Served {
+        outcome: error.outcome(),
+        severity: row.severity,
+        error: Some(error.message().to_owned()),
+        ..Served::default()
+    });
+    response
+}
+
+/// Who asks again a moment too early is refused again.
+fn seconds_rounded_up(time: Duration) -> u64 {
+    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0)).max(1)
+}
+
+/// A small answer that is complete. Its length is a header, so that HEAD keeps it.
+pub fn whole(content_type: &str, bytes: impl Into<Bytes>) -> Response<Body> {
+    let bytes = bytes.into();
+    let length = bytes.len().to_string();
+    let mut response = Response::new(body::full(bytes));
+    put(response.headers_mut(), CONTENT_TYPE, content_type);
+    put(response.headers_mut(), CONTENT_LENGTH, &length);
+    response
+}
+
+/// What of a client's request decides how a file is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// GET or HEAD.
+    pub method: &'a Method,
+    /// Headers: `Range`, `If-Range`, `If-None-Match`.
+    pub headers: &'a HeaderMap,
+}
+
+/// The answer of the module stack.
+///
+/// # Errors
+/// What a spool fails with before its first byte: a refusal is still a status then.
+pub async fn module(response: ModuleResponse, wanted: Wanted<'_>) -> Result<Response<Body>, Error> {
+    let ModuleResponse { answer, age, asked, outcome } = response;
+    let mut response = match answer {
+        Answer::List(bytes) => {
+            let mut response = whole(TEXT, bytes);
+            put(response.headers_mut(), CACHE_CONTROL, REVALIDATE);
+            response
+        }
+        Answer::Latest(bytes) => {
+            let mut response = whole(JSON, bytes);
+            put(response.headers_mut(), CACHE_CONTROL, REVALIDATE);
+            response
+        }
+        Answer::Redirect { location, status } => redirect(&location, status)?,
+        Answer::File { kind, version, content } => {
+            let immutable = asked.is_none();
+            let mut response = file(kind, version.as_str(), content, immutable, wanted).await?;
+            response.extensions_mut().insert(Served {
+                version: Some(version.as_str().to_owned()),
+                ..Served::default()
+            });
+            response
+        }
+    };
+    if let Some(age) = age {
+        put(response.headers_mut(), http::header::AGE, &age.as_secs().to_string());
+    }
+    let mut served = response.extensions_mut().remove::<Served>().unwrap_or_default();
+    served.outcome = outcome;
+    response.extensions_mut().insert(served);
+    Ok(response)
+}
+
+/// Sends the client elsewhere, never cacheable: Athens's bare 301 is kept by clients for ever.
+///
+/// # Errors
+/// `Internal` where `location` cannot stand in a header.
+pub fn redirect(location: &str, status: StatusCode) -> Result<Response<Body>, Error> {
+    let value = HeaderValue::from_str(location)
+        .map_err(|_| Error::new(ErrorKind::Internal, "the redirect's location is no header value"))?;
+    let mut response = Response::new(body::empty());
+    *response.status_mut() = status;
+    response.headers_mut().insert(LOCATION, value);
+    put(response.headers_mut(), CACHE_CONTROL, "no-store");
+    let served = Served { outcome: Outcome::Redirected, ..Served::default() };
+    response.extensions_mut().insert(served);
+    Ok(response)
+}
+
+/// The answer of the checksum database's path.
+pub fn sumdb(answer: SumDbResponse) -> Response<Body> {
+    let SumDbResponse { body, immutable, outcome } = answer;
+    let mut response = whole(TEXT, body);
+    let caching = if immutable { IMMUTABLE } else { REVALIDATE };
+    put(response.headers_mut(), CACHE_CONTROL, caching);
+    response.extensions_mut().insert(Served { outcome, ..Served::default() });
+    response
+}
+
+async fn file(
+    kind: FileKind,
+    version: &str,
+    content: Content,
+    immutable: bool,
+    wanted: Wanted<'_>,
+) -> Result<Response<Body>, Error> {
+    // A range is defined for GET alone (RFC 9110 §14.2).
+    let ranged = wanted.method == Method::GET && wanted.headers.contains_key(RANGE);
+    if let Content::Spooled(spool) = &content {
+        // Nothing is answered before a byte may be shown: until then a refusal is a status.
+        spool.ready().await?;
+        if immutable && ranged {
+            spool.complete().await?;
+        }
+    }
+    let length = length(&content);
+    let mut response = Response::new(body::empty());
+    let headers = response.headers_mut();
+    put(headers, CONTENT_TYPE, kind.content_type());
+    put(headers, CACHE_CONTROL, if immutable { IMMUTABLE } else { REVALIDATE });
+    let tag = length.map(|length| format!("\"{version}.{}-{length:x}\"", kind.as_str()));
+    if immutable {
+        put(headers, ACCEPT_RANGES, "bytes");
+        if let Some(tag) = &tag {
+            put(headers, ETAG, tag);
+        }
+        if matches_tag(wanted.headers, tag.as_deref()) {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return Ok(response);
+        }
+    }
+    let range = match length {
+        Some(length) if immutable && ranged => requested_range(wanted.headers, length, tag.as_deref()),
+        _ => Requested::Whole,
+    };
+    let part = match (range, length) {
+        (Requested::Unsatisfiable, length) => {
+            return Ok(unsatisfiable(response, length.unwrap_or_default()));
+        }
+        (Requested::Part(part), Some(length)) => {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            let text = format!("bytes {}-{}/{length}", part.start, part.end - 1);
+            put(response.headers_mut(), CONTENT_RANGE, &text);
+            part
+        }
+        _ => 0..length.unwrap_or(u64::MAX),
+    };
+    if length.is_some() {
+        let text = (part.end - part.start).to_string();
+        put(response.headers_mut(), CONTENT_LENGTH, &text);
+    }
+    if wanted.method != Method::HEAD {
+        *response.body_mut() = body_of(&content, part);
+    }
+    Ok(response)
+}
+
+fn unsatisfiable(mut response: Response<Body>, length: u64) -> Response<Body> {
+    *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+    put(response.headers_mut(), CONTENT_RANGE, &format!("bytes */{length}"));
+    put(response.headers_mut(), CACHE_CONTROL, "no-store");
+    response
+}
+
+fn length(content: &Content) -> Option<u64> {
+    match content {
+        Content::Bytes(bytes) => Some(bytes.len() as u64),
+        Content::Stored(blob) => Some(blob.length()),
+        Content::Spooled(spool) => spool.length(),
+    }
+}
+
+fn body_of(content: &Content, range: Range<u64>) -> Body {
+    match content {
+        Content::Bytes(bytes) => {
+            body::blob(&crate::blob::Blob::from_bytes(bytes.clone()), range)
+        }
+        Content::Stored(blob) => body::blob(blob, range),
+        Content::Spooled(spool) => body::stream(spool.stream(range)),
+    }
+}
+
+fn matches_tag(headers: &HeaderMap, tag: Option<&str>) -> bool {
+    let asked = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let (Some(asked), Some(tag)) = (asked, tag) else { return false };
+    asked.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == tag)
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Requested {
+    Whole,
+    Part(Range<u64>),
+    Unsatisfiable,
+}
+
+/// One byte range (RFC 9110 §14). Several ranges, other units and malformed ones get the whole file,
+/// as that section allows.
+fn requested_range(headers: &HeaderMap, length: u64, tag: Option<&str>) -> Requested {
+    let Some(text) = headers.get(RANGE).and_then(|value| value.to_str().ok()) else {
+        return Requested::Whole;
+    };
+    if let Some(condition) = headers.get(IF_RANGE)
+        && condition.to_str().ok() != tag
+    {
+        return Requested::Whole;
+    }
+    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|text| text.split_once('-'))
+    else {
+        return Requested::Whole;
+    };
+    let number = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok()).flatten()
+    };
+    let range = match (first.trim(), last.trim()) {
+        ("", last) => match number(last) {
+            Some(suffix) => length.saturating_sub(suffix)..length,
+            None => return Requested::Whole,
+        },
+        (first, "") => match number(first) {
+            Some(first) => first..length,
+            None => return Requested::Whole,
+        },
+        (first, last) => match (number(first), number(last)) {
+            (Some(first), Some(last)) if first <= last => {
+                first..last.saturating_add(1).min(length)
+            }
+            _ => return Requested::Whole,
+        },
+    };
+    if range.start < range.end { Requested::Part(range) } else { Requested::Unsatisfiable }
+}
+
+/// `Retry-After` and friends are made of values that are always legal; a value that is not, is left
+/// out rather than sent broken.
+fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// How long clients are told to wait while a drain goes on.
+pub const DRAIN_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,268 @@
+//! Typed requests, one per stage. Data flows one way: HTTP ends at `route`, and a layer in the wrong
+//! place does not compile.
+
+use std::sync::Arc;
+
+use dipylon_protocol::path::ModulePath;
+use dipylon_protocol::query::VersionQuery;
+use dipylon_protocol::route::{FileKind, Route, SumDbPath};
+use dipylon_protocol::version::Version;
+use tokio::time::Instant;
+
+use crate::telemetry::{FetchKind, Timings};
+
+/// What travels with every request through every stage.
+#[derive(Clone, Debug)]
+pub struct RequestContext {
+    /// Request id: the client's, or a new one.
+    pub id: Arc<str>,
+    /// Trace context; holds the span of the layer that is calling.
+    pub trace: opentelemetry::Context,
+    /// When the caller stops waiting.
+    pub deadline: Instant,
+    /// Where the time went.
+    pub timings: Arc<Timings>,
+}
+
+impl RequestContext {
+    /// A context outside any HTTP request: start-up, background work, tests.
+    pub fn detached(deadline: Instant) -> Self {
+        Self {
+            id: "-".into(),
+            trace: opentelemetry::Context::new(),
+            deadline,
+            timings: Arc::default(),
+        }
+    }
+}
+
+/// A request that carries a [`RequestContext`].
+pub trait HasContext {
+    /// The context.
+    fn context(&self) -> &RequestContext;
+    /// The context, to put a child span into.
+    fn context_mut(&mut self) -> &mut RequestContext;
+}
+
+macro_rules! has_context {
+    ($($request:ty => $($path:ident).+;)+) => {$(
+        impl HasContext for $request {
+            fn context(&self) -> &RequestContext { &self.$($path).+ }
+            fn context_mut(&mut self) -> &mut RequestContext { &mut self.$($path).+ }
+        }
+    )+};
+}
+
+has_context! {
+    EdgeRequest => context;
+    ModuleRequest => context;
+    FileRequest => context;
+    Missed => request.context;
+    Planned => request.context;
+    StashRequest => context;
+    StorageRequest => context;
+    FetchRequest => context;
+    SumDbRequest => context;
+}
+
+/// An HTTP request on the edge: the head only. No route takes a body.
+#[derive(Clone, Debug)]
+pub struct EdgeRequest {
+    /// Context.
+    pub context: RequestContext,
+    /// Method, headers, URI as they came.
+    pub head: http::request::Parts,
+    /// Path without the configured prefix, still percent-encoded; `None` outside the prefix.
+    pub path: Option<String>,
+    /// Who is connected: a socket address, or nothing for a unix socket.
+    pub peer: Option<std::net::SocketAddr>,
+    /// Whether the connection is TLS.
+    pub secure: bool,
+}
+
+impl EdgeRequest {
+    /// Whether a load balancer asks for our health: `/healthz` and `/readyz` below the prefix, and the
+    /// bare `/` where there is a prefix (`prefixed`), which makes it a health check as in Athens.
+    pub fn is_health_check(&self, prefixed: bool) -> bool {
+        let below = matches!(self.path.as_deref(), Some("/healthz" | "/readyz"));
+        below || (prefixed && self.head.uri.path() == "/")
+    }
+}
+
+/// What a client asks of a module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Its versions.
+    List,
+    /// Its newest version.
+    Latest,
+    /// One file of one version.
+    File(VersionQuery, FileKind),
+}
+
+/// Anything about a module: enters the module stack.
+#[derive(Clone, Debug)]
+pub struct ModuleRequest {
+    /// Context.
+    pub context: RequestContext,
+    /// Decoded, valid module path.
+    pub module: ModulePath,
+    /// What is asked.
+    pub ask: Ask,
+}
+
+/// One file of one version: what is left when list and latest are answered.
+#[derive(Clone, Debug)]
+pub struct FileRequest {
+    /// Context.
+    pub context: RequestContext,
+    /// Decoded, valid module path.
+    pub module: ModulePath,
+    /// Canonical version, or a query such as a branch.
+    pub version: VersionQuery,
+    /// Which file.
+    pub kind: FileKind,
+}
+
+impl FileRequest {
+    /// The route a client used, without a path prefix: what a redirect appends.
+    pub fn route(&self) -> Route {
+        Route::File {
+            module: self.module.clone(),
+            version: self.version.clone(),
+            kind: self.kind,
+        }
+    }
+}
+
+/// A file that storage does not have.
+#[derive(Clone, Debug)]
+pub struct Missed {
+    /// The request.
+    pub request: FileRequest,
+}
+
+/// What to do about a miss.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Fetch now and answer with it.
+    Stash,
+    /// Answer 404 and fetch in the background.
+    StashInBackground,
+    /// Send the client to this location.
+    Redirect(String),
+    /// Send the client to this location and fetch in the background.
+    RedirectAndStash(String),
+    /// Answer 404.
+    Refuse,
+}
+
+/// A miss with the plan for it.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The request.
+    pub request: FileRequest,
+    /// What to do.
+    pub plan: Plan,
+}
+
+/// How much one stash fetches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Want {
+    /// One file first: `.mod` and `.info` never wait for a zip.
+    File(FileKind),
+    /// All three at once: the `go` command cannot fetch less, so all requests share one.
+    Version,
+}
+
+/// What a stash is identified by: two requests with equal keys share one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct StashKey {
+    /// Module path.
+    pub module: ModulePath,
+    /// Version or query, as asked.
+    pub version: VersionQuery,
+    /// How much is fetched.
+    pub want: Want,
+}
+
+/// Fetch, verify, save, index.
+#[derive(Clone, Debug)]
+pub struct StashRequest {
+    /// Context.
+    pub context: RequestContext,
+    /// What to stash.
+    pub key: StashKey,
+}
+
+/// A call of a storage backend.
+#[derive(Clone, Debug)]
+pub struct StorageRequest {
+    /// Context.
+    pub context: RequestContext,
+    /// The operation.
+    pub operation: crate::ports::StorageCall,
+}
+
+/// What to ask an upstream for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum FetchAsk {
+    /// Versions of the module.
+    List,
+    /// The newest version.
+    Latest,
+    /// `.info` of a version or query.
+    Info(VersionQuery),
+    /// `.mod` of a version.
+    Mod(Version),
+    /// `.zip` of a version.
+    Zip(Version),
+}
+
+impl FetchAsk {
+    /// The metric label.
+    pub fn kind(&self) -> FetchKind {
+        match self {
+            Self::List => FetchKind::List,
+            Self::Latest => FetchKind::Latest,
+            Self::Info(_) => FetchKind::Info,
+            Self::Mod(_) => FetchKind::Mod,
+            Self::Zip(_) => FetchKind::Zip,
+        }
+    }
+
+    /// The route under an upstream's base URL.
+    pub fn route(&self, module: &ModulePath) -> Route {
+        let module = module.clone();
+        let file = |version, kind| Route::File { module: module.clone(), version, kind };
+        match self {
+            Self::List => Route::List { module },
+            Self::Latest => Route::Latest { module },
+            Self::Info(version) => file(version.clone(), FileKind::Info),
+            Self::Mod(version) => file(VersionQuery::Version(version.clone()), FileKind::Mod),
+            Self::Zip(version) => file(VersionQuery::Version(version.clone()), FileKind::Zip),
+        }
+    }
+}
+
+/// A question to an upstream.
+#[derive(Clone, Debug)]
+pub struct FetchRequest {
+    /// Context.
+    pub context: RequestContext,
+    /// Module path.
+    pub module: ModulePath,
+    /// What to ask for.
+    pub ask: FetchAsk,
+}
+
+/// Anything under `/sumdb/NAME/`.
+#[derive(Clone, Debug)]
+pub struct SumDbRequest {
+    /// Context.
+    pub context: RequestContext,
+    /// Name of the database, as in the URL.
+    pub name: String,
+    /// What is asked of it.
+    pub path: SumDbPath,
+}

@@ -1,0 +1,29 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower::Layer;
+
+use super::service::RequestContextService;
+
+/// Makes [`RequestContextService`]s.
+#[derive(Clone, Debug)]
+pub struct RequestContextLayer {
+    prefix: Arc<str>,
+    patience: Duration,
+}
+
+impl RequestContextLayer {
+    /// `prefix` is the configured path prefix without a trailing slash, or empty; a request's
+    /// deadline starts as `patience` from now.
+    pub fn new(prefix: &str, patience: Duration) -> Self {
+        Self { prefix: prefix.trim_end_matches('/').into(), patience }
+    }
+}
+
+impl<S> Layer<S> for RequestContextLayer {
+    type Service = RequestContextService<S>;
+
+    fn layer(&self, inner: S) -> RequestContextService<S> {
+        RequestContextService { inner, prefix: Arc::clone(&self.prefix), patience: self.patience }
+    }
+}

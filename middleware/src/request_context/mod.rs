@@ -1,0 +1,29 @@
+//! Ids, trace context, the root span, and the headers that every answer carries.
+//!
+//! # What it does
+//! Makes an `EdgeRequest` of an HTTP request: a request id (the client's `Athens-Request-ID` or
+//! `X-Request-Id`, else a new one), a server span under the client's `traceparent`, and the path below
+//! the configured prefix. Puts `X-Request-Id`, `Athens-Request-ID`, `traceparent`, `Cache-Status` and
+//! `Server-Timing` on every answer.
+//!
+//! # Where it sits
+//! Outermost: everything below has a context.
+//!
+//! # Telemetry
+//! The root span, by the semantic conventions for HTTP servers; its outcome comes from the answer.
+//!
+//! # Failure modes
+//! A request id that is too long or not printable is replaced.
+//!
+//! # Limits
+//! Request ids of [`ID_BYTES_MAX`] bytes.
+
+mod ids;
+mod layer;
+mod service;
+#[cfg(test)]
+mod tests;
+
+pub use ids::ID_BYTES_MAX;
+pub use layer::RequestContextLayer;
+pub use service::{Connection, RequestContextService};

@@ -1,0 +1,102 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderName, HeaderValue, Request, Response};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{SpanKind, TraceContextExt as _};
+use tower::util::ServiceExt as _;
+
+use super::ids;
+use crate::body::Body;
+use crate::error::Error;
+use crate::render::{self, Served};
+use crate::request::{EdgeRequest, RequestContext};
+use crate::stack::{Stage, stage};
+use crate::telemetry::{Timings, span};
+
+/// What the server knows of the connection a request came by; an extension of the request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Connection {
+    /// The other end; nothing for a unix socket.
+    pub peer: Option<SocketAddr>,
+    /// Whether it is TLS.
+    pub secure: bool,
+}
+
+/// Gives each request its context, and each answer its headers.
+#[derive(Clone, Debug)]
+pub struct RequestContextService<S> {
+    pub(super) inner: S,
+    pub(super) prefix: Arc<str>,
+    pub(super) patience: Duration,
+}
+
+impl<S: Stage<EdgeRequest, Reply = Response<Body>>> RequestContextService<S> {
+    async fn handle(self, request: Request<()>) -> Result<Response<Body>, Error> {
+        let started = Instant::now();
+        let (head, ()) = request.into_parts();
+        let connection = head.extensions.get::<Connection>().copied().unwrap_or_default();
+        let context = RequestContext {
+            id: ids::request_id(&head.headers),
+            trace: span::start(&ids::remote_trace(&head.headers), "request", SpanKind::Server),
+            deadline: tokio::time::Instant::now() + self.patience,
+            timings: Arc::new(Timings::default()),
+        };
+        describe(&context, &head);
+        let path = below_prefix(head.uri.path(), &self.prefix);
+        let Connection { peer, secure } = connection;
+        let edge = EdgeRequest { context: context.clone(), head, path, peer, secure };
+        let mut response =
+            self.inner.oneshot(edge).await.unwrap_or_else(|error| render::error(&error));
+        finish(&mut response, &context, started);
+        Ok(response)
+    }
+}
+
+/// The path a route sees. `/metrics` and the bare `/` stay where they are, as in Athens.
+fn below_prefix(path: &str, prefix: &str) -> Option<String> {
+    if prefix.is_empty() || path == "/metrics" || path == "/" {
+        return Some(path.to_owned());
+    }
+    path.strip_prefix(prefix).filter(|rest| rest.starts_with('/')).map(str::to_owned)
+}
+
+fn describe(context: &RequestContext, head: &http::request::Parts) {
+    let span = context.trace.span();
+    if span.is_recording() {
+        span.set_attribute(KeyValue::new("http.request.method", head.method.to_string()));
+        span.set_attribute(KeyValue::new("url.path", head.uri.path().to_owned()));
+        span.set_attribute(KeyValue::new("dipylon.request_id", context.id.to_string()));
+    }
+}
+
+/// Puts the headers of every answer on, and ends the root span.
+fn finish(response: &mut Response<Body>, context: &RequestContext, started: Instant) {
+    let served = response.extensions().get::<Served>().cloned().unwrap_or_default();
+    let traceparent = span::traceparent(&context.trace);
+    let timing = context.timings.server_timing(started.elapsed());
+    let headers = [
+        ("x-request-id", Some(context.id.to_string())),
+        ("athens-request-id", Some(context.id.to_string())),
+        ("traceparent", traceparent),
+        ("cache-status", Some(render::cache_status(&served))),
+        ("server-timing", Some(timing)),
+    ];
+    for (name, value) in headers {
+        if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
+            response.headers_mut().insert(HeaderName::from_static(name), value);
+        }
+    }
+    let span = context.trace.span();
+    if span.is_recording() {
+        span.update_name(served.route.as_str());
+        span.set_attribute(KeyValue::new("http.route", served.route.as_str()));
+        let status = i64::from(response.status().as_u16());
+        span.set_attribute(KeyValue::new("http.response.status_code", status));
+    }
+    let failed = response.status().is_server_error().then(|| served.outcome.as_str());
+    span::end(&context.trace, served.outcome, failed);
+}
+
+stage!(RequestContextService<S>: Request<()> => Response<Body>, over EdgeRequest => Response<Body>);

@@ -1,0 +1,177 @@
+//! Typed responses, and the one place that turns them and errors into HTTP.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use dipylon_protocol::query::VersionQuery;
+use dipylon_protocol::route::FileKind;
+use dipylon_protocol::version::Version;
+use http::StatusCode;
+
+use crate::blob::Blob;
+use crate::error::Error;
+use crate::spool::Spool;
+use crate::telemetry::Outcome;
+
+/// How a call ended: what `observe` records.
+pub trait HasOutcome {
+    /// The outcome.
+    fn outcome(&self) -> Outcome;
+}
+
+impl<T: HasOutcome> HasOutcome for Result<T, Error> {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Ok(response) => response.outcome(),
+            Err(error) => error.outcome(),
+        }
+    }
+}
+
+/// The bytes of a file, wherever they are.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// In memory: small files.
+    Bytes(Bytes),
+    /// In storage.
+    Stored(Blob),
+    /// Arriving: the file grows while it is read.
+    Spooled(Spool),
+}
+
+/// What the module stack answers.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Versions, one a line.
+    List(Bytes),
+    /// `.info` of the newest version.
+    Latest(Bytes),
+    /// A file of a version.
+    File {
+        /// Which file.
+        kind: FileKind,
+        /// The canonical version it belongs to.
+        version: Version,
+        /// Its bytes.
+        content: Content,
+    },
+    /// Go elsewhere.
+    Redirect {
+        /// Where to: a whole URL.
+        location: String,
+        /// 302, or 303 where a filter rule says so.
+        status: StatusCode,
+    },
+}
+
+/// An answer with how it came about.
+#[derive(Clone, Debug)]
+pub struct ModuleResponse {
+    /// The answer.
+    pub answer: Answer,
+    /// How it came about.
+    pub outcome: Outcome,
+    /// Age of an answer that was kept: list, latest, queries.
+    pub age: Option<Duration>,
+    /// Set where the file was asked by a query: the answer may change.
+    pub asked: Option<VersionQuery>,
+}
+
+impl ModuleResponse {
+    /// An answer without an age.
+    pub fn new(answer: Answer, outcome: Outcome) -> Self {
+        Self { answer, outcome, age: None, asked: None }
+    }
+}
+
+impl HasOutcome for ModuleResponse {
+    fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+}
+
+/// The files that one stash has got hold of.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    /// `.info`.
+    pub info: Option<Bytes>,
+    /// `.mod`, verified.
+    pub go_mod: Option<Bytes>,
+    /// `.zip`, arriving.
+    pub zip: Option<Spool>,
+}
+
+impl Files {
+    /// One of them.
+    pub fn get(&self, kind: FileKind) -> Option<Content> {
+        match kind {
+            FileKind::Info => self.info.clone().map(Content::Bytes),
+            FileKind::Mod => self.go_mod.clone().map(Content::Bytes),
+            FileKind::Zip => self.zip.clone().map(Content::Spooled),
+        }
+    }
+}
+
+/// What the stash stack answers: as soon as the first byte may be shown, before the commit.
+#[derive(Clone, Debug)]
+pub struct Stashed {
+    /// Canonical version.
+    pub version: Version,
+    /// The wanted files.
+    pub files: Files,
+    /// Leader, follower or degraded.
+    pub outcome: Outcome,
+    /// Resolves when all work for this stash has ended.
+    pub finished: Finished,
+}
+
+impl HasOutcome for Stashed {
+    fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+}
+
+/// Resolves when the work behind a [`Stashed`] has ended, well or badly.
+#[derive(Clone, Debug)]
+pub struct Finished(tokio_util::sync::CancellationToken);
+
+impl Finished {
+    /// A pair: the guard ends it on drop, so a panic or a cancelled task ends it too.
+    pub fn new() -> (FinishGuard, Self) {
+        let token = tokio_util::sync::CancellationToken::new();
+        (FinishGuard(token.clone().drop_guard()), Self(token))
+    }
+
+    /// Already over.
+    pub fn now() -> Self {
+        let (guard, finished) = Self::new();
+        drop(guard);
+        finished
+    }
+
+    /// Waits for the end.
+    pub async fn wait(&self) {
+        self.0.cancelled().await;
+    }
+}
+
+/// Dropped when the work has ended.
+#[derive(Debug)]
+pub struct FinishGuard(#[allow(dead_code, reason = "held for its drop")] tokio_util::sync::DropGuard);
+
+/// What the checksum database's path answers.
+#[derive(Clone, Debug)]
+pub struct SumDbResponse {
+    /// The body.
+    pub body: Bytes,
+    /// Whether it stays true for ever.
+    pub immutable: bool,
+    /// How it came about.
+    pub outcome: Outcome,
+}
+
+impl HasOutcome for SumDbResponse {
+    fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+}

@@ -1,0 +1,35 @@
+use std::sync::Arc;
+
+use tower::Layer;
+
+use super::service::Retry;
+use super::state::Budget;
+use crate::telemetry::Telemetry;
+
+/// Makes [`Retry`]s that share one budget.
+#[derive(Clone, Debug)]
+pub struct RetryLayer {
+    attempts: u32,
+    budget: Arc<Budget>,
+    telemetry: Telemetry,
+}
+
+impl RetryLayer {
+    /// At most `attempts` attempts of one call.
+    pub fn new(attempts: u32, telemetry: &Telemetry) -> Self {
+        Self { attempts: attempts.max(1), budget: Arc::default(), telemetry: telemetry.clone() }
+    }
+}
+
+impl<S> Layer<S> for RetryLayer {
+    type Service = Retry<S>;
+
+    fn layer(&self, inner: S) -> Retry<S> {
+        Retry {
+            inner,
+            attempts: self.attempts,
+            budget: Arc::clone(&self.budget),
+            telemetry: self.telemetry.clone(),
+        }
+    }
+}

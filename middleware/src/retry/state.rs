@@ -1,0 +1,57 @@
+//! How often, and after which wait. Pure: no clock, no randomness of its own.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+/// Retries allowed per call, over time.
+pub const RETRIES_PER_CALL: f64 = 0.2;
+
+/// Retries that may be saved up, and that are there at the start.
+pub const RETRIES_SAVED_MAX: i64 = 20;
+
+/// The wait before the first retry; each further one waits twice as long.
+pub const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// The longest wait before a retry.
+pub const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Units of the budget: one call pays in [`RETRIES_PER_CALL`] of a retry.
+const UNITS_PER_RETRY: i64 = 100;
+const UNITS_PER_CALL: i64 = (UNITS_PER_RETRY as f64 * RETRIES_PER_CALL) as i64;
+const UNITS_MAX: i64 = RETRIES_SAVED_MAX * UNITS_PER_RETRY;
+
+/// What all calls of one upstream may spend on retries together.
+#[derive(Debug)]
+pub struct Budget(AtomicI64);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(AtomicI64::new(UNITS_MAX))
+    }
+}
+
+impl Budget {
+    /// A call pays in.
+    pub fn deposit(&self) {
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |units| {
+            Some((units + UNITS_PER_CALL).min(UNITS_MAX))
+        });
+    }
+
+    /// Takes one retry, if it is there.
+    pub fn withdraw(&self) -> bool {
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |units| {
+                (units >= UNITS_PER_RETRY).then(|| units - UNITS_PER_RETRY)
+            })
+            .is_ok()
+    }
+}
+
+/// The wait before retry number `retry` (from 1): exponential, half of it jittered by `jitter` in
+/// 0..=255; or what upstream asked for, if that is longer.
+pub fn wait(retry: u32, jitter: u8, asked: Option<Duration>) -> Duration {
+    let full = FIRST_WAIT.saturating_mul(1 << (retry - 1).min(16)).min(WAIT_MAX);
+    let jittered = full / 2 + full.mul_f64(f64::from(jitter) / 510.0);
+    jittered.max(asked.unwrap_or_default())
+}

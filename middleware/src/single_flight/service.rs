@@ -1,0 +1,60 @@
+use std::time::Duration;
+
+use prometheus::IntGauge;
+use tokio::time::Instant;
+use tower::util::ServiceExt as _;
+
+use crate::error::{Error, ErrorKind};
+use crate::flight::{Flights, NoLanding, Role};
+use crate::request::{StashKey, StashRequest};
+use crate::response::Stashed;
+use crate::stack::{Stage, stage};
+use crate::telemetry::{InFlight, Outcome};
+
+/// Runs `S` once per key.
+#[derive(Clone, Debug)]
+pub struct SingleFlight<S> {
+    pub(super) inner: S,
+    pub(super) flights: Flights<StashKey, Result<Stashed, Error>>,
+    pub(super) stash_timeout: Duration,
+    pub(super) active: IntGauge,
+}
+
+impl<S: Stage<StashRequest, Reply = Stashed>> SingleFlight<S> {
+    async fn handle(self, request: StashRequest) -> Result<Stashed, Error> {
+        let Self { inner, flights, stash_timeout, active } = self;
+        let (key, deadline) = (request.key.clone(), request.context.deadline);
+        let landed = flights
+            .join(key, deadline, |landing| async move {
+                let _active = InFlight::enter(&active);
+                let mut request = request;
+                request.context.deadline = Instant::now() + stash_timeout;
+                let result = inner.oneshot(request).await;
+                landing.land(result.clone());
+                if let Ok(stashed) = result {
+                    // The key stays taken until the commit: a request in between follows.
+                    stashed.finished.wait().await;
+                }
+            })
+            .await;
+        match landed {
+            Ok((result, role)) => result.map(|stashed| with_role(stashed, role)),
+            Err(NoLanding::Overdue) => Err(Error::new(
+                ErrorKind::DeadlineExceeded,
+                "the fetch takes longer than this request may wait; it goes on: ask again",
+            )),
+            Err(NoLanding::Crashed) => {
+                Err(Error::new(ErrorKind::Internal, "the fetch crashed; ask again"))
+            }
+        }
+    }
+}
+
+fn with_role(mut stashed: Stashed, role: Role) -> Stashed {
+    if role == Role::Follower && stashed.outcome == Outcome::MissLeader {
+        stashed.outcome = Outcome::MissFollower;
+    }
+    stashed
+}
+
+stage!(SingleFlight<S>: StashRequest => Stashed, over StashRequest => Stashed);

@@ -1,0 +1,190 @@
+//! How layers are put together: an observed stack, and the border where a stack ends.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tower::util::{Either, ServiceExt as _, option_layer};
+use tower::{Layer, Service};
+
+use crate::error::Error;
+use crate::observe::{Observe, ObserveLayer};
+use crate::ports::BoxFuture;
+use crate::telemetry::{LayerName, Telemetry};
+
+/// What every service of ours is: always ready, cheap to clone, failing with [`Error`].
+///
+/// `poll_ready` is `Ready` everywhere and readiness is driven inside the future, so a service that
+/// was cloned after `poll_ready` cannot be called unready.
+pub trait Stage<Request>:
+    Service<Request, Response = Self::Reply, Error = Error, Future = Self::Running>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+    /// What it answers.
+    type Reply: Send + 'static;
+    /// Its future.
+    type Running: Future<Output = Result<Self::Reply, Error>> + Send + 'static;
+}
+
+impl<S, Request> Stage<Request> for S
+where
+    S: Service<Request, Error = Error> + Clone + Send + Sync + 'static,
+    S::Response: Send + 'static,
+    S::Future: Send + 'static,
+{
+    type Reply = S::Response;
+    type Running = S::Future;
+}
+
+/// Implements `Service` for a stage in the one idiom: always ready, cloned per call, one boxed future.
+/// The stage itself is an `async fn handle(self, request)`.
+macro_rules! stage {
+    ($name:ident<$inner:ident> : $request:ty => $reply:ty, over $down:ty => $answer:ty) => {
+        impl<$inner> tower::Service<$request> for $name<$inner>
+        where
+            $inner: $crate::stack::Stage<$down, Reply = $answer>,
+        {
+            type Response = $reply;
+            type Error = $crate::error::Error;
+            type Future = $crate::ports::BoxFuture<'static, Result<$reply, Self::Error>>;
+
+            fn poll_ready(
+                &mut self,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Result<(), Self::Error>> {
+                std::task::Poll::Ready(Ok(()))
+            }
+
+            fn call(&mut self, request: $request) -> Self::Future {
+                Box::pin(self.clone().handle(request))
+            }
+        }
+    };
+    ($name:ident : $request:ty => $reply:ty) => {
+        impl tower::Service<$request> for $name {
+            type Response = $reply;
+            type Error = $crate::error::Error;
+            type Future = $crate::ports::BoxFuture<'static, Result<$reply, Self::Error>>;
+
+            fn poll_ready(
+                &mut self,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Result<(), Self::Error>> {
+                std::task::Poll::Ready(Ok(()))
+            }
+
+            fn call(&mut self, request: $request) -> Self::Future {
+                Box::pin(self.clone().handle(request))
+            }
+        }
+    };
+}
+pub(crate) use stage;
+
+/// The erased end of a stack. Cloning is one reference count, however deep the stack below; there
+/// the services are cloned once per call.
+pub struct Border<Request, Reply> {
+    call: Arc<dyn Fn(Request) -> BoxFuture<'static, Result<Reply, Error>> + Send + Sync>,
+}
+
+impl<Request: Send + 'static, Reply: Send + 'static> Border<Request, Reply> {
+    /// Erases a stack.
+    pub fn new<S>(stack: S) -> Self
+    where
+        S: Stage<Request, Reply = Reply>,
+    {
+        Self { call: Arc::new(move |request| Box::pin(stack.clone().oneshot(request))) }
+    }
+
+    /// Calls the stack.
+    pub fn send(&self, request: Request) -> BoxFuture<'static, Result<Reply, Error>> {
+        (self.call)(request)
+    }
+}
+
+impl<Request, Reply> Clone for Border<Request, Reply> {
+    fn clone(&self) -> Self {
+        Self { call: Arc::clone(&self.call) }
+    }
+}
+
+impl<Request, Reply> fmt::Debug for Border<Request, Reply> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Border")
+    }
+}
+
+impl<Request: Send + 'static, Reply: Send + 'static> Service<Request> for Border<Request, Reply> {
+    type Response = Reply;
+    type Error = Error;
+    type Future = BoxFuture<'static, Result<Reply, Error>>;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        self.send(request)
+    }
+}
+
+/// A stack under construction, outside in: the first layer pushed sees a request first. Each layer is
+/// wrapped in `observe` under its name.
+pub struct Stack<L> {
+    layers: L,
+    telemetry: Telemetry,
+}
+
+impl Stack<tower::layer::util::Identity> {
+    /// An empty stack.
+    pub fn new(telemetry: &Telemetry) -> Self {
+        Self { layers: tower::layer::util::Identity::new(), telemetry: telemetry.clone() }
+    }
+}
+
+/// A layer, observed, below all that was pushed before.
+pub type Pushed<N, L> =
+    tower::layer::util::Stack<N, tower::layer::util::Stack<ObserveLayer, L>>;
+
+/// A layer that may be left out, observed where it is not, below all that was pushed before.
+pub type PushedIf<N, L> = tower::layer::util::Stack<
+    Either<tower::layer::util::Stack<N, ObserveLayer>, tower::layer::util::Identity>,
+    L,
+>;
+
+impl<L> Stack<L> {
+    /// Adds a layer below those pushed before.
+    pub fn push<N>(self, name: LayerName, layer: N) -> Stack<Pushed<N, L>> {
+        let observe = ObserveLayer::new(name, &self.telemetry);
+        let outside = tower::layer::util::Stack::new(observe, self.layers);
+        let layers = tower::layer::util::Stack::new(layer, outside);
+        Stack { layers, telemetry: self.telemetry }
+    }
+
+    /// As [`Stack::push`], for a concern that the configuration may leave out: left out, it costs
+    /// nothing and is not observed.
+    pub fn push_if<N>(self, name: LayerName, layer: Option<N>) -> Stack<PushedIf<N, L>> {
+        let observed = layer.map(|layer| {
+            tower::layer::util::Stack::new(layer, ObserveLayer::new(name, &self.telemetry))
+        });
+        let layers = tower::layer::util::Stack::new(option_layer(observed), self.layers);
+        Stack { layers, telemetry: self.telemetry }
+    }
+
+    /// Puts the stack over its leaf, which is observed too, and erases it.
+    pub fn over<Leaf, Request, Reply>(self, name: LayerName, leaf: Leaf) -> Border<Request, Reply>
+    where
+        L: Layer<Observe<Leaf>>,
+        L::Service: Stage<Request, Reply = Reply>,
+        Request: Send + 'static,
+        Reply: Send + 'static,
+    {
+        let leaf = ObserveLayer::new(name, &self.telemetry).layer(leaf);
+        Border::new(self.layers.layer(leaf))
+    }
+}

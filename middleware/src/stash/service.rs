@@ -1,0 +1,279 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dipylon_protocol::path::ModulePath;
+use dipylon_protocol::query::VersionQuery;
+use dipylon_protocol::route::FileKind;
+use dipylon_protocol::version::Version;
+use futures::future::{Either, select};
+use tokio::time::timeout_at;
+use tokio_util::task::TaskTracker;
+
+use super::checks;
+use super::ingest::{Ingest, Known};
+use crate::error::{Error, ErrorKind};
+use crate::ports::{BoxFuture, Expected, Fetched, Index, Payload, Verifier, ZipBody};
+use crate::request::{FetchAsk, FetchRequest, RequestContext, StashRequest, Want};
+use crate::response::{Files, Finished, Stashed};
+use crate::spool::Spools;
+use crate::stack::{Border, stage};
+use crate::storage_io::StorageHandle;
+use crate::telemetry::{Outcome, Telemetry};
+
+/// How long a version with the wrong checksum is refused without being fetched again.
+pub const QUARANTINE_FOR: Duration = Duration::from_secs(3600);
+
+/// What a stash works with.
+#[derive(Clone)]
+pub struct StashPorts {
+    /// The upstream stack.
+    pub upstream: Border<FetchRequest, Fetched>,
+    /// The checksum database.
+    pub verifier: Arc<dyn Verifier>,
+    /// The storage stack.
+    pub storage: StorageHandle,
+    /// The index.
+    pub index: Arc<dyn Index>,
+    /// Where zips arrive.
+    pub spools: Spools,
+    /// Bytes of a zip that are held back until the checks agree.
+    pub hold_back_bytes: u64,
+    /// Counts running work; a drain waits for it.
+    pub tasks: TaskTracker,
+    /// Metrics.
+    pub telemetry: Telemetry,
+}
+
+/// Fetches, verifies, saves and indexes.
+#[derive(Clone)]
+pub struct Stash {
+    ports: StashPorts,
+}
+
+impl Stash {
+    /// With these ports.
+    pub fn new(ports: StashPorts) -> Self {
+        Self { ports }
+    }
+
+    async fn handle(self, request: StashRequest) -> Result<Stashed, Error> {
+        let StashRequest { context, key } = request;
+        let job = Job { ports: self.ports, context, module: key.module };
+        match key.want {
+            Want::File(FileKind::Info) => job.info(key.version).await,
+            Want::File(kind) => match job.resolve(key.version, kind).await? {
+                Resolved::Stashed(stashed) => Ok(*stashed),
+                Resolved::Version(version) if kind == FileKind::Mod => job.go_mod(version).await,
+                Resolved::Version(version) => job.zip(version).await,
+            },
+            // Any file will do: each comes with the others.
+            Want::Version => job.info(key.version).await,
+        }
+    }
+}
+
+impl fmt::Debug for Stash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stash")
+    }
+}
+
+stage!(Stash: StashRequest => Stashed);
+
+/// One stash under way.
+#[derive(Clone)]
+pub(super) struct Job {
+    pub(super) ports: StashPorts,
+    pub(super) context: RequestContext,
+    pub(super) module: ModulePath,
+}
+
+impl Job {
+    pub(super) async fn fetch(&self, ask: FetchAsk) -> Result<Fetched, Error> {
+        let (context, module) = (self.context.clone(), self.module.clone());
+        self.ports.upstream.send(FetchRequest { context, module, ask }).await
+    }
+
+    /// The checksum database's answer, on a future that owns what it needs.
+    pub(super) fn expected(&self, version: &Version) -> BoxFuture<'static, Result<Expected, Error>> {
+        let (job, version) = (self.clone(), version.clone());
+        Box::pin(async move {
+            let asked = job.ports.verifier.expected(&job.context, &job.module, &version);
+            timeout_at(job.context.deadline, asked).await.unwrap_or_else(|_| {
+                let text = format!(
+                    "the checksum database did not answer for {}@{version} within StashTimeout",
+                    job.module
+                );
+                Err(Error::new(ErrorKind::ChecksumUnavailable, text))
+            })
+        })
+    }
+
+    async fn info(self, asked: VersionQuery) -> Result<Stashed, Error> {
+        let fetched = self.fetch(FetchAsk::Info(asked.clone())).await?;
+        match fetched.payload {
+            Payload::Bytes(info) => {
+                let version = checks::info(&self.module, &asked, &info, &fetched.upstream)?;
+                let outcome = self.keep_early(&version, FileKind::Info, &info).await;
+                let files = Files { info: Some(info), ..Files::default() };
+                Ok(Stashed { version, files, outcome, finished: Finished::now() })
+            }
+            Payload::Version { version, info, go_mod, zip } => {
+                self.whole(version, info, go_mod, zip, fetched.upstream).await
+            }
+            Payload::Zip(_) => Err(wrong_payload()),
+        }
+    }
+
+    async fn go_mod(self, version: Version) -> Result<Stashed, Error> {
+        let (fetched, expected) = self.fetch_beside_expected(FetchAsk::Mod(version.clone())).await?;
+        match fetched.payload {
+            Payload::Bytes(go_mod) => {
+                self.check_go_mod(&version, &go_mod, expected, &fetched.upstream)?;
+                let outcome = self.keep_early(&version, FileKind::Mod, &go_mod).await;
+                let files = Files { go_mod: Some(go_mod), ..Files::default() };
+                Ok(Stashed { version, files, outcome, finished: Finished::now() })
+            }
+            Payload::Version { version, info, go_mod, zip } => {
+                self.whole(version, info, go_mod, zip, fetched.upstream).await
+            }
+            Payload::Zip(_) => Err(wrong_payload()),
+        }
+    }
+
+    async fn zip(self, version: Version) -> Result<Stashed, Error> {
+        self.refuse_quarantined(&version).await?;
+        let fetched = self.fetch(FetchAsk::Zip(version.clone())).await?;
+        match fetched.payload {
+            Payload::Zip(body) => {
+                self.ingest(version, body, Known::default(), fetched.upstream)
+            }
+            Payload::Version { version, info, go_mod, zip } => {
+                self.whole(version, info, go_mod, zip, fetched.upstream).await
+            }
+            Payload::Bytes(_) => Err(wrong_payload()),
+        }
+    }
+
+    /// A whole version came at once: its small files are kept now, its zip as it arrives.
+    async fn whole(
+        self,
+        version: Version,
+        info: Bytes,
+        go_mod: Bytes,
+        zip: ZipBody,
+        upstream: Arc<str>,
+    ) -> Result<Stashed, Error> {
+        self.refuse_quarantined(&version).await?;
+        let expected = self.expected(&version).await;
+        self.check_go_mod(&version, &go_mod, expected, &upstream)?;
+        self.keep_early(&version, FileKind::Info, &info).await;
+        self.keep_early(&version, FileKind::Mod, &go_mod).await;
+        let known = Known { info: Some(info), go_mod: Some(go_mod) };
+        self.ingest(version, zip, known, upstream)
+    }
+
+    fn ingest(
+        self,
+        version: Version,
+        body: ZipBody,
+        known: Known,
+        upstream: Arc<str>,
+    ) -> Result<Stashed, Error> {
+        let StashPorts { spools, hold_back_bytes, tasks, .. } = &self.ports;
+        let (writer, spool) = spools.create(body.length, *hold_back_bytes)?;
+        let (guard, finished) = Finished::new();
+        let Known { info, go_mod } = known.clone();
+        let files = Files { info, go_mod, zip: Some(spool) };
+        let ingest = Ingest::new(self.clone(), version.clone(), known, upstream);
+        tasks.spawn(async move {
+            ingest.run(body, writer).await;
+            drop(guard);
+        });
+        Ok(Stashed { version, files, outcome: Outcome::MissLeader, finished })
+    }
+
+    /// The canonical version that a query stands for, or at once the file, where it came along.
+    async fn resolve(&self, asked: VersionQuery, kind: FileKind) -> Result<Resolved, Error> {
+        if let Some(version) = asked.canonical() {
+            return Ok(Resolved::Version(version.clone()));
+        }
+        let stashed = self.clone().info(asked).await?;
+        Ok(match stashed.files.get(kind) {
+            Some(_) => Resolved::Stashed(Box::new(stashed)),
+            None => Resolved::Version(stashed.version),
+        })
+    }
+
+    /// Fetches while the checksum database is asked. A fetch that fails is the answer at once.
+    pub(super) async fn fetch_beside_expected(
+        &self,
+        ask: FetchAsk,
+    ) -> Result<(Fetched, Result<Expected, Error>), Error> {
+        let version = match &ask {
+            FetchAsk::Mod(version) | FetchAsk::Zip(version) => version.clone(),
+            _ => return Err(wrong_payload()),
+        };
+        let expected = self.expected(&version);
+        let fetch = std::pin::pin!(self.fetch(ask));
+        match select(fetch, expected).await {
+            Either::Left((fetched, expected)) => Ok((fetched?, expected.await)),
+            Either::Right((expected, fetch)) => Ok((fetch.await?, expected)),
+        }
+    }
+
+    pub(super) fn check_go_mod(
+        &self,
+        version: &Version,
+        go_mod: &Bytes,
+        expected: Result<Expected, Error>,
+        upstream: &str,
+    ) -> Result<(), Error> {
+        let compared = match &expected {
+            Ok(expected) => checks::go_mod(&self.module, version, go_mod, expected, upstream),
+            Err(error) => Err(error.clone()),
+        };
+        checks::count(&self.ports.telemetry.metrics, &expected, &compared);
+        compared
+    }
+
+    /// Keeps a small file before its zip. Failing costs the copy, not the answer.
+    async fn keep_early(&self, version: &Version, kind: FileKind, bytes: &Bytes) -> Outcome {
+        let storage = &self.ports.storage;
+        match storage.write_early(&self.context, &self.module, version, kind, bytes.clone()).await {
+            Ok(()) => Outcome::MissLeader,
+            Err(error) => {
+                tracing::error!(request_id = %self.context.id, module = %self.module, %version,
+                    kind = kind.as_str(), %error, "fetched but not kept");
+                Outcome::MissDegraded
+            }
+        }
+    }
+
+    async fn refuse_quarantined(&self, version: &Version) -> Result<(), Error> {
+        let Self { ports, context, module } = self;
+        let Some((reason, since)) = ports.storage.read_quarantine(context, module, version).await?
+        else {
+            return Ok(());
+        };
+        // A clock that went back makes the record look new, which is the safe side.
+        match since.elapsed() {
+            Ok(age) if age > QUARANTINE_FOR => Ok(()),
+            _ => Err(Error::new(ErrorKind::ChecksumMismatch, reason)),
+        }
+    }
+}
+
+/// What a version or query led to.
+enum Resolved {
+    /// A canonical version, of which nothing is fetched yet.
+    Version(Version),
+    /// A whole version that is being stashed.
+    Stashed(Box<Stashed>),
+}
+
+pub(super) fn wrong_payload() -> Error {
+    Error::new(ErrorKind::Internal, "an upstream answered another question than it was asked")
+}

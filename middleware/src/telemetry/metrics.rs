@@ -1,0 +1,154 @@
+//! Metric families with typed labels over the `prometheus` registry.
+//!
+//! A child is resolved once, on first use, and kept in a dense table indexed by its labels: the hot
+//! path neither hashes nor locks, and a combination that never occurs costs no series.
+
+use std::marker::PhantomData;
+use std::sync::OnceLock;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
+};
+
+use super::labels::LabelSet;
+
+/// What kind of metric a family holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricType {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Buckets, a sum and a count.
+    Histogram,
+}
+
+impl MetricType {
+    /// The word of the exposition format.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// One line of the catalogue.
+#[derive(Clone, Copy, Debug)]
+pub struct MetricInfo {
+    /// Full name, beginning `dipylon_`.
+    pub name: &'static str,
+    /// Help text.
+    pub help: &'static str,
+    /// Counter, gauge or histogram.
+    pub kind: MetricType,
+    /// Label names.
+    pub labels: &'static [&'static str],
+    /// The most series (label combinations) the metric can have.
+    pub combinations: usize,
+}
+
+/// A `prometheus` metric that a [`Family`] can hold.
+pub trait Instrument: Clone + Send + Sync + 'static {
+    /// Its type in the catalogue.
+    const TYPE: MetricType;
+    /// The vector its children come from.
+    type Vector: Collector + Clone + 'static;
+    /// Makes the vector.
+    ///
+    /// # Errors
+    /// When the name or a label is malformed.
+    fn vector(
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        buckets: &[f64],
+    ) -> prometheus::Result<Self::Vector>;
+    /// One child of the vector.
+    fn child(vector: &Self::Vector, values: &[&str]) -> Self;
+}
+
+impl Instrument for IntCounter {
+    const TYPE: MetricType = MetricType::Counter;
+    type Vector = IntCounterVec;
+    fn vector(n: &str, help: &str, labels: &[&str], _: &[f64]) -> prometheus::Result<IntCounterVec> {
+        IntCounterVec::new(Opts::new(n, help), labels)
+    }
+    fn child(vector: &IntCounterVec, values: &[&str]) -> Self {
+        vector.with_label_values(values)
+    }
+}
+
+impl Instrument for IntGauge {
+    const TYPE: MetricType = MetricType::Gauge;
+    type Vector = IntGaugeVec;
+    fn vector(n: &str, help: &str, labels: &[&str], _: &[f64]) -> prometheus::Result<IntGaugeVec> {
+        IntGaugeVec::new(Opts::new(n, help), labels)
+    }
+    fn child(vector: &IntGaugeVec, values: &[&str]) -> Self {
+        vector.with_label_values(values)
+    }
+}
+
+impl Instrument for Histogram {
+    const TYPE: MetricType = MetricType::Histogram;
+    type Vector = HistogramVec;
+    fn vector(n: &str, help: &str, labels: &[&str], at: &[f64]) -> prometheus::Result<HistogramVec> {
+        HistogramVec::new(HistogramOpts::new(n, help).buckets(at.to_vec()), labels)
+    }
+    fn child(vector: &HistogramVec, values: &[&str]) -> Self {
+        vector.with_label_values(values)
+    }
+}
+
+/// A metric with typed labels.
+pub struct Family<M: Instrument, L: LabelSet> {
+    vector: M::Vector,
+    children: Box<[OnceLock<M>]>,
+    labels: PhantomData<fn(L)>,
+}
+
+impl<M: Instrument, L: LabelSet> Family<M, L> {
+    /// Makes the family and registers it.
+    ///
+    /// # Errors
+    /// When the name is malformed or registered already.
+    pub fn register(
+        registry: &Registry,
+        name: &str,
+        help: &str,
+        buckets: &[f64],
+    ) -> prometheus::Result<Self> {
+        let vector = M::vector(name, help, L::NAMES, buckets)?;
+        registry.register(Box::new(vector.clone()))?;
+        let children = (0..L::COUNT).map(|_| OnceLock::new()).collect();
+        Ok(Self { vector, children, labels: PhantomData })
+    }
+
+    /// The child for these labels; resolved on first use.
+    pub fn get(&self, labels: L) -> &M {
+        self.children[labels.index()]
+            .get_or_init(|| M::child(&self.vector, &labels.values()))
+    }
+}
+
+/// Counts something as in progress until it is dropped, however it ends.
+#[derive(Debug)]
+pub struct InFlight(IntGauge);
+
+impl InFlight {
+    /// Adds one to `gauge` now and takes it away on drop.
+    pub fn enter(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,63 @@
+//! Telemetry: one catalogue, typed metrics, spans.
+
+pub mod catalogue;
+pub mod labels;
+pub mod metrics;
+pub mod span;
+pub mod timings;
+
+use std::sync::Arc;
+
+use prometheus::Registry;
+
+pub use catalogue::{
+    FetchKind, LayerName, Metrics, Outcome, RouteName, Saved, StorageOperation, Verification,
+};
+pub use metrics::{Family, InFlight, MetricInfo, MetricType};
+pub use timings::{Phase, Timings};
+
+/// What a layer is built with: metric handles and the registry they live in.
+#[derive(Clone)]
+pub struct Telemetry {
+    /// Handles to every metric.
+    pub metrics: Arc<Metrics>,
+    /// Where `/metrics` gathers from.
+    pub registry: Registry,
+}
+
+impl std::fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Telemetry")
+    }
+}
+
+impl Telemetry {
+    /// A fresh registry with the whole catalogue.
+    ///
+    /// # Errors
+    /// When the catalogue names one metric twice.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let metrics = Arc::new(Metrics::register(&registry)?);
+        Ok(Self { metrics, registry })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_catalogue_registers_and_stays_bounded() {
+        Telemetry::new().expect("no metric is named twice");
+        assert!(catalogue::series_max() < 5_000, "{} series", catalogue::series_max());
+    }
+
+    #[test]
+    fn every_metric_has_our_prefix_and_a_help_text() {
+        for metric in catalogue::METRICS {
+            assert!(metric.name.starts_with("dipylon_"), "{}", metric.name);
+            assert!(metric.help.trim().ends_with('.'), "{}: {:?}", metric.name, metric.help);
+        }
+    }
+}

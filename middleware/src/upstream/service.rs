@@ -1,0 +1,42 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::error::Error;
+use crate::ports::{Fetched, Fetcher};
+use crate::request::FetchRequest;
+use crate::stack::stage;
+use crate::telemetry::{Outcome, Telemetry};
+
+/// Calls a [`Fetcher`].
+#[derive(Clone)]
+pub struct Upstream {
+    fetcher: Arc<dyn Fetcher>,
+    telemetry: Telemetry,
+}
+
+impl Upstream {
+    /// Over one fetcher.
+    pub fn new(fetcher: Arc<dyn Fetcher>, telemetry: &Telemetry) -> Self {
+        Self { fetcher, telemetry: telemetry.clone() }
+    }
+
+    async fn handle(self, request: FetchRequest) -> Result<Fetched, Error> {
+        let kind = request.ask.kind();
+        let started = Instant::now();
+        let result = self.fetcher.fetch(request).await;
+        let metrics = &self.telemetry.metrics;
+        metrics.fetch_seconds.get((kind,)).observe(started.elapsed().as_secs_f64());
+        let outcome = result.as_ref().map_or_else(Error::outcome, |_| Outcome::Ok);
+        metrics.fetches.get((kind, outcome)).inc();
+        result
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Upstream({})", self.fetcher.name())
+    }
+}
+
+stage!(Upstream: FetchRequest => Fetched);

@@ -1,0 +1,77 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+use tower::Layer;
+
+use super::NetworkMode;
+use super::service::{Shared, Versions};
+use crate::flight::Flights;
+use crate::ports::{Fetched, Policy};
+use crate::remember::Remember;
+use crate::request::FetchRequest;
+use crate::stack::Border;
+use crate::storage_io::StorageHandle;
+
+/// Answers that are kept at most, of each kind.
+pub const ENTRIES_MAX: usize = 50_000;
+
+/// What the layer is told.
+#[derive(Clone, Copy, Debug)]
+pub struct VersionsConfig {
+    /// How far upstream is trusted to be there.
+    pub network_mode: NetworkMode,
+    /// How long an answer is given without asking again.
+    pub fresh_for: Duration,
+    /// How old an answer may be that is given because upstream fails.
+    pub stale_if_error: Duration,
+    /// How long "does not exist" is given without asking again.
+    pub negative_for: Duration,
+    /// How long upstream may take.
+    pub timeout: Duration,
+}
+
+/// Makes [`Versions`].
+#[derive(Clone)]
+pub struct VersionsLayer {
+    shared: Arc<Shared>,
+}
+
+impl VersionsLayer {
+    /// Asks `upstream` and `storage`. With a `policy`, modules whose mode is `none` are listed from
+    /// storage alone (`ListFollowsMode`). `tasks` counts calls under way.
+    pub fn new(
+        config: VersionsConfig,
+        upstream: Border<FetchRequest, Fetched>,
+        storage: StorageHandle,
+        policy: Option<Arc<dyn Policy>>,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                config,
+                upstream,
+                storage,
+                policy,
+                flights: Flights::new(tasks),
+                answers: Remember::new(ENTRIES_MAX),
+                queries: Remember::new(ENTRIES_MAX),
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for VersionsLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VersionsLayer({:?})", self.shared.config)
+    }
+}
+
+impl<S> Layer<S> for VersionsLayer {
+    type Service = Versions<S>;
+
+    fn layer(&self, inner: S) -> Versions<S> {
+        Versions { inner, shared: Arc::clone(&self.shared) }
+    }
+}

@@ -1,0 +1,40 @@
+//! Which versions a list shows. Pure.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use dipylon_protocol::list::render_list;
+use dipylon_protocol::query::VersionQuery;
+use dipylon_protocol::version::Version;
+
+/// Upstream's versions in its order, then those only stored; pseudo-versions are not listed.
+pub(super) fn merge(upstream: Vec<Version>, stored: Vec<Version>) -> Vec<Version> {
+    let mut seen: HashSet<Version> = upstream.iter().cloned().collect();
+    let mut merged = upstream;
+    merged.extend(releases(stored).into_iter().filter(|version| seen.insert(version.clone())));
+    merged
+}
+
+/// Without pseudo-versions.
+pub(super) fn releases(versions: Vec<Version>) -> Vec<Version> {
+    versions.into_iter().filter(|version| !version.is_pseudo()).collect()
+}
+
+/// The body of a list.
+pub(super) fn body(versions: &[Version]) -> Bytes {
+    render_list(versions).into()
+}
+
+/// The newest stored version that a query such as `v1` or `v1.2` can stand for.
+pub(super) fn newest_matching(query: &VersionQuery, stored: &[Version]) -> Option<Version> {
+    let prefix = format!("{}.", query.as_str());
+    let matching: Vec<_> =
+        stored.iter().filter(|version| version.as_str().starts_with(&prefix)).cloned().collect();
+    newest(&matching)
+}
+
+/// The highest release, else the highest pre-release, else the highest pseudo-version.
+pub(super) fn newest(versions: &[Version]) -> Option<Version> {
+    let rank = |version: &&Version| (!version.is_pseudo(), !version.is_prerelease());
+    versions.iter().max_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.cmp(b))).cloned()
+}

@@ -1,0 +1,41 @@
+//! List, latest, and what a query stands for.
+//!
+//! # What it does
+//! Answers list and latest from upstream and storage together, as the network mode says, and keeps
+//! the answers for a while. Lets files pass; a query (`master`, `v1`) whose version is known from a
+//! moment ago passes as that version.
+//!
+//! # Where it sits
+//! On top of the module stack's data path: below it there are only files.
+//!
+//! # Telemetry
+//! Outcomes `hit_memory`, `hit_storage`, `stale_error`, `negative` and `miss_leader`,
+//! `miss_follower`.
+//!
+//! # Failure modes
+//! Mode strict: an upstream that fails is an error, after an answer kept for `StaleIfError` at most;
+//! one that says "does not exist" is overruled by stored releases. Mode fallback: what is stored is
+//! the answer. Mode offline: no upstream call of any kind.
+//!
+//! # Limits
+//! [`ENTRIES_MAX`] answers in memory; one upstream call per question at a time.
+
+mod layer;
+mod merge;
+mod service;
+#[cfg(test)]
+mod tests;
+
+pub use layer::{ENTRIES_MAX, VersionsConfig, VersionsLayer};
+pub use service::Versions;
+
+/// How far upstream is trusted to be there (`NetworkMode`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NetworkMode {
+    /// Upstream and storage together; a failing upstream is an error.
+    Strict,
+    /// Upstream and storage together; storage alone where upstream fails.
+    Fallback,
+    /// Storage alone.
+    Offline,
+}

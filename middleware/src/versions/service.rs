@@ -1,0 +1,307 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dipylon_protocol::info::{Info, MAX_INFO_BYTES};
+use dipylon_protocol::list::ListFilter;
+use dipylon_protocol::path::ModulePath;
+use dipylon_protocol::query::VersionQuery;
+use dipylon_protocol::route::FileKind;
+use dipylon_protocol::version::Version;
+use http_body_util::BodyExt as _;
+use tokio::time::Instant;
+use tower::util::ServiceExt as _;
+
+use super::{NetworkMode, VersionsConfig, merge};
+use crate::blob::Blob;
+use crate::body;
+use crate::error::{Error, ErrorKind};
+use crate::flight::{Flights, NoLanding, Role};
+use crate::ports::{Fetched, Mode, Payload, Policy};
+use crate::remember::Remember;
+use crate::request::{Ask, FetchAsk, FetchRequest, FileRequest, ModuleRequest, RequestContext};
+use crate::response::{Answer, ModuleResponse};
+use crate::stack::{Border, Stage, stage};
+use crate::storage_io::StorageHandle;
+use crate::telemetry::Outcome;
+
+/// A question that has one answer for everybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Question {
+    List,
+    Latest,
+}
+
+pub(super) type Key = (ModulePath, Question);
+type Kept = Result<(Bytes, Outcome), Error>;
+
+/// What all calls share.
+pub(super) struct Shared {
+    pub(super) config: VersionsConfig,
+    pub(super) upstream: Border<FetchRequest, Fetched>,
+    pub(super) storage: StorageHandle,
+    pub(super) policy: Option<Arc<dyn Policy>>,
+    pub(super) flights: Flights<Key, Kept>,
+    pub(super) answers: Remember<Key, Kept>,
+    pub(super) queries: Remember<(ModulePath, VersionQuery), Version>,
+}
+
+/// Answers list and latest; lets files pass to `S`.
+#[derive(Clone)]
+pub struct Versions<S> {
+    pub(super) inner: S,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl<S> fmt::Debug for Versions<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Versions({:?})", self.shared.config.network_mode)
+    }
+}
+
+impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
+    async fn handle(self, request: ModuleRequest) -> Result<ModuleResponse, Error> {
+        let ModuleRequest { context, module, ask } = request;
+        match ask {
+            Ask::List => self.shared.answer(context, module, Question::List).await,
+            Ask::Latest => self.shared.answer(context, module, Question::Latest).await,
+            Ask::File(version, kind) => {
+                self.file(FileRequest { context, module, version, kind }).await
+            }
+        }
+    }
+
+    async fn file(self, mut request: FileRequest) -> Result<ModuleResponse, Error> {
+        if request.version.canonical().is_some() {
+            return self.inner.oneshot(request).await;
+        }
+        let asked = request.version.clone();
+        let key = (request.module.clone(), asked.clone());
+        if let Some(version) = self.shared.known_version(&request).await? {
+            request.version = VersionQuery::Version(version);
+        }
+        let mut response = self.inner.oneshot(request).await?;
+        if let Answer::File { version, .. } = &response.answer
+            && response.asked.is_some()
+        {
+            self.shared.queries.put(key, version.clone());
+        }
+        response.asked = Some(asked);
+        Ok(response)
+    }
+}
+
+stage!(Versions<S>: ModuleRequest => ModuleResponse, over FileRequest => ModuleResponse);
+
+impl Shared {
+    /// What a query stands for, where that needs no upstream.
+    async fn known_version(&self, request: &FileRequest) -> Result<Option<Version>, Error> {
+        let FileRequest { context, module, version: query, .. } = request;
+        let key = (module.clone(), query.clone());
+        if let Some((version, _)) = self.queries.get(&key, self.config.fresh_for) {
+            return Ok(Some(version));
+        }
+        if self.network_mode(module) != NetworkMode::Offline {
+            return Ok(None);
+        }
+        let stored = self.storage.list(context, module).await?;
+        Ok(merge::newest_matching(query, &stored))
+    }
+
+    /// The configured mode; offline for a module that may not be fetched, where lists follow that.
+    fn network_mode(&self, module: &ModulePath) -> NetworkMode {
+        let forbidden =
+            self.policy.as_ref().is_some_and(|policy| policy.decide(module).mode == Mode::None);
+        if forbidden { NetworkMode::Offline } else { self.config.network_mode }
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        context: RequestContext,
+        module: ModulePath,
+        question: Question,
+    ) -> Result<ModuleResponse, Error> {
+        let mode = self.network_mode(&module);
+        if mode == NetworkMode::Offline {
+            let body = self.stored(&context, &module, question).await?;
+            return match body {
+                Some(body) => Ok(response(question, body, Outcome::HitStorage, None)),
+                None => Err(nothing_stored(&module)),
+            };
+        }
+        let key = (module, question);
+        if let Some((kept, age)) = self.answers.get(&key, Duration::MAX)
+            && age <= self.keep_for(&kept)
+        {
+            let (body, _) = kept.map_err(Error::remembered)?;
+            return Ok(response(question, body, Outcome::HitMemory, Some(age)));
+        }
+        let deadline = context.deadline;
+        let shared = Arc::clone(&self);
+        let landed = self
+            .flights
+            .join(key.clone(), deadline, |landing| async move {
+                let kept = shared.ask(&context, &key, mode).await;
+                landing.land(shared.keep(&key, kept));
+            })
+            .await;
+        let (kept, role) = landed.map_err(|why| unfinished(question, why))?;
+        let (body, outcome) = kept?;
+        let outcome = match (outcome, role) {
+            (Outcome::MissLeader, Role::Follower) => Outcome::MissFollower,
+            (outcome, _) => outcome,
+        };
+        Ok(response(question, body, outcome, None))
+    }
+
+    fn keep_for(&self, kept: &Kept) -> Duration {
+        match kept {
+            Ok(_) => self.config.fresh_for,
+            Err(_) => self.config.negative_for,
+        }
+    }
+
+    /// Keeps what may be kept; gives an older answer where upstream fails now.
+    fn keep(&self, key: &Key, kept: Kept) -> Kept {
+        match &kept {
+            Ok((_, Outcome::MissLeader)) => self.answers.put(key.clone(), kept.clone()),
+            Err(error) if error.kind().is_permanent() => {
+                self.answers.put(key.clone(), kept.clone());
+            }
+            Err(error) => {
+                let older = self.answers.get(key, self.config.stale_if_error);
+                if let Some((Ok((body, _)), age)) = older {
+                    let (module, _) = key;
+                    tracing::warn!(%module, %error, age_seconds = age.as_secs(),
+                        "upstream fails: answered with an older list");
+                    return Ok((body, Outcome::StaleError));
+                }
+            }
+            Ok(_) => {}
+        }
+        kept
+    }
+
+    async fn ask(&self, context: &RequestContext, key: &Key, mode: NetworkMode) -> Kept {
+        let (module, question) = key;
+        let error = match self.ask_upstream(context, module, *question).await {
+            Ok(body) => return Ok((body, Outcome::MissLeader)),
+            Err(error) => error,
+        };
+        let gone = error.kind() == ErrorKind::NotFound;
+        if !gone && mode == NetworkMode::Strict {
+            return Err(error);
+        }
+        // Upstream does not have it (any more), or may be replaced: what is stored is the answer.
+        let stored = self.stored(&self.patient(context), module, *question).await?;
+        match stored.filter(|body| !body.is_empty()) {
+            Some(body) => Ok((body, Outcome::HitStorage)),
+            None => Err(error),
+        }
+    }
+
+    /// A deadline for one call from now on: the first caller's patience is not everybody's, and what
+    /// upstream has used up is not storage's.
+    fn patient(&self, context: &RequestContext) -> RequestContext {
+        let mut context = context.clone();
+        context.deadline = Instant::now() + self.config.timeout;
+        context
+    }
+
+    async fn ask_upstream(
+        &self,
+        context: &RequestContext,
+        module: &ModulePath,
+        question: Question,
+    ) -> Result<Bytes, Error> {
+        let context = self.patient(context);
+        let ask = match question {
+            Question::List => FetchAsk::List,
+            Question::Latest => FetchAsk::Latest,
+        };
+        let request = FetchRequest { context: context.clone(), module: module.clone(), ask };
+        let fetched = self.upstream.send(request).await?;
+        let Payload::Bytes(body) = fetched.payload else {
+            return Err(Error::new(ErrorKind::Internal, "upstream answered another question"));
+        };
+        let bad = |error: &dyn fmt::Display| {
+            let what = if question == Question::List { "list" } else { "@latest" };
+            let text = format!("{} sent a wrong {what} for {module}: {error}", fetched.upstream);
+            Error::new(ErrorKind::BadContent, text)
+        };
+        if question == Question::Latest {
+            Info::parse(&body).map_err(|error| bad(&error))?;
+            return Ok(body);
+        }
+        let mut filter = ListFilter::new(module);
+        filter.push(&body).map_err(|error| bad(&error))?;
+        let listed = filter.finish().map_err(|error| bad(&error))?;
+        let stored = self.storage.list(&self.patient(&context), module).await?;
+        Ok(merge::body(&merge::merge(listed, stored)))
+    }
+
+    /// The answer from storage alone; `None` for latest where nothing is stored.
+    async fn stored(
+        &self,
+        context: &RequestContext,
+        module: &ModulePath,
+        question: Question,
+    ) -> Result<Option<Bytes>, Error> {
+        let stored = self.storage.list(context, module).await?;
+        if question == Question::List {
+            let offline = self.network_mode(module) == NetworkMode::Offline;
+            let releases = merge::releases(stored.clone());
+            // Releases hide pseudo-versions, except offline, where nothing else says they exist.
+            let listed = if offline || releases.is_empty() { stored } else { releases };
+            return Ok(Some(merge::body(&listed)));
+        }
+        let Some(newest) = merge::newest(&stored) else { return Ok(None) };
+        let blob = self.storage.read(context, module, &newest, FileKind::Info).await?;
+        match blob {
+            Some(blob) => read_info(module, &newest, &blob).await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The bytes of a stored `.info`, wherever they are.
+async fn read_info(module: &ModulePath, version: &Version, blob: &Blob) -> Result<Bytes, Error> {
+    if blob.length() > MAX_INFO_BYTES as u64 {
+        let text = format!(
+            "the stored .info of {module}@{version} has {} bytes, more than any .info: replace it",
+            blob.length()
+        );
+        return Err(Error::new(ErrorKind::Storage, text));
+    }
+    let body = body::blob(blob, 0..blob.length());
+    Ok(body.collect().await?.to_bytes())
+}
+
+fn response(
+    question: Question,
+    body: Bytes,
+    outcome: Outcome,
+    age: Option<Duration>,
+) -> ModuleResponse {
+    let answer = match question {
+        Question::List => Answer::List(body),
+        Question::Latest => Answer::Latest(body),
+    };
+    ModuleResponse { answer, outcome, age, asked: None }
+}
+
+fn nothing_stored(module: &ModulePath) -> Error {
+    let text = format!("not found: no version of {module} is stored, and upstream may not be asked");
+    Error::new(ErrorKind::NotStored, text)
+}
+
+fn unfinished(question: Question, why: NoLanding) -> Error {
+    match why {
+        NoLanding::Overdue => Error::new(
+            ErrorKind::DeadlineExceeded,
+            format!("upstream takes longer for {question:?} than this request may wait: ask again"),
+        ),
+        NoLanding::Crashed => Error::new(ErrorKind::Internal, "the call crashed; ask again"),
+    }
+}
