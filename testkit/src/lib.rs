@@ -1,0 +1,26 @@
+//! What the tests of dipylon stand on. Nothing here is in the product.
+//!
+//! - [`module`]: module versions made up in memory, with their info, mod, zip and hashes.
+//! - [`storage_suite`]: the cases that every storage backend must pass.
+//! - [`upstream`]: a GOPROXY server on loopback that records requests and breaks on demand.
+//! - [`checksum_db`]: a checksum database that can lie, fork and go down.
+//! - [`git`]: local repositories that the real `go` takes for `https://` ones.
+//! - [`go`]: the real `go` command in an environment of its own.
+//! - [`client`]: an HTTP client that sees how an answer ended, not only what it said.
+//! - [`gateway`] and [`metrics`]: the real program as a process, and its `/metrics` read and asked.
+//!
+//! Everything talks to 127.0.0.1 only, has bounds by name, and panics with a sentence when a test
+//! asks for what cannot be.
+
+pub mod checksum_db;
+pub mod client;
+pub mod gateway;
+pub mod git;
+pub mod go;
+pub mod metrics;
+pub mod module;
+pub mod storage_suite;
+pub mod upstream;
+
+mod process;
+mod server;
