@@ -1,0 +1,277 @@
+//! The composition root: what this program is made of, and in which order a request meets it.
+//!
+//! Five stacks, outside in: edge, module, stash, storage, upstream. Each `push` is one concern, and the
+//! comment above it says why it stands exactly there. A layer in the wrong place does not compile,
+//! because each stage has its own request type.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dipylon_middleware::access_log::AccessLogLayer;
+use dipylon_middleware::admission::AdmissionLayer;
+use dipylon_middleware::breaker::BreakerLayer;
+use dipylon_middleware::catch_panic::CatchPanicLayer;
+use dipylon_middleware::deadline::DeadlineLayer;
+use dipylon_middleware::dispatch::Dispatch;
+use dipylon_middleware::download_mode::DownloadModeLayer;
+use dipylon_middleware::hot_cache::HotCacheLayer;
+use dipylon_middleware::limit::LimitLayer;
+use dipylon_middleware::lookup::LookupLayer;
+use dipylon_middleware::negative::NegativeLayer;
+use dipylon_middleware::pool::PoolLayer;
+use dipylon_middleware::ports::{Fetched, Fetcher, Policy, Storage};
+use dipylon_middleware::request::{
+    FetchRequest, ModuleRequest, StashRequest, SumDbRequest,
+};
+use dipylon_middleware::request_context::RequestContextLayer;
+use dipylon_middleware::response::{ModuleResponse, Stashed, SumDbResponse};
+use dipylon_middleware::retry::RetryLayer;
+use dipylon_middleware::route::{AdminPages, Route};
+use dipylon_middleware::single_flight::SingleFlightLayer;
+use dipylon_middleware::stack::{Border, Stack};
+use dipylon_middleware::stash::{Stash, StashPorts};
+use dipylon_middleware::storage_io::{StorageHandle, StorageIo};
+use dipylon_middleware::telemetry::{LayerName, Telemetry};
+use dipylon_middleware::upstream::Upstream;
+use dipylon_middleware::versions::{NetworkMode, VersionsConfig, VersionsLayer};
+use dipylon_middleware::{Error, ErrorKind};
+use tokio_util::task::TaskTracker;
+use tower::Layer as _;
+
+use crate::adapters::{Adapters, Readable};
+use crate::config::{self, Config};
+use crate::fetch::sumdb_proxy::SumDbProxy;
+use crate::http::{Admin, AdminConfig, Edge, HomePage};
+
+/// Storage calls at a time: enough to keep a disk or a connection pool busy, few enough that a slow
+/// backend does not collect the whole process.
+const STORAGE_CALLS_MAX: usize = 512;
+/// Requests to one upstream at a time.
+const UPSTREAM_CALLS_MAX: usize = 64;
+
+/// The program, put together and ready to serve.
+pub struct App {
+    /// What the server calls.
+    pub edge: Edge,
+    /// Stashes and lists under way; a drain waits for them.
+    pub tasks: TaskTracker,
+    /// Metrics.
+    pub telemetry: Telemetry,
+}
+
+impl App {
+    /// Puts the five stacks together.
+    pub fn new(config: &Config, adapters: Adapters, telemetry: Telemetry) -> Self {
+        let tasks = TaskTracker::new();
+        let build = Build { config, telemetry: &telemetry, tasks: &tasks };
+        let Adapters { storage, policy, list, fetched, verifier, sumdb, index, spools, .. } =
+            adapters.clone();
+        let ports = StashPorts {
+            upstream: fetched.clone(),
+            verifier,
+            storage: storage.clone(),
+            index: Arc::clone(&index),
+            spools,
+            hold_back_bytes: config.dipylon.hold_back_bytes,
+            tasks: tasks.clone(),
+            telemetry: telemetry.clone(),
+        };
+        let stash = build.stash_stack(ports);
+        let modules = build.module_stack(&storage, fetched, stash, list, policy);
+        let admin = build.admin(&adapters);
+        let edge = build.edge_stack(modules, build.sumdb_stack(sumdb), admin);
+        Self { edge, tasks, telemetry }
+    }
+}
+
+struct Build<'a> {
+    config: &'a Config,
+    telemetry: &'a Telemetry,
+    tasks: &'a TaskTracker,
+}
+
+/// Storage: every call of the backend, from whichever layer, passes here.
+pub(crate) fn storage_stack(
+    config: &Config,
+    storage: Arc<dyn Storage>,
+    telemetry: &Telemetry,
+) -> StorageHandle {
+    let stack = Stack::new(telemetry)
+        // Outermost, so that waiting for a slot counts: a caller is never held longer than this.
+        .push(
+            LayerName::StorageDeadline,
+            DeadlineLayer::new("storage", config.timeout, ErrorKind::Storage),
+        )
+        // Next to the backend: only calls that really reach it take a slot.
+        .push(
+            LayerName::StorageLimit,
+            LimitLayer::new("storage calls", STORAGE_CALLS_MAX, config.timeout),
+        )
+        .over(LayerName::StorageIo, StorageIo::new(storage, telemetry));
+    StorageHandle::new(stack)
+}
+
+/// Upstream: one such stack for each entry of the GOPROXY list, so that one that fails does not take
+/// the others with it.
+pub(crate) fn upstream_stack(
+    config: &Config,
+    attempt: Duration,
+    fetcher: Arc<dyn Fetcher>,
+    telemetry: &Telemetry,
+) -> Border<FetchRequest, Fetched> {
+    Stack::new(telemetry)
+        // Outermost: what an open breaker refuses costs neither a slot nor an attempt.
+        .push(LayerName::UpstreamBreaker, BreakerLayer::new(fetcher.name(), telemetry))
+        // Above the slots: a call that waits before its next attempt gives its slot back.
+        .push(
+            LayerName::UpstreamRetry,
+            RetryLayer::new(config.dipylon.upstream_attempts, telemetry),
+        )
+        // Above the deadline: the wait for a slot is not the upstream's fault.
+        .push(
+            LayerName::UpstreamLimit,
+            LimitLayer::new("upstream requests", UPSTREAM_CALLS_MAX, config.stash_timeout),
+        )
+        // Innermost: bounds one attempt until its answer begins.
+        .push(
+            LayerName::UpstreamDeadline,
+            DeadlineLayer::new("upstream", attempt, ErrorKind::UpstreamTimeout),
+        )
+        .over(LayerName::Upstream, Upstream::new(fetcher, telemetry))
+}
+
+impl Build<'_> {
+    /// Stash: fetch, verify, save, index; once for each version, however many ask.
+    fn stash_stack(&self, ports: StashPorts) -> Border<StashRequest, Stashed> {
+        let Self { config, telemetry, tasks } = self;
+        Stack::new(telemetry)
+            // Outermost: everything below runs once per key; followers cost nothing further down.
+            .push(
+                LayerName::SingleFlight,
+                SingleFlightLayer::new(config.stash_timeout, (*tasks).clone(), telemetry),
+            )
+            // Below single flight: only leaders take a fetch slot, and they keep it to the commit.
+            .push(LayerName::Pool, PoolLayer::new(config.go_get_workers as usize))
+            .over(LayerName::Stash, Stash::new(ports))
+    }
+
+    /// Module: what to answer, and from where.
+    fn module_stack(
+        &self,
+        storage: &StorageHandle,
+        upstream: Border<FetchRequest, Fetched>,
+        stash: Border<StashRequest, Stashed>,
+        list: Arc<dyn Fetcher>,
+        policy: Arc<dyn Policy>,
+    ) -> Border<ModuleRequest, ModuleResponse> {
+        let Self { config, telemetry, tasks } = self;
+        let ours = &config.dipylon;
+        let listing = ours.list_follows_mode.then(|| Arc::clone(&policy));
+        let dispatch = Dispatch::new(stash, list, config.stash_timeout, (*tasks).clone(), telemetry);
+        Stack::new(telemetry)
+            // Answers list and latest, so that below it there are only files.
+            .push(
+                LayerName::Versions,
+                VersionsLayer::new(
+                    self.versions(),
+                    upstream,
+                    storage.clone(),
+                    listing,
+                    (*tasks).clone(),
+                ),
+            )
+            // Above storage: a hit in memory touches no disk.
+            .push(LayerName::HotCache, HotCacheLayer::new(ours.hot_cache_bytes))
+            // Hit or missed: everything below is the slow path.
+            .push(LayerName::Lookup, LookupLayer::new(storage.clone()))
+            // Below lookup, so that however slow upstream is, no hit waits behind a miss.
+            .push(
+                LayerName::MissLimit,
+                LimitLayer::new(
+                    "misses in hand (ProtocolWorkers)",
+                    config.protocol_workers as usize,
+                    ours.miss_queue_timeout,
+                ),
+            )
+            // Above the mode: a remembered "no" needs no plan. Below lookup: what was stored since wins.
+            .push(LayerName::Negative, NegativeLayer::new(ours.negative_version_ttl))
+            // Policy only; what it plans is done below.
+            .push(LayerName::DownloadMode, DownloadModeLayer::new(policy))
+            .over(LayerName::Dispatch, dispatch)
+    }
+
+    fn versions(&self) -> VersionsConfig {
+        let ours = &self.config.dipylon;
+        VersionsConfig {
+            network_mode: match self.config.network_mode {
+                config::NetworkMode::Strict => NetworkMode::Strict,
+                config::NetworkMode::Fallback => NetworkMode::Fallback,
+                config::NetworkMode::Offline => NetworkMode::Offline,
+            },
+            fresh_for: ours.fresh_for,
+            stale_if_error: ours.stale_if_error,
+            negative_for: ours.negative_path_ttl,
+            timeout: self.config.timeout,
+        }
+    }
+
+    fn sumdb_stack(&self, sumdb: SumDbProxy) -> Border<SumDbRequest, SumDbResponse> {
+        Stack::new(self.telemetry).over(LayerName::SumDb, sumdb)
+    }
+
+    /// Edge: HTTP in, HTTP out; `route` is where typed requests begin.
+    fn edge_stack(
+        &self,
+        modules: Border<ModuleRequest, ModuleResponse>,
+        sumdb: Border<SumDbRequest, SumDbResponse>,
+        admin: Arc<dyn AdminPages>,
+    ) -> Edge {
+        let Self { config, telemetry, .. } = self;
+        let ours = &config.dipylon;
+        let inside = Stack::new(telemetry)
+            // Outermost with a context: its clock and its count cover everything, refusals included.
+            .push(LayerName::AccessLog, AccessLogLayer::new(ours.log_access, telemetry))
+            // Below the log, so that a panic is still an answer with a log line.
+            .push(LayerName::CatchPanic, CatchPanicLayer)
+            // Before any work: what is beyond the limit costs next to nothing.
+            .push(LayerName::Admission, AdmissionLayer::new(ours.max_connections as usize))
+            // Everything below has one deadline, shared through the context.
+            .push(
+                LayerName::Deadline,
+                DeadlineLayer::new("request", ours.request_timeout, ErrorKind::DeadlineExceeded),
+            )
+            .over(LayerName::Route, Route::new(modules, sumdb, admin, &config.cache_control));
+        // Makes the context that all layers, and `observe` around them, need: so it stands outside.
+        let prefix = config.path_prefix.as_str();
+        Border::new(RequestContextLayer::new(prefix, ours.request_timeout).layer(inside))
+    }
+
+    fn admin(&self, adapters: &Adapters) -> Arc<dyn AdminPages> {
+        let config = self.config;
+        let prefix = config.path_prefix.as_str().trim_end_matches('/').to_owned();
+        let pages = AdminConfig {
+            path_prefix: prefix,
+            home: HomePage {
+                template: config.home_template_path.clone(),
+                no_sum_patterns: config.no_sum_patterns.join(","),
+            },
+            robots_file: config.robots_file.clone(),
+            metrics: config.stats_exporter == config::StatsExporter::Prometheus,
+        };
+        let Adapters { storage, index, .. } = adapters;
+        let parts = Readable::parts(adapters);
+        Arc::new(Admin::new(pages, storage.clone(), Arc::clone(index), parts, self.telemetry))
+    }
+}
+
+/// The GOPROXY list as one upstream: the stash stack calls it, and each entry has its own stack.
+pub(crate) fn list_stack(
+    list: Arc<dyn Fetcher>,
+    telemetry: &Telemetry,
+) -> Border<FetchRequest, Fetched> {
+    let walk = tower::service_fn(move |request: FetchRequest| {
+        let list = Arc::clone(&list);
+        async move { list.fetch(request).await as Result<Fetched, Error> }
+    });
+    Stack::new(telemetry).over(LayerName::GoproxyList, walk)
+}

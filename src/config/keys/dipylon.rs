@@ -1,0 +1,99 @@
+//! `[Dipylon]`: what Athens does not have. Athens ignores the table, so one file serves both.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::super::key::{bytes, count, positive_seconds, table, web_url};
+use super::super::values::{IpNet, OtlpProtocol, SecretMap, UrlText};
+use super::{seconds, url};
+
+const MIB: u64 = 1024 * 1024;
+const GIB: u64 = 1024 * MIB;
+
+/// The most that a key about memory or disk takes, in bytes: 1 PiB.
+const MAX_BYTES: u64 = 1024 * 1024 * GIB;
+
+/// The most connections at the same time.
+const MAX_CONNECTIONS: u32 = 1_000_000;
+
+/// The most attempts at one upstream request.
+const MAX_UPSTREAM_ATTEMPTS: u32 = 20;
+
+table! {
+    /// Keys that Athens does not have and ignores, so that one file serves both programs.
+    pub struct DipylonConfig {
+        /// Mode `none` holds for list and latest too: they answer from storage only.
+        list_follows_mode: bool = "ListFollowsMode", ["DIPYLON_LIST_FOLLOWS_MODE"], false;
+        /// How long an answer to list or latest counts as fresh, in seconds.
+        fresh_for: Duration = "FreshFor", ["DIPYLON_FRESH_FOR"], seconds(60);
+        /// For how long after that it is still served while a new one is fetched, in seconds.
+        stale_while_revalidate: Duration = "StaleWhileRevalidate",
+            ["DIPYLON_STALE_WHILE_REVALIDATE"],
+            seconds(1_500);
+        /// For how long it is served when the upstream fails, in seconds.
+        stale_if_error: Duration = "StaleIfError", ["DIPYLON_STALE_IF_ERROR"], seconds(604_800);
+        /// How long it is remembered that a version does not exist, in seconds.
+        negative_version_ttl: Duration = "NegativeVersionTTL", ["DIPYLON_NEGATIVE_VERSION_TTL"],
+            seconds(60);
+        /// How long it is remembered that a module path does not exist, in seconds.
+        negative_path_ttl: Duration = "NegativePathTTL", ["DIPYLON_NEGATIVE_PATH_TTL"],
+            seconds(600);
+        /// How long connecting to an upstream may take, in seconds.
+        upstream_connect_timeout: Duration = "UpstreamConnectTimeout",
+            ["DIPYLON_UPSTREAM_CONNECT_TIMEOUT"],
+            seconds(10), check(positive_seconds());
+        /// How long an upstream may take until its headers arrive, in seconds.
+        upstream_header_timeout: Duration = "UpstreamHeaderTimeout",
+            ["DIPYLON_UPSTREAM_HEADER_TIMEOUT"],
+            seconds(60), check(positive_seconds());
+        /// How long an upstream may send nothing within a body, in seconds.
+        upstream_idle_timeout: Duration = "UpstreamIdleTimeout", ["DIPYLON_UPSTREAM_IDLE_TIMEOUT"],
+            seconds(30), check(positive_seconds());
+        /// How often an upstream request is attempted, the first time included.
+        upstream_attempts: u32 = "UpstreamAttempts", ["DIPYLON_UPSTREAM_ATTEMPTS"], 3,
+            check(count(1, MAX_UPSTREAM_ATTEMPTS));
+        /// How many clients may be connected at the same time.
+        max_connections: u32 = "MaxConnections", ["DIPYLON_MAX_CONNECTIONS"], 20_000,
+            check(count(1, MAX_CONNECTIONS));
+        /// How long a miss waits for one of the `ProtocolWorkers`, in seconds.
+        miss_queue_timeout: Duration = "MissQueueTimeout", ["DIPYLON_MISS_QUEUE_TIMEOUT"],
+            seconds(30),
+            check(positive_seconds());
+        /// How long a request may take until its answer begins, in seconds.
+        request_timeout: Duration = "RequestTimeout", ["DIPYLON_REQUEST_TIMEOUT"], seconds(900),
+            check(positive_seconds());
+        /// How much of a zip is held back until its checks are done, in bytes.
+        hold_back_bytes: u64 = "HoldBackBytes", ["DIPYLON_HOLD_BACK_BYTES"],
+            MIB, check(bytes(1, GIB));
+        /// How much memory recently served info and mod files may take, in bytes. 0: none are kept.
+        hot_cache_bytes: u64 = "HotCacheBytes", ["DIPYLON_HOT_CACHE_BYTES"], 64 * MIB,
+            check(bytes(0, MAX_BYTES));
+        /// How much disk the zips in hand may take, in bytes.
+        max_spool_bytes: u64 = "MaxSpoolBytes", ["DIPYLON_MAX_SPOOL_BYTES"], 20 * GIB,
+            check(bytes(MIB, MAX_BYTES));
+        /// The directory for the zips in hand. Empty: `GoGetDir`, or the system's temporary
+        /// directory.
+        spool_dir: Option<PathBuf> = "SpoolDir", ["DIPYLON_SPOOL_DIR"], None;
+        /// Logs one line for each request.
+        log_access: bool = "LogAccess", ["DIPYLON_LOG_ACCESS"], true;
+        /// The proxies in front, whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+        trusted_proxies: Vec<IpNet> = "TrustedProxies", ["DIPYLON_TRUSTED_PROXIES"], Vec::new();
+        /// The directory for the Go command's own caches. Empty: under `GoGetDir`, or under the
+        /// system's temporary directory.
+        go_cache_dir: Option<PathBuf> = "GoCacheDir", ["DIPYLON_GO_CACHE_DIR"], None;
+        /// How the collector of traces is spoken to.
+        otlp_protocol: OtlpProtocol = "OtlpProtocol", ["DIPYLON_OTLP_PROTOCOL"], OtlpProtocol::Grpc;
+        /// Headers for the collector of traces, such as the one that authenticates.
+        trace_headers: SecretMap = "TraceHeaders", ["DIPYLON_TRACE_HEADERS"], SecretMap::default();
+        /// Another blob endpoint than the account's own, for emulators and private clouds; with the
+        /// account in the path where an emulator wants it.
+        azure_endpoint: UrlText = "AzureEndpoint", ["DIPYLON_AZURE_ENDPOINT"],
+            url(""), check(web_url());
+        /// Creates the container at start if it does not exist.
+        azure_create_container: bool = "AzureCreateContainer", ["DIPYLON_AZURE_CREATE_CONTAINER"],
+            false;
+        /// An emulator in place of Google Cloud Storage: host and port, or a URL. The variable is
+        /// the one that Google's own clients read.
+        storage_emulator_host: UrlText = "StorageEmulatorHost", ["STORAGE_EMULATOR_HOST"], url("");
+    }
+}

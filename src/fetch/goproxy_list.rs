@@ -1,0 +1,123 @@
+//! Walks the GOPROXY list for each request, as the `go` command does.
+//!
+//! Source followed: `modfetch.TryProxies` and `modfetch.lookup`. Each entry is handed in as a whole
+//! stack (breaker, retry, deadline), so what arrives here is an entry's last word.
+
+use std::sync::Arc;
+
+use dipylon_middleware::ports::{BoxFuture, Fetched, Fetcher};
+use dipylon_middleware::request::FetchRequest;
+use dipylon_middleware::stack::Border;
+use dipylon_middleware::{Error, ErrorKind};
+use dipylon_protocol::pattern::Patterns;
+
+use super::goproxy_setting::Separator;
+
+/// A stack that ends in one upstream.
+pub type UpstreamStack = Border<FetchRequest, Fetched>;
+
+/// An entry of the list, ready to be asked.
+#[derive(Clone, Debug)]
+pub enum ListEntry {
+    /// A module proxy or a local tree, and when to go on to the next entry.
+    Proxy(UpstreamStack, Separator),
+    /// `direct`: the stack given for it is asked, and nothing comes behind it.
+    Direct,
+    /// `off`: ends the list.
+    Off,
+}
+
+/// The whole list as one [`Fetcher`].
+#[derive(Clone, Debug)]
+pub struct GoProxyListFetcher {
+    entries: Vec<ListEntry>,
+    no_proxy: Patterns,
+    direct: Option<UpstreamStack>,
+}
+
+/// How much an error tells a person: `direct` knows most, "does not exist" least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    NotFound,
+    Proxy,
+}
+
+impl GoProxyListFetcher {
+    /// `direct` is the stack over the `go` command, or `None` where there is no such command: a
+    /// `direct` entry behind others is then passed over. Modules that match `no_proxy` (GONOPROXY)
+    /// go to `direct` and nowhere else.
+    pub fn new(entries: Vec<ListEntry>, no_proxy: Patterns, direct: Option<UpstreamStack>) -> Self {
+        Self { entries, no_proxy, direct }
+    }
+
+    /// Whether there is anything to ask; otherwise every fetch fails with `NoUpstream`.
+    ///
+    /// # Errors
+    /// The reason, for `/readyz` and the start-up log.
+    pub fn check(&self) -> Result<(), Error> {
+        match self.entries.as_slice() {
+            [] => Err(no_upstream()),
+            [ListEntry::Direct] if self.direct.is_none() => Err(no_go_command("GOPROXY=direct")),
+            _ => Ok(()),
+        }
+    }
+
+    async fn walk(&self, request: FetchRequest) -> Result<Fetched, Error> {
+        if self.no_proxy.matches(request.module.as_str()) {
+            let why = format!("{} matches GONOPROXY, which", request.module);
+            return match &self.direct {
+                Some(direct) => direct.send(request).await,
+                None => Err(no_go_command(&why)),
+            };
+        }
+        self.check()?;
+        let mut best: Option<(Rank, Error)> = None;
+        for entry in &self.entries {
+            let (error, separator) = match entry {
+                ListEntry::Proxy(stack, separator) => match stack.send(request.clone()).await {
+                    Ok(fetched) => return Ok(fetched),
+                    Err(error) => (error, *separator),
+                },
+                // Its error says more than any before it, and it is the last entry.
+                ListEntry::Direct => match &self.direct {
+                    Some(direct) => return direct.send(request).await,
+                    None => break,
+                },
+                ListEntry::Off => (switched_off(&request), Separator::NotFound),
+            };
+            let is_not_found = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotStored);
+            let rank = if is_not_found { Rank::NotFound } else { Rank::Proxy };
+            if best.as_ref().is_none_or(|(before, _)| *before <= rank) {
+                best = Some((rank, error));
+            }
+            if !is_not_found && separator == Separator::NotFound {
+                break;
+            }
+        }
+        Err(best.map_or_else(no_upstream, |(_, error)| error))
+    }
+}
+
+fn no_upstream() -> Error {
+    Error::new(ErrorKind::NoUpstream, "no upstream: set GOPROXY")
+}
+
+fn no_go_command(what: &str) -> Error {
+    let text = format!("{what} needs the go command: install Go or set GoBinary on the gateway");
+    Error::new(ErrorKind::NoUpstream, text)
+}
+
+fn switched_off(request: &FetchRequest) -> Error {
+    let text = format!("{}: module lookup disabled by GOPROXY=off on the gateway", request.module);
+    Error::new(ErrorKind::NotStored, text)
+}
+
+impl Fetcher for GoProxyListFetcher {
+    fn name(&self) -> Arc<str> {
+        "goproxy".into()
+    }
+
+    fn fetch(&self, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, Error>> {
+        Box::pin(self.walk(request))
+    }
+}

@@ -1,0 +1,284 @@
+//! The one HTTP client: HTTP/1.1 and HTTP/2 over ring TLS, with every wait bounded.
+//!
+//! Limits: connecting (names, TCP, TLS and tunnels together), the wait for the answer's head, and
+//! the silence between two pieces of a body have each their own timeout; a large zip may take as long
+//! as it moves. Redirects are followed like the `go` command does. Retries are not made here: the
+//! retry layer of the upstream stack does that.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dipylon_middleware::blob::ByteStream;
+use dipylon_middleware::{Error, ErrorKind};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::{Scheme, Uri};
+use http::{Request, StatusCode};
+use http_body_util::Empty;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::CertificateDer;
+
+use super::http_body;
+use super::http_connector::{ConnectTimeout, ProxyRules, TimedConnector};
+use super::http_redirect::redirect_target;
+use super::http_tls;
+
+/// Most redirects followed for one answer, as in the `go` command.
+pub const MAX_REDIRECTS: usize = 10;
+/// Idle connections kept for one host.
+pub const MAX_IDLE_CONNECTIONS_PER_HOST: usize = 32;
+/// Most bytes of an answer's head, and of a body's piece read at once.
+const MAX_READ_BUFFER_BYTES: usize = 256 * 1024;
+/// How far an HTTP/2 upstream may run ahead of one reader.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+/// How far an HTTP/2 upstream may run ahead of all readers of a connection.
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+/// An HTTP/2 connection in use is probed this often, and given up after as long without an answer.
+const HTTP2_PROBE: Duration = Duration::from_secs(15);
+/// How long an idle connection is kept.
+const IDLE_CONNECTION: Duration = Duration::from_secs(60);
+
+const USER_AGENT: &str = concat!("dipylon/", env!("CARGO_PKG_VERSION"));
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Timeouts, HTTP proxies and trust.
+#[derive(Clone, Debug)]
+pub struct HttpClientConfig {
+    /// Name lookup, TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// From a request until its answer's head, connecting included.
+    pub header_timeout: Duration,
+    /// The longest silence within a body.
+    pub idle_timeout: Duration,
+    /// The HTTP proxy for http URLs (`HTTP_PROXY`); empty for none.
+    pub http_proxy: String,
+    /// The HTTP proxy for https URLs (`HTTPS_PROXY`); empty for none.
+    pub https_proxy: String,
+    /// Hosts that are reached straight (`NO_PROXY`).
+    pub no_proxy: String,
+    /// Trusted roots beside the system's, in DER.
+    pub extra_roots: Vec<CertificateDer<'static>>,
+}
+
+impl Default for HttpClientConfig {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(30),
+            http_proxy: String::new(),
+            https_proxy: String::new(),
+            no_proxy: String::new(),
+            extra_roots: Vec::new(),
+        }
+    }
+}
+
+impl HttpClientConfig {
+    /// Takes `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, in capitals first, from an environment.
+    #[must_use]
+    pub fn with_http_proxies(mut self, environment: &dyn Fn(&str) -> Option<String>) -> Self {
+        let first = |names: [&str; 2]| {
+            names.iter().find_map(|name| environment(name).filter(|value| !value.is_empty()))
+        };
+        self.http_proxy = first(["HTTP_PROXY", "http_proxy"]).unwrap_or_default();
+        self.https_proxy = first(["HTTPS_PROXY", "https_proxy"]).unwrap_or_default();
+        self.no_proxy = first(["NO_PROXY", "no_proxy"]).unwrap_or_default();
+        self
+    }
+}
+
+/// A GET.
+#[derive(Clone, Debug)]
+pub struct Get {
+    /// Where to.
+    pub uri: Uri,
+    /// `Authorization`, sent to this host only.
+    pub authorization: Option<HeaderValue>,
+    /// The W3C trace context to hand on.
+    pub traceparent: Option<String>,
+    /// Whether to offer gzip: worth it for lists, never for zips.
+    pub accept_gzip: bool,
+    /// Whether any certificate will do (GOINSECURE).
+    pub insecure: bool,
+}
+
+impl Get {
+    /// A plain GET of `uri`.
+    pub fn new(uri: Uri) -> Self {
+        Self { uri, authorization: None, traceparent: None, accept_gzip: false, insecure: false }
+    }
+}
+
+/// The head of an answer that is no redirect, and its body to come.
+pub struct Answer {
+    /// Status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Length of the decoded body, where upstream says.
+    pub length: Option<u64>,
+    /// The body, decoded.
+    pub body: ByteStream,
+    /// The URL asked first, without credentials and query: for messages.
+    pub place: Arc<str>,
+}
+
+type HyperClient = Client<TimedConnector, Empty<Bytes>>;
+
+/// The client. Clones share the connections.
+#[derive(Clone)]
+pub struct HttpClient {
+    verifying: HyperClient,
+    insecure: HyperClient,
+    rules: ProxyRules,
+    header_timeout: Duration,
+    idle_timeout: Duration,
+}
+
+impl HttpClient {
+    /// Reads the trusted roots and sets the pool up; connects nowhere.
+    ///
+    /// # Errors
+    /// `Internal` when an extra root is no certificate.
+    pub fn new(config: &HttpClientConfig) -> Result<Self, Error> {
+        let rules = ProxyRules::new(&config.http_proxy, &config.https_proxy, &config.no_proxy);
+        let client = |tls| {
+            let connector = TimedConnector::new(&tls, rules.clone(), config.connect_timeout);
+            pooled(connector)
+        };
+        Ok(Self {
+            verifying: client(http_tls::trusting(&config.extra_roots)?),
+            insecure: client(http_tls::trusting_anybody()?),
+            rules: rules.clone(),
+            header_timeout: config.header_timeout,
+            idle_timeout: config.idle_timeout,
+        })
+    }
+
+    /// Asks, following redirects.
+    ///
+    /// # Errors
+    /// `UpstreamTimeout` and `UpstreamFailed`; any status but a redirect is an answer.
+    pub async fn get(&self, mut get: Get) -> Result<Answer, Error> {
+        let place: Arc<str> = place_of(&get.uri).into();
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.send(&get, &place).await?;
+            let Some(next) = redirect_target(&get.uri, &response, &place)? else {
+                return Ok(self.answer(response, place));
+            };
+            if next.authority() != get.uri.authority() {
+                get.authorization = None;
+            }
+            get.uri = next;
+        }
+        let text = format!("{place}: upstream redirects more than {MAX_REDIRECTS} times");
+        Err(Error::new(ErrorKind::UpstreamFailed, text))
+    }
+
+    async fn send(&self, get: &Get, place: &str) -> Result<Response, Error> {
+        let client = if get.insecure { &self.insecure } else { &self.verifying };
+        let request = self.request(get).map_err(|error| {
+            Error::new(ErrorKind::Internal, format!("{place}: cannot be asked: {error}"))
+        })?;
+        match tokio::time::timeout(self.header_timeout, client.request(request)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(failed(&error, place)),
+            Err(_) => {
+                let timeout = self.header_timeout;
+                let text = format!("{place}: upstream did not begin to answer within {timeout:?}");
+                Err(Error::new(ErrorKind::UpstreamTimeout, text))
+            }
+        }
+    }
+
+    fn request(&self, get: &Get) -> http::Result<Request<Empty<Bytes>>> {
+        let mut request = Request::get(&get.uri).header(header::USER_AGENT, USER_AGENT);
+        if let Some(value) = &get.authorization {
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        if let Some(value) = &get.traceparent {
+            request = request.header(TRACEPARENT, value);
+        }
+        if get.accept_gzip {
+            request = request.header(header::ACCEPT_ENCODING, "gzip");
+        }
+        // A tunnel carries the proxy's credentials itself; a plain request must.
+        if get.uri.scheme() == Some(&Scheme::HTTP)
+            && let Some(proxy) = self.rules.intercept(&get.uri)
+            && let Some(value) = proxy.basic_auth()
+        {
+            request = request.header(header::PROXY_AUTHORIZATION, value);
+        }
+        request.body(Empty::new())
+    }
+
+    fn answer(&self, response: Response, place: Arc<str>) -> Answer {
+        let (head, body) = response.into_parts();
+        let gzip = head
+            .headers
+            .get(header::CONTENT_ENCODING)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|value| value.trim().eq_ignore_ascii_case("gzip"));
+        let length = http_body::announced_length(&body);
+        let body = http_body::received(body, self.idle_timeout, Arc::clone(&place));
+        let (length, body) =
+            if gzip { (None, http_body::gunzip(body, Arc::clone(&place))) } else { (length, body) };
+        Answer { status: head.status, headers: head.headers, length, body, place }
+    }
+}
+
+pub(crate) type Response = http::Response<hyper::body::Incoming>;
+
+fn pooled(connector: TimedConnector) -> HyperClient {
+    Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_CONNECTION)
+        .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS_PER_HOST)
+        .http1_max_buf_size(MAX_READ_BUFFER_BYTES)
+        .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_keep_alive_interval(HTTP2_PROBE)
+        .http2_keep_alive_timeout(HTTP2_PROBE)
+        .build(connector)
+}
+
+/// A URL as messages show it: a query may be a signature, so it is left out.
+fn place_of(uri: &Uri) -> String {
+    let scheme = uri.scheme_str().unwrap_or("http");
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    format!("{scheme}://{authority}{}", uri.path())
+}
+
+fn failed(error: &(dyn StdError + 'static), place: &str) -> Error {
+    let mut source = Some(error);
+    let mut kind = ErrorKind::UpstreamFailed;
+    while let Some(cause) = source {
+        let timed_out = cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut);
+        if timed_out || cause.is::<ConnectTimeout>() {
+            kind = ErrorKind::UpstreamTimeout;
+        }
+        source = cause.source();
+    }
+    Error::new(kind, format!("{place}: cannot reach upstream: {}", causes(error)))
+}
+
+/// An error and its causes in one line, repetitions left out.
+pub(crate) fn causes(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,84 @@
+//! One upstream module proxy, asked over HTTP.
+
+use std::sync::Arc;
+
+use dipylon_middleware::Error;
+use dipylon_middleware::ports::{BoxFuture, Fetched, Fetcher, Payload};
+use dipylon_middleware::request::{FetchAsk, FetchRequest};
+use dipylon_middleware::telemetry::span::traceparent;
+use dipylon_protocol::pattern::Patterns;
+use http::StatusCode;
+
+use super::base_url::BaseUrl;
+use super::content;
+use super::http_body::{limited, read_all, too_large};
+use super::http_client::{Answer, Get, HttpClient};
+use super::http_status::refusal;
+
+/// Fetches from one entry of the GOPROXY list. It is named after its URL without credentials.
+///
+/// Lists, infos and mods are read whole, up to the limits of the protocol crate, and checked; a zip
+/// streams, and fails with `BadContent` before its first byte is shown if it does not begin as one.
+#[derive(Clone)]
+pub struct ProxyClient {
+    http: HttpClient,
+    base: BaseUrl,
+    name: Arc<str>,
+    insecure: Patterns,
+}
+
+impl ProxyClient {
+    /// A client for the proxy at `base`. For modules that match `insecure` (GOINSECURE) any
+    /// certificate will do; the `go` command applies that setting to `direct` alone.
+    pub fn new(http: HttpClient, base: BaseUrl, insecure: Patterns) -> Self {
+        let name = base.to_string().into();
+        Self { http, base, name, insecure }
+    }
+
+    async fn ask(&self, request: FetchRequest) -> Result<Fetched, Error> {
+        let path = request.ask.route(&request.module).path();
+        let uri = self.base.join(&path).ok_or_else(|| {
+            let text = format!("{}{path} is no URL: shorten the GOPROXY entry", self.name);
+            Error::new(dipylon_middleware::ErrorKind::Internal, text)
+        })?;
+        let answer = self
+            .http
+            .get(Get {
+                uri,
+                authorization: self.base.authorization().cloned(),
+                traceparent: traceparent(&request.context.trace),
+                accept_gzip: request.ask == FetchAsk::List,
+                insecure: self.insecure.matches(request.module.as_str()),
+            })
+            .await?;
+        if answer.status != StatusCode::OK {
+            return Err(refusal(answer).await);
+        }
+        let payload = payload(&request, answer).await?;
+        Ok(Fetched { payload, upstream: Arc::clone(&self.name) })
+    }
+}
+
+async fn payload(request: &FetchRequest, answer: Answer) -> Result<Payload, Error> {
+    let Answer { body, length, place, .. } = answer;
+    if matches!(request.ask, FetchAsk::Zip(_)) {
+        return content::zip(body, length, place).await.map(Payload::Zip);
+    }
+    let max_bytes = content::max_bytes(&request.ask);
+    if length.is_some_and(|length| length > max_bytes) {
+        return Err(too_large(&place, max_bytes));
+    }
+    let bytes = read_all(limited(body, max_bytes, Arc::clone(&place))).await?;
+    content::check(&request.ask, &request.module, &bytes, &place)?;
+    Ok(Payload::Bytes(bytes))
+}
+
+impl Fetcher for ProxyClient {
+    fn name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
+    }
+
+    fn fetch(&self, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, Error>> {
+        Box::pin(self.ask(request))
+    }
+}

@@ -1,0 +1,89 @@
+//! Serves checksum databases to clients under `/sumdb/NAME/`.
+//!
+//! Only the configured names are carried. Nothing of a client's request but its path goes upstream,
+//! and no lookup of a private module ever does.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use dipylon_middleware::ports::BoxFuture;
+use dipylon_middleware::request::SumDbRequest;
+use dipylon_middleware::response::SumDbResponse;
+use dipylon_middleware::telemetry::Outcome;
+use dipylon_middleware::telemetry::span::traceparent;
+use dipylon_middleware::{Error, ErrorKind};
+use dipylon_protocol::pattern::Patterns;
+use dipylon_protocol::route::SumDbPath;
+use tower::Service;
+
+use super::sumdb_source::{Freshness, SumDbSource};
+
+/// The leaf behind `/sumdb/…`.
+#[derive(Clone)]
+pub struct SumDbProxy {
+    source: SumDbSource,
+    names: Arc<[String]>,
+    private: Patterns,
+}
+
+impl SumDbProxy {
+    /// Serves the databases `names` (those of the configuration's `SumDBs`), except lookups of modules
+    /// that match `private` (GONOSUMDB and `NoSumPatterns`; the decoded module path is matched).
+    pub fn new(source: SumDbSource, names: &[String], private: Patterns) -> Self {
+        Self { source, names: names.into(), private }
+    }
+
+    async fn answer(self, request: SumDbRequest) -> Result<SumDbResponse, Error> {
+        let SumDbRequest { context, name, path } = request;
+        if !self.names.contains(&name) {
+            let text = format!(
+                "checksum database {name} is not carried here (SumDBs has: {})",
+                self.names.join(", ")
+            );
+            return Err(Error::new(ErrorKind::InvalidPath, text));
+        }
+        // Answered here and never forwarded: the database itself has no such path.
+        if path == SumDbPath::Supported {
+            let body = Bytes::new();
+            return Ok(SumDbResponse { body, immutable: false, outcome: Outcome::Ok });
+        }
+        if let Some(module) = path.module()
+            && self.private.matches(module.as_str())
+        {
+            let text = format!(
+                "{module} is private here and is not looked up in {name}: set GONOSUMDB or GOPRIVATE \
+                 to cover it on the client"
+            );
+            return Err(Error::new(ErrorKind::PrivateChecksum, text));
+        }
+        let trace = traceparent(&context.trace);
+        let found = self.source.get(&name, &path, Freshness::Kept, trace).await?;
+        if matches!(found.outcome, Outcome::MissLeader | Outcome::MissFollower) {
+            self.source.keep(&name, &path, &found.bytes).await;
+        }
+        let immutable = matches!(path, SumDbPath::Lookup { .. } | SumDbPath::Tile(_));
+        Ok(SumDbResponse { body: found.bytes, immutable, outcome: found.outcome })
+    }
+}
+
+impl fmt::Debug for SumDbProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SumDbProxy({:?})", self.names)
+    }
+}
+
+impl Service<SumDbRequest> for SumDbProxy {
+    type Response = SumDbResponse;
+    type Error = Error;
+    type Future = BoxFuture<'static, Result<SumDbResponse, Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: SumDbRequest) -> Self::Future {
+        Box::pin(self.clone().answer(request))
+    }
+}

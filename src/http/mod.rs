@@ -1,0 +1,14 @@
+//! HTTP: the listener, the server with its drain, and the pages that are not about modules.
+
+mod admin;
+mod home;
+mod listener;
+mod profiling;
+mod query;
+mod server;
+
+pub use admin::{Admin, AdminConfig, Readiness};
+pub use home::HomePage;
+pub use listener::Listener;
+pub use profiling::serve_profiles;
+pub use server::{Edge, Server, ServerConfig, tls};

@@ -1,0 +1,182 @@
+//! The accept loop, and the drain.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dipylon_middleware::body::Body;
+use dipylon_middleware::request_context::Connection;
+use dipylon_middleware::stack::Border;
+use dipylon_middleware::telemetry::{InFlight, Telemetry};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::listener::{Listener, Stream};
+
+/// What the server calls: the whole edge stack.
+pub type Edge = Border<Request<()>, Response<Body>>;
+
+/// From the first byte of a request's head to its last, and between requests of one connection. The
+/// `go` command closes idle connections after 90 s: it shall be the one to close.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
+/// A TLS handshake may take this long.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause after a failed accept, so that a full descriptor table does not become a busy loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Bytes of a request's head, path included.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Streams of one HTTP/2 connection at a time.
+const STREAMS_MAX: u32 = 256;
+
+/// What the server is told.
+#[derive(Clone)]
+pub struct ServerConfig {
+    /// Connections at a time; more are closed as they come.
+    pub connections_max: usize,
+    /// With it, connections are TLS.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// Serves the edge stack on one listener.
+pub struct Server {
+    edge: Edge,
+    connections: Arc<Semaphore>,
+    tls: Option<TlsAcceptor>,
+    telemetry: Telemetry,
+}
+
+impl Server {
+    /// Over the edge stack.
+    pub fn new(config: ServerConfig, edge: Edge, telemetry: &Telemetry) -> Self {
+        Self {
+            edge,
+            connections: Arc::new(Semaphore::new(config.connections_max)),
+            tls: config.tls.map(TlsAcceptor::from),
+            telemetry: telemetry.clone(),
+        }
+    }
+
+    /// Accepts until `stop` resolves, then waits until every open request has ended. The caller
+    /// bounds that wait.
+    pub async fn run(self, listener: Listener, stop: impl Future<Output = ()>) {
+        let server = Arc::new(self);
+        let graceful = GracefulShutdown::new();
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let accepted = tokio::select! {
+                () = &mut stop => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let Some(place) = server.admit() else { continue };
+                    let watcher = graceful.watcher();
+                    let server = Arc::clone(&server);
+                    tokio::spawn(async move { server.connection(stream, peer, place, watcher).await });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        // Nobody connects from here on; who is connected is told to go.
+        drop(listener);
+        graceful.shutdown().await;
+    }
+
+    fn admit(&self) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.connections).try_acquire_owned().ok();
+        if place.is_none() {
+            self.telemetry.metrics.connections_shed.get(()).inc();
+        }
+        place
+    }
+
+    async fn connection(
+        &self,
+        stream: Stream,
+        peer: Option<SocketAddr>,
+        place: OwnedSemaphorePermit,
+        watcher: Watcher,
+    ) {
+        let _open = InFlight::enter(self.telemetry.metrics.connections.get(()));
+        let secure = self.tls.is_some();
+        let connection = Connection { peer, secure };
+        match &self.tls {
+            None => self.serve(stream, connection, watcher).await,
+            Some(acceptor) => match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => self.serve(stream, connection, watcher).await,
+                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                Err(_) => tracing::debug!("a TLS handshake took too long"),
+            },
+        }
+        drop(place);
+    }
+
+    async fn serve<S>(
+        &self,
+        stream: S,
+        connection: Connection,
+        watcher: Watcher,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let edge = self.edge.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            // No route takes a body: what comes is left to hyper to discard.
+            let mut request = request.map(drop);
+            request.extensions_mut().insert(connection);
+            edge.send(request)
+        });
+        let serving = builder().serve_connection(TokioIo::new(stream), service).into_owned();
+        if let Err(error) = watcher.watch(serving).await {
+            tracing::debug!(%error, "a connection ended early");
+        }
+    }
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .keep_alive_interval(Some(HEAD_TIMEOUT));
+    builder
+}
+
+/// Reads a certificate chain and its key.
+///
+/// # Errors
+/// When a file cannot be read, holds nothing usable, or the two do not fit.
+pub fn tls(certificate: &std::path::Path, key: &std::path::Path) -> io::Result<Arc<rustls::ServerConfig>> {
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let at = |path: &std::path::Path, error: &dyn std::fmt::Display| {
+        io::Error::other(format!("{}: {error}", path.display()))
+    };
+    let chain: Vec<_> = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect)
+        .map_err(|error| at(certificate, &error))?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| at(key, &error))?;
+    let mut config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .map_err(|error| at(certificate, &error))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}

@@ -1,0 +1,73 @@
+//! `dipylon`: parses the command line, loads the configuration, runs the subcommand.
+
+use std::process::ExitCode;
+
+use dipylon::cli::{self, Command, Options, USAGE};
+use dipylon::config::{Config, LoadArgs, Loaded, ProcessEnv};
+use dipylon::serve;
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let command = match cli::parse(std::env::args_os().skip(1)) {
+        Ok(command) => command,
+        Err(mistake) => {
+            eprint!("dipylon: {mistake}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let result = match command {
+        Command::Help => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        Command::Version => {
+            print!("{}", dipylon::build_details());
+            Ok(())
+        }
+        Command::Check(options) => load(options).map(|loaded| print!("{}", loaded.effective.to_toml())),
+        Command::Healthcheck(options) => {
+            load(options).and_then(|loaded| serve::healthcheck(&loaded.config))
+        }
+        Command::Serve(options) => load(options).and_then(|loaded| run(loaded.config)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("dipylon: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Loads the configuration; warnings go to standard error, all errors at once.
+fn load(options: Options) -> Result<Loaded, String> {
+    let cwd = std::env::current_dir().map_err(|error| format!("no working directory: {error}"))?;
+    let args = LoadArgs { config_file: options.config_file, cwd };
+    let loaded = Config::load(args, &ProcessEnv)
+        .map_err(|errors| format!("Could not load config file:\n{errors}"))?;
+    for warning in &loaded.warnings {
+        eprintln!("dipylon: warning: {warning}");
+    }
+    if loaded.file.is_none() {
+        eprintln!("dipylon: no configuration file: running in dev mode with default settings");
+    }
+    Ok(loaded)
+}
+
+fn run(config: Config) -> Result<(), String> {
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| "another TLS provider is installed".to_owned())?;
+    serve::init_logs(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the runtime: {error}"))?;
+    let result = runtime.block_on(serve::serve(config, &ProcessEnv));
+    // Blocking work that is left (a hash, a file) is not waited for.
+    runtime.shutdown_background();
+    result
+}

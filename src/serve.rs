@@ -1,0 +1,205 @@
+//! A gateway's life: open, listen, serve, drain.
+
+use std::future::Future;
+use std::path::Path;
+use std::time::Duration;
+
+use dipylon_middleware::telemetry::Telemetry;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout_at;
+
+use crate::adapters::Adapters;
+use crate::app::App;
+use crate::config::{self, Config, Env};
+use crate::http::{Listener, Server, ServerConfig, serve_profiles, tls};
+use crate::telemetry::logs::{self, Form};
+use crate::telemetry::traces::{self, TraceConfig};
+use tracing::level_filters::LevelFilter;
+
+/// Logs as the configuration says, from here on.
+///
+/// # Errors
+/// When logging is set up already.
+pub fn init_logs(config: &Config) -> Result<(), String> {
+    let form = match (config.cloud_runtime, config.log_format) {
+        (config::CloudRuntime::Gcp, _) => Form::Gcp,
+        (_, config::LogFormat::Json) => Form::Json,
+        _ => Form::Plain,
+    };
+    let level = match config.log_level {
+        config::LogLevel::Debug => LevelFilter::DEBUG,
+        config::LogLevel::Info => LevelFilter::INFO,
+        config::LogLevel::Warn => LevelFilter::WARN,
+        config::LogLevel::Error => LevelFilter::ERROR,
+    };
+    logs::init(form, level).map_err(|error| error.to_string())
+}
+
+/// Serves until SIGINT or SIGTERM, then drains within `ShutdownTimeout`.
+///
+/// # Errors
+/// One line: what could not be opened, or that the drain took too long.
+pub async fn serve(config: Config, env: &(dyn Env + Sync)) -> Result<(), String> {
+    let stop = signals()?;
+    let telemetry = Telemetry::new().map_err(|error| error.to_string())?;
+    let traces = traces::init(&trace_config(&config))
+        .map_err(|error| format!("TraceExporterURL or TraceHeaders is refused: {error}"))?;
+    let adapters = Adapters::open(&config, env, &telemetry).await.map_err(|error| error.to_string())?;
+    if let Err(error) = adapters.check_upstream() {
+        tracing::warn!(%error, "only what is stored can be served");
+    }
+    let app = App::new(&config, adapters, telemetry);
+    let listener = listen(&config).await?;
+    let profiles = profiles(&config).await?;
+    let tls = match (&config.tls_cert_file, &config.tls_key_file) {
+        (Some(certificate), Some(key)) => {
+            Some(tls(certificate, key).map_err(|error| format!("TLS is refused: {error}"))?)
+        }
+        _ => None,
+    };
+    tracing::info!(address = listener.address(), tls = tls.is_some(), "Starting application");
+    let connections_max = config.dipylon.max_connections as usize;
+    let server = Server::new(ServerConfig { connections_max, tls }, app.edge, &app.telemetry);
+    let drained = run(server.run(listener, stop.wait()), &stop, app.tasks, config.shutdown_timeout).await;
+    if let Some(profiles) = profiles {
+        profiles.abort();
+    }
+    traces.flush().await;
+    drained
+}
+
+/// Runs the server; from the signal on, the requests and the background work have the timeout.
+async fn run(
+    serving: impl Future<Output = ()>,
+    stop: &Stop,
+    tasks: tokio_util::task::TaskTracker,
+    shutdown_timeout: Duration,
+) -> Result<(), String> {
+    let mut serving = std::pin::pin!(serving);
+    tokio::select! {
+        () = &mut serving => {}
+        () = stop.wait() => {}
+    }
+    tracing::info!("Shutting down server");
+    let deadline = tokio::time::Instant::now() + shutdown_timeout;
+    let drain = async {
+        serving.await;
+        tasks.close();
+        tasks.wait().await;
+    };
+    timeout_at(deadline, drain).await.map_err(|_| {
+        format!(
+            "Could not shut down server: requests or fetches were still running after \
+             ShutdownTimeout ({} s)",
+            shutdown_timeout.as_secs()
+        )
+    })
+}
+
+fn trace_config(config: &Config) -> TraceConfig {
+    let development = config.go_env == "development";
+    TraceConfig {
+        export: config.trace_exporter == config::TraceExporter::Otlp,
+        url: config.trace_exporter_url.as_str().to_owned(),
+        http: config.dipylon.otlp_protocol == config::OtlpProtocol::Http,
+        headers: config
+            .dipylon
+            .trace_headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.expose().to_owned()))
+            .collect(),
+        fraction: if development { 1.0 } else { config.trace_sampling_fraction },
+    }
+}
+
+async fn listen(config: &Config) -> Result<Listener, String> {
+    if let Some(path) = &config.unix_socket {
+        return Listener::unix(path).map_err(|error| {
+            format!("Could not listen on Unix domain socket {:?}: {error}", path.display())
+        });
+    }
+    tcp(&config.port.to_string()).await
+}
+
+async fn tcp(address: &str) -> Result<Listener, String> {
+    Listener::tcp(address)
+        .await
+        .map_err(|error| format!("Could not listen on TCP port {address:?}: {error}"))
+}
+
+async fn profiles(config: &Config) -> Result<Option<tokio::task::JoinHandle<()>>, String> {
+    if !config.enable_pprof {
+        return Ok(None);
+    }
+    let listener = tcp(&config.pprof_port.to_string()).await?;
+    tracing::info!(address = listener.address(), "profiles are served, without authentication");
+    Ok(Some(tokio::spawn(async {
+        if let Err(error) = serve_profiles(listener).await {
+            tracing::error!(%error, "pprof server failed");
+        }
+    })))
+}
+
+/// Resolves, for everybody who waits, at the first SIGINT or SIGTERM.
+struct Stop(tokio_util::sync::CancellationToken);
+
+impl Stop {
+    fn wait(&self) -> impl Future<Output = ()> + use<> {
+        self.0.clone().cancelled_owned()
+    }
+}
+
+fn signals() -> Result<Stop, String> {
+    let catch = |kind| signal(kind).map_err(|error| format!("cannot catch signals: {error}"));
+    let (mut interrupt, mut terminate) =
+        (catch(SignalKind::interrupt())?, catch(SignalKind::terminate())?);
+    let token = tokio_util::sync::CancellationToken::new();
+    let stop = Stop(token.clone());
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        token.cancel();
+    });
+    Ok(stop)
+}
+
+/// Asks the gateway that this configuration describes whether it is alive: one plain HTTP request, or
+/// a connection where it speaks TLS.
+///
+/// # Errors
+/// What it answered, or why it could not be asked.
+pub fn healthcheck(config: &Config) -> Result<(), String> {
+    use std::io::{Read as _, Write as _};
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let prefix = config.path_prefix.as_str().trim_end_matches('/');
+    let request =
+        format!("GET {prefix}/healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let mut answer = String::new();
+    let io = |error: std::io::Error| error.to_string();
+    if let Some(path) = &config.unix_socket {
+        let mut stream = unix_stream(path)?;
+        stream.set_read_timeout(Some(PATIENCE)).map_err(io)?;
+        stream.write_all(request.as_bytes()).map_err(io)?;
+        stream.take(1024).read_to_string(&mut answer).map_err(io)?;
+    } else {
+        let address = config.port.to_string();
+        let local = if address.starts_with(':') { format!("localhost{address}") } else { address };
+        let mut stream = std::net::TcpStream::connect(&local)
+            .map_err(|error| format!("cannot connect to {local}: {error}"))?;
+        if config.tls_cert_file.is_some() {
+            return Ok(());
+        }
+        stream.set_read_timeout(Some(PATIENCE)).map_err(io)?;
+        stream.write_all(request.as_bytes()).map_err(io)?;
+        stream.take(1024).read_to_string(&mut answer).map_err(io)?;
+    }
+    let status = answer.lines().next().unwrap_or_default();
+    if status.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(format!("it answered {status:?}")) }
+}
+
+fn unix_stream(path: &Path) -> Result<std::os::unix::net::UnixStream, String> {
+    std::os::unix::net::UnixStream::connect(path)
+        .map_err(|error| format!("cannot connect to {}: {error}", path.display()))
+}

@@ -1,0 +1,5 @@
+//! Where telemetry goes: log lines to standard output, traces to a collector.
+
+mod lines;
+pub mod logs;
+pub mod traces;

@@ -1,0 +1,230 @@
+//! `/sumdb/NAME/…` for clients.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dipylon::fetch::ExtraStore;
+use dipylon::fetch::goproxy_setting::GoProxyList;
+use dipylon::fetch::sumdb_proxy::SumDbProxy;
+use dipylon::fetch::sumdb_source::{DatabaseSite, SumDbSource, SumDbSourceConfig};
+use dipylon_middleware::request::SumDbRequest;
+use dipylon_middleware::response::SumDbResponse;
+use dipylon_middleware::telemetry::{Outcome, Telemetry};
+use dipylon_middleware::{Error, ErrorKind};
+use dipylon_protocol::pattern::Patterns;
+use dipylon_protocol::route::{Route, SumDbPath};
+use dipylon_testkit::checksum_db::ChecksumDb;
+use dipylon_testkit::module::FakeModule;
+use dipylon_testkit::upstream::Upstream;
+use tower::ServiceExt as _;
+
+use crate::support::{MODULE, MemoryStore, VERSION, context, http, module, version};
+
+const NAME: &str = "sum.test";
+
+struct Fixture {
+    upstream: Upstream,
+    database: ChecksumDb,
+    store: Arc<MemoryStore>,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let upstream = Upstream::start().await;
+        upstream.add(FakeModule::new(MODULE, VERSION));
+        let database = ChecksumDb::new(NAME, 2);
+        upstream.attach(&database);
+        database.pad(300);
+        Self { upstream, database, store: Arc::default() }
+    }
+
+    fn proxy(&self, private: &str, offline: bool) -> SumDbProxy {
+        let store: Arc<dyn ExtraStore> = Arc::<MemoryStore>::clone(&self.store);
+        let config = SumDbSourceConfig {
+            http: http(),
+            proxies: GoProxyList::parse(&self.upstream.url()).unwrap(),
+            databases: vec![DatabaseSite::of_url("https://sum.test/ignored").unwrap()],
+            store,
+            offline,
+        };
+        let source = SumDbSource::new(config, &Telemetry::new().unwrap());
+        SumDbProxy::new(source, &[NAME.to_owned()], Patterns::parse(private))
+    }
+}
+
+async fn ask(proxy: &SumDbProxy, name: &str, path: SumDbPath) -> Result<SumDbResponse, Error> {
+    let request = SumDbRequest { context: context(), name: name.to_owned(), path };
+    proxy.clone().oneshot(request).await
+}
+
+fn lookup(path: &str, text: &str) -> SumDbPath {
+    SumDbPath::Lookup { module: module(path), version: version(text) }
+}
+
+fn tile(text: &str) -> SumDbPath {
+    match Route::parse(&format!("/sumdb/{NAME}/{text}")) {
+        Ok(Route::SumDb { path, .. }) => path,
+        other => panic!("{other:?}"),
+    }
+}
+
+// Case 20.
+#[tokio::test]
+async fn supported_is_answered_here_for_carried_names_only() {
+    let fixture = Fixture::new().await;
+    fixture.upstream.stop();
+    let proxy = fixture.proxy("", false);
+    let answer = ask(&proxy, NAME, SumDbPath::Supported).await.unwrap();
+    assert_eq!((answer.body, answer.immutable), (Bytes::new(), false));
+    for path in [SumDbPath::Supported, SumDbPath::Latest, lookup(MODULE, VERSION)] {
+        let error = ask(&proxy, "other.test", path).await.unwrap_err();
+        assert_eq!(error.kind().row().status, 404, "{error}");
+    }
+}
+
+// Case 20.
+#[tokio::test]
+async fn kept_answers_survive_the_database_and_the_process() {
+    let fixture = Fixture::new().await;
+    let paths = [lookup(MODULE, VERSION), tile("tile/8/0/000"), tile("tile/8/0/001.p/45")];
+    let proxy = fixture.proxy("", false);
+    let mut first = Vec::new();
+    for path in &paths {
+        let answer = ask(&proxy, NAME, path.clone()).await.unwrap();
+        assert!(answer.immutable && answer.outcome == Outcome::MissLeader, "{answer:?}");
+        first.push(answer.body);
+    }
+    fixture.database.down(true);
+    for (proxy, want) in [
+        (proxy.clone(), Outcome::HitMemory),
+        (fixture.proxy("", false), Outcome::HitStorage),
+        (fixture.proxy("", true), Outcome::HitStorage),
+    ] {
+        for (path, body) in paths.iter().zip(&first) {
+            let answer = ask(&proxy, NAME, path.clone()).await.unwrap();
+            assert_eq!((&answer.body, answer.outcome), (body, want));
+        }
+    }
+    let error = ask(&proxy, NAME, lookup("example.com/new", "v1.0.0")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ChecksumUnavailable);
+    let error = ask(&proxy, NAME, SumDbPath::Latest).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ChecksumUnavailable);
+}
+
+#[tokio::test]
+async fn the_newest_head_is_never_kept() {
+    let fixture = Fixture::new().await;
+    let proxy = fixture.proxy("", false);
+    let before = ask(&proxy, NAME, SumDbPath::Latest).await.unwrap();
+    fixture.database.pad(1);
+    let after = ask(&proxy, NAME, SumDbPath::Latest).await.unwrap();
+    assert_ne!(before.body, after.body);
+    assert!(!after.immutable);
+    assert!(fixture.store.keys().is_empty());
+}
+
+// Case 21.
+#[tokio::test]
+async fn a_private_module_is_refused_without_a_packet() {
+    let fixture = Fixture::new().await;
+    let table = [
+        ("example.com/a/B", true),
+        ("example.com/a/*", true),
+        ("example.com/a", true),
+        ("example.com/a/b", false),
+        ("example.com/a/B/v2", false),
+    ];
+    for (pattern, private) in table {
+        fixture.upstream.clear_requests();
+        let answer = ask(&fixture.proxy(pattern, false), NAME, lookup(MODULE, VERSION)).await;
+        if !private {
+            assert!(answer.is_ok(), "{pattern}");
+            continue;
+        }
+        let error = answer.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PrivateChecksum, "{pattern}");
+        assert!(error.message().contains("GONOSUMDB or GOPRIVATE"), "{error}");
+        assert_eq!(fixture.upstream.total(), 0, "{pattern}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_version_is_404_and_remembered_for_the_repeated_question() {
+    let fixture = Fixture::new().await;
+    let proxy = fixture.proxy("", false);
+    for _ in 0..3 {
+        let error = ask(&proxy, NAME, lookup("example.com/none", "v1.0.0")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    }
+    assert_eq!(fixture.database.count("/lookup/example.com/none"), 1);
+}
+
+#[tokio::test]
+async fn equal_questions_at_one_time_share_one_fetch() {
+    let fixture = Fixture::new().await;
+    fixture.upstream.latency(std::time::Duration::from_millis(50));
+    let proxy = fixture.proxy("", false);
+    let asks = (0..50).map(|_| ask(&proxy, NAME, lookup(MODULE, VERSION)));
+    let answers = futures::future::join_all(asks).await;
+    let leaders = answers
+        .iter()
+        .filter(|answer| answer.as_ref().unwrap().outcome == Outcome::MissLeader)
+        .count();
+    assert_eq!((leaders, fixture.database.count("/lookup/")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_does_not_fail_those_who_wait_with_it() {
+    let fixture = Fixture::new().await;
+    fixture.upstream.latency(std::time::Duration::from_millis(100));
+    let proxy = fixture.proxy("", false);
+    let leader = tokio::spawn({
+        let proxy = proxy.clone();
+        async move { ask(&proxy, NAME, lookup(MODULE, VERSION)).await }
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    let follower = tokio::spawn({
+        let proxy = proxy.clone();
+        async move { ask(&proxy, NAME, lookup(MODULE, VERSION)).await }
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    leader.abort();
+    assert!(follower.await.unwrap().is_ok());
+    assert_eq!(fixture.database.count("/lookup/"), 1);
+    // When everybody has gone, the next one starts anew.
+    let alone = tokio::spawn({
+        let proxy = proxy.clone();
+        async move { ask(&proxy, NAME, tile("tile/8/0/000")).await }
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    alone.abort();
+    assert!(alone.await.unwrap_err().is_cancelled());
+    assert!(ask(&proxy, NAME, tile("tile/8/0/000")).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_partial_tile_is_cut_from_the_kept_full_one() {
+    let fixture = Fixture::new().await;
+    let proxy = fixture.proxy("", false);
+    let full = ask(&proxy, NAME, tile("tile/8/0/000")).await.unwrap();
+    fixture.upstream.stop();
+    let partial = ask(&proxy, NAME, tile("tile/8/0/000.p/3")).await.unwrap();
+    assert_eq!(partial.body, full.body.slice(..96));
+}
+
+#[tokio::test]
+async fn offline_says_not_stored() {
+    let fixture = Fixture::new().await;
+    let proxy = fixture.proxy("", true);
+    let error = ask(&proxy, NAME, lookup(MODULE, VERSION)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotStored, "{error}");
+    assert_eq!(fixture.upstream.total(), 0);
+}
+
+#[tokio::test]
+async fn storage_trouble_does_not_stop_a_client() {
+    let fixture = Fixture::new().await;
+    fixture.store.break_down(true);
+    let proxy = fixture.proxy("", false);
+    assert!(ask(&proxy, NAME, lookup(MODULE, VERSION)).await.is_ok());
+}
