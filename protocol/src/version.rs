@@ -54,7 +54,11 @@ pub enum VersionError {
         want: String,
     },
     /// `+incompatible` with a module path that has a major version suffix.
-    #[error("version {} does not fit the module path: +incompatible is for paths without a major version suffix", shown(.0))]
+    #[error(
+        "version {} does not fit the module path: +incompatible is for paths without a major \
+         version suffix",
+        shown(.0)
+    )]
     Incompatible(String),
     /// The text looks like a pseudo-version with a base that cannot be.
     #[error("pseudo-version {} is malformed: {reason}", shown(.version))]

@@ -97,7 +97,9 @@ proptest! {
     }
 
     #[test]
-    fn no_request_path_panics_and_every_error_is_a_short_line(raw in "(/|/sumdb/)?\\PC{0,60}(/@v/|/@latest)?\\PC{0,30}") {
+    fn no_request_path_panics_and_every_error_is_a_short_line(
+        raw in "(/|/sumdb/)?\\PC{0,60}(/@v/|/@latest)?\\PC{0,30}",
+    ) {
         if let Err(error) = Route::parse(&raw) {
             let text = error.to_string();
             prop_assert!(text.len() <= 600 && !text.chars().any(char::is_control), "{}", text);
@@ -122,7 +124,13 @@ proptest! {
     }
 
     #[test]
-    fn a_filtered_list_filters_to_itself(module in module_path(), lines in prop::collection::vec("\\PC{0,20}|v[0-3]\\.[0-9]{1,2}\\.[0-9](-[a-z0]{1,3})?( x)?", 0..20)) {
+    fn a_filtered_list_filters_to_itself(
+        module in module_path(),
+        lines in prop::collection::vec(
+            "\\PC{0,20}|v[0-3]\\.[0-9]{1,2}\\.[0-9](-[a-z0]{1,3})?( x)?",
+            0..20,
+        ),
+    ) {
         let body = lines.join("\n");
         if let Ok(versions) = list::filter_list(&module, body.as_bytes()) {
             let again = list::filter_list(&module, list::render_list(&versions).as_bytes());
@@ -138,7 +146,10 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_a_reader_panic(body in prop::collection::vec(any::<u8>(), 0..200), text in "(module |retract |go |[\\[\\](),\"`/\n\r\tv0-9.a-z:]){0,80}") {
+    fn no_bytes_make_a_reader_panic(
+        body in prop::collection::vec(any::<u8>(), 0..200),
+        text in "(module |retract |go |[\\[\\](),\"`/\n\r\tv0-9.a-z:]){0,80}",
+    ) {
         let module = ModulePath::parse("example.com/m").unwrap();
         for bytes in [body.as_slice(), text.as_bytes()] {
             let _ = GoMod::parse(bytes);
@@ -148,7 +159,12 @@ proptest! {
     }
 
     #[test]
-    fn rendered_info_is_read_back(version in version(), time in prop::option::of("20[0-9]{2}-0[1-9]-1[0-9]T0[0-9]:[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?Z")) {
+    fn rendered_info_is_read_back(
+        version in version(),
+        time in prop::option::of(
+            "20[0-9]{2}-0[1-9]-1[0-9]T0[0-9]:[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?Z",
+        ),
+    ) {
         let info = Info::parse(&Info::render(&version, time.as_deref())).unwrap();
         prop_assert_eq!(info, Info { version, time });
     }

@@ -11,7 +11,8 @@ fn retracts(file: &GoMod, version: &str) -> bool {
 #[test]
 fn a_whole_file_is_read() {
     let file = parse(
-        "// Deprecated: use b.io/m instead,\n// please.\nmodule \"a.io/m\" // a comment\n\ngo 1.21.0\ntoolchain go1.22.1\n\nrequire b.io/x v1.0.0\n",
+        "// Deprecated: use b.io/m instead,\n// please.\nmodule \"a.io/m\" // a comment\n\n\
+            go 1.21.0\ntoolchain go1.22.1\n\nrequire b.io/x v1.0.0\n",
     );
     assert_eq!(file.module, "a.io/m");
     assert_eq!(file.go.as_deref(), Some("1.21.0"));
@@ -22,7 +23,8 @@ fn a_whole_file_is_read() {
 #[test]
 fn retractions_are_read_alone_as_ranges_and_in_blocks() {
     let file = parse(
-        "module a.io/m\nretract v1.0.0 // leaked a key\n\n// Broken build.\nretract (\n\t[v1.1.0, v1.1.9]\n\t// Other reason.\n\n\tv1.2.0-pre\n)\nretract v1.3.0, v1.4.0\n",
+        "module a.io/m\nretract v1.0.0 // leaked a key\n\n// Broken build.\nretract (\n\t[v1.1.0, v1.1.9]\n\
+            \t// Other reason.\n\n\tv1.2.0-pre\n)\nretract v1.3.0, v1.4.0\n",
     );
     let found: Vec<_> = file
         .retractions

@@ -15,7 +15,8 @@ fn latest(versions: &[&str]) -> Option<String> {
 
 #[test]
 fn what_the_go_command_would_trip_over_is_dropped() {
-    let body = "v1.0.0\r\nv1.9\nv2.0.0\nv0.0.0-20190718012654-fb15b899a751\n\n  v1.1.0 2024-01-01T00:00:00Z\ngarbage\nv1.0.0\nv1.2.0+meta\nv1.3.0";
+    let body = "v1.0.0\r\nv1.9\nv2.0.0\nv0.0.0-20190718012654-fb15b899a751\n\n\
+        \x20 v1.1.0 2024-01-01T00:00:00Z\ngarbage\nv1.0.0\nv1.2.0+meta\nv1.3.0";
     assert_eq!(filtered("a.io/m", body), ["v1.0.0", "v1.1.0", "v1.3.0"]);
 }
 

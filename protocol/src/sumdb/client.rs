@@ -13,8 +13,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::database::Database;
-use super::error::{SumError, bad_proof, bad_record, bad_signature};
+pub use super::database::Database;
+pub use super::error::SumError;
+
+use super::error::{bad_proof, bad_record, bad_signature};
 use super::note::{Note, Verifier};
 use super::tile::{ReadPlan, Tile};
 use super::tlog::{Hash, Node, TreeHead, fold_subtrees, parse_record, record_hash, subtrees};

@@ -267,3 +267,18 @@ pub fn plain_h1(files: &[(&str, &[u8])]) -> String {
     use base64::Engine as _;
     format!("h1:{}", base64::engine::general_purpose::STANDARD.encode(Sha256::digest(summary)))
 }
+
+pub fn reason(zip: &[u8]) -> &'static str {
+    match check(zip) {
+        Ok(_) => "accepted",
+        Err(error) => {
+            let text = error.to_string();
+            assert!(!text.contains(|c: char| c.is_control()) && text.len() < 1000, "{text}");
+            error.reason()
+        }
+    }
+}
+
+pub fn reason_of(items: Vec<Item>) -> &'static str {
+    reason(&Archive::of(items).build())
+}
