@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -19,8 +20,42 @@ use crate::error::{Error, ErrorKind};
 /// Body of an answer. An error cuts the connection: the client sees a short body.
 pub type Body = UnsyncBoxBody<Bytes, Error>;
 
-/// Bytes of a stored file read at a time; one chunk is read ahead while one is sent.
-const FILE_CHUNK_BYTES: usize = 128 * 1024;
+/// What all bodies of this process that are read from files may hold in memory together, as long as
+/// there are fewer than `READ_BYTES_MAX / CHUNK_BYTES_MIN`: memory is the process's, so this is too.
+const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A chunk at least: below it the calls cost more than the copying.
+const CHUNK_BYTES_MIN: usize = 16 * 1024;
+/// A chunk at most: above it nothing is gained.
+const CHUNK_BYTES_MAX: usize = 256 * 1024;
+/// Chunks in memory for each body: one is read ahead while one is sent.
+const CHUNKS_PER_BODY: usize = 2;
+
+/// Bodies that are being read from files now.
+static READING: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts one body as being read, and says how much it may read at a time.
+#[derive(Debug)]
+pub(crate) struct ReadShare(());
+
+impl ReadShare {
+    /// Takes a share until it is dropped.
+    pub(crate) fn take() -> Self {
+        READING.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+
+    /// Bytes of the next chunk: less, the more bodies there are.
+    pub(crate) fn chunk_bytes(&self) -> usize {
+        let bodies = READING.load(Ordering::Relaxed).max(1);
+        (READ_BYTES_MAX / CHUNKS_PER_BODY / bodies).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX)
+    }
+}
+
+impl Drop for ReadShare {
+    fn drop(&mut self) {
+        READING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// No body.
 pub fn empty() -> Body {
@@ -51,40 +86,51 @@ pub fn blob(blob: &Blob, range: Range<u64>) -> Body {
 
 /// Reads a file with one chunk ahead. Positional reads, so that many bodies share one descriptor.
 fn file_stream(file: Arc<std::fs::File>, range: Range<u64>) -> ByteStream {
-    let ahead = read_chunk(&file, &range);
-    futures::stream::unfold((file, range, ahead), |(file, mut range, ahead)| async move {
-        let chunk = match ahead?.await {
+    let mut reading = FileReading { file, range, share: ReadShare::take(), ahead: None };
+    reading.read_ahead();
+    futures::stream::unfold(reading, FileReading::next).boxed()
+}
+
+struct FileReading {
+    file: Arc<std::fs::File>,
+    range: Range<u64>,
+    share: ReadShare,
+    ahead: Option<JoinHandle<std::io::Result<Bytes>>>,
+}
+
+impl FileReading {
+    async fn next(mut self) -> Option<(Result<Bytes, Error>, Self)> {
+        let chunk = match self.ahead.take()?.await {
             Ok(chunk) => chunk,
             Err(error) => Err(std::io::Error::other(error)),
         };
         match chunk {
             Ok(bytes) => {
-                range.start += bytes.len() as u64;
-                let ahead = read_chunk(&file, &range);
-                Some((Ok(bytes), (file, range, ahead)))
+                self.range.start += bytes.len() as u64;
+                self.read_ahead();
+                Some((Ok(bytes), self))
             }
             Err(error) => {
                 let text = format!("cannot read a stored file: {error}");
-                Some((Err(Error::new(ErrorKind::Storage, text)), (file, range, None)))
+                Some((Err(Error::new(ErrorKind::Storage, text)), self))
             }
         }
-    })
-    .boxed()
-}
-
-type Reading = JoinHandle<std::io::Result<Bytes>>;
-
-fn read_chunk(file: &Arc<std::fs::File>, range: &Range<u64>) -> Option<Reading> {
-    let left = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
-    if left == 0 {
-        return None;
     }
-    let (file, start, length) = (Arc::clone(file), range.start, left.min(FILE_CHUNK_BYTES));
-    Some(tokio::task::spawn_blocking(move || {
+
+    fn read_ahead(&mut self) {
+        let left = usize::try_from(self.range.end.saturating_sub(self.range.start));
+        let length = left.unwrap_or(usize::MAX).min(self.share.chunk_bytes());
+        if length == 0 {
+            return;
+        }
+        let (file, start) = (Arc::clone(&self.file), self.range.start);
+        // Made here, not on the blocking thread: memory goes back to the thread it came from.
         let mut buffer = BytesMut::zeroed(length);
-        file.read_exact_at(&mut buffer, start)?;
-        Ok(buffer.freeze())
-    }))
+        self.ahead = Some(tokio::task::spawn_blocking(move || {
+            file.read_exact_at(&mut buffer, start)?;
+            Ok(buffer.freeze())
+        }));
+    }
 }
 
 /// A body that keeps something (a place, a guard) until it has ended or is dropped.

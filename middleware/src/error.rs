@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::redact::redact_prose;
 use crate::telemetry::Outcome;
 
 /// What went wrong, as far as the answer depends on it.
@@ -57,6 +58,9 @@ pub enum ErrorKind {
     UpstreamTimeout,
     /// Upstream failed.
     UpstreamFailed,
+    /// Upstream answers that it will not take the question (a 4xx that has no kind of its own). An
+    /// answer all the same: asked again, it would say so again.
+    UpstreamRejected,
     /// Upstream answered with something that is not what was asked for.
     BadContent,
     /// The request's own deadline passed.
@@ -117,6 +121,7 @@ impl ErrorKind {
         Self::UpstreamUnavailable,
         Self::UpstreamTimeout,
         Self::UpstreamFailed,
+        Self::UpstreamRejected,
         Self::BadContent,
         Self::DeadlineExceeded,
         Self::Storage,
@@ -151,6 +156,7 @@ impl ErrorKind {
             Self::UpstreamUnavailable => (503, NO, Warn, Outcome::UpstreamUnavailable),
             Self::UpstreamTimeout => (504, NO, Warn, Outcome::UpstreamTimeout),
             Self::UpstreamFailed => (502, NO, Warn, Outcome::UpstreamError),
+            Self::UpstreamRejected => (502, NO, Warn, Outcome::UpstreamError),
             Self::BadContent => (502, NO, Bad, Outcome::UpstreamBadContent),
             Self::DeadlineExceeded => (504, NO, Warn, Outcome::Deadline),
             Self::Storage => (500, NO, Bad, Outcome::StorageError),
@@ -197,7 +203,12 @@ impl Error {
     /// An error whose text a person will see: one line that names what was wrong, where, and what
     /// to do. Control characters are replaced, because one would make `go` drop the whole text.
     pub fn new(kind: ErrorKind, message: impl AsRef<str>) -> Self {
-        Self { kind, message: printable(message.as_ref()).into(), retry_after: None, remembered: false }
+        Self {
+            kind,
+            message: printable(message.as_ref()).into(),
+            retry_after: None,
+            remembered: false,
+        }
     }
 
     /// What went wrong.
@@ -247,35 +258,13 @@ impl std::error::Error for Error {}
 /// credentials of a URL.
 fn printable(text: &str) -> String {
     let mut line = String::with_capacity(text.len().min(MAX_MESSAGE_BYTES));
-    for character in redact_userinfo(text).chars() {
+    for character in redact_prose(text).chars() {
         if line.len() + character.len_utf8() > MAX_MESSAGE_BYTES {
             break;
         }
         line.push(if character.is_control() { ' ' } else { character });
     }
     line.trim().to_owned()
-}
-
-/// Replaces `scheme://user:password@` by `scheme://***@` wherever it stands in a text.
-pub fn redact_userinfo(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(position) = rest.find("://") {
-        let (head, tail) = rest.split_at(position + 3);
-        clean.push_str(head);
-        let authority_end = tail
-            .find(|c: char| c == '/' || c == '?' || c == '#' || c.is_whitespace() || c == '"')
-            .unwrap_or(tail.len());
-        match tail[..authority_end].rfind('@') {
-            Some(at) => {
-                clean.push_str("***");
-                rest = &tail[at..];
-            }
-            None => rest = tail,
-        }
-    }
-    clean.push_str(rest);
-    clean
 }
 
 #[cfg(test)]
@@ -309,9 +298,9 @@ mod tests {
 
     #[test]
     fn credentials_and_control_characters_never_leave() {
-        let error = Error::new(ErrorKind::UpstreamFailed, "git: https://u:p@ss@host/x\nfailed\u{7}");
+        let error =
+            Error::new(ErrorKind::UpstreamFailed, "git: https://u:p@ss@host/x\nfailed\u{7}");
         assert_eq!(error.message(), "git: https://***@host/x failed");
-        assert_eq!(redact_userinfo("a://b c://d@e f"), "a://b c://***@e f");
     }
 
     #[test]

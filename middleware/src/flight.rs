@@ -68,6 +68,11 @@ where
         self.landings.lock().len()
     }
 
+    /// Whether there is work on `key` now.
+    pub fn is_under_way(&self, key: &K) -> bool {
+        self.landings.lock().contains_key(key)
+    }
+
     /// Whether nothing is in progress.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -8,6 +8,7 @@ pub mod body;
 pub mod error;
 pub mod flight;
 pub mod ports;
+pub mod redact;
 pub mod remember;
 pub mod render;
 pub mod request;
@@ -22,27 +23,27 @@ pub mod limit;
 pub mod observe;
 
 // Edge, outside in.
-pub mod request_context;
 pub mod access_log;
-pub mod catch_panic;
 pub mod admission;
-pub mod force_ssl;
 pub mod auth;
+pub mod catch_panic;
+pub mod force_ssl;
+pub mod request_context;
 pub mod route;
 
 // Module.
+pub mod dispatch;
+pub mod download_mode;
 pub mod filter;
-pub mod validate;
-pub mod versions;
 pub mod hot_cache;
 pub mod lookup;
 pub mod negative;
-pub mod download_mode;
-pub mod dispatch;
+pub mod validate;
+pub mod versions;
 
 // Stash.
-pub mod single_flight;
 pub mod pool;
+pub mod single_flight;
 pub mod stash;
 
 // Leaves, and what stands around them.

@@ -94,7 +94,7 @@ pub trait Storage: Send + Sync + 'static {
     /// Saves a whole version unless it is there; atomic, durable, create-if-absent.
     fn save(&self, version: NewVersion) -> BoxFuture<'_, Result<SaveResult, Error>>;
 
-    /// A page of at most `limit` entries after `token`; `limit` 0 means no limit, as in Athens.
+    /// A page of at most `limit` entries after `token`; `limit` 0 leaves the size to the backend.
     fn catalog<'a>(
         &'a self,
         token: Option<&'a str>,

@@ -145,10 +145,9 @@ pub async fn module(response: ModuleResponse, wanted: Wanted<'_>) -> Result<Resp
         Answer::File { kind, version, content } => {
             let immutable = asked.is_none();
             let mut response = file(kind, version.as_str(), content, immutable, wanted).await?;
-            response.extensions_mut().insert(Served {
-                version: Some(version.as_str().to_owned()),
-                ..Served::default()
-            });
+            response
+                .extensions_mut()
+                .insert(Served { version: Some(version.as_str().to_owned()), ..Served::default() });
             response
         }
     };
@@ -166,8 +165,9 @@ pub async fn module(response: ModuleResponse, wanted: Wanted<'_>) -> Result<Resp
 /// # Errors
 /// `Internal` where `location` cannot stand in a header.
 pub fn redirect(location: &str, status: StatusCode) -> Result<Response<Body>, Error> {
-    let value = HeaderValue::from_str(location)
-        .map_err(|_| Error::new(ErrorKind::Internal, "the redirect's location is no header value"))?;
+    let value = HeaderValue::from_str(location).map_err(|_| {
+        Error::new(ErrorKind::Internal, "the redirect's location is no header value")
+    })?;
     let mut response = Response::new(body::empty());
     *response.status_mut() = status;
     response.headers_mut().insert(LOCATION, value);
@@ -220,7 +220,9 @@ async fn file(
         }
     }
     let range = match length {
-        Some(length) if immutable && ranged => requested_range(wanted.headers, length, tag.as_deref()),
+        Some(length) if immutable && ranged => {
+            requested_range(wanted.headers, length, tag.as_deref())
+        }
         _ => Requested::Whole,
     };
     let part = match (range, length) {
@@ -262,9 +264,7 @@ fn length(content: &Content) -> Option<u64> {
 
 fn body_of(content: &Content, range: Range<u64>) -> Body {
     match content {
-        Content::Bytes(bytes) => {
-            body::blob(&crate::blob::Blob::from_bytes(bytes.clone()), range)
-        }
+        Content::Bytes(bytes) => body::blob(&crate::blob::Blob::from_bytes(bytes.clone()), range),
         Content::Stored(blob) => body::blob(blob, range),
         Content::Spooled(spool) => body::stream(spool.stream(range)),
     }
@@ -311,9 +311,7 @@ fn requested_range(headers: &HeaderMap, length: u64, tag: Option<&str>) -> Reque
             None => return Requested::Whole,
         },
         (first, last) => match (number(first), number(last)) {
-            (Some(first), Some(last)) if first <= last => {
-                first..last.saturating_add(1).min(length)
-            }
+            (Some(first), Some(last)) if first <= last => first..last.saturating_add(1).min(length),
             _ => return Requested::Whole,
         },
     };

@@ -127,11 +127,7 @@ pub struct FileRequest {
 impl FileRequest {
     /// The route a client used, without a path prefix: what a redirect appends.
     pub fn route(&self) -> Route {
-        Route::File {
-            module: self.module.clone(),
-            version: self.version.clone(),
-            kind: self.kind,
-        }
+        Route::File { module: self.module.clone(), version: self.version.clone(), kind: self.kind }
     }
 }
 

@@ -157,7 +157,9 @@ impl Finished {
 
 /// Dropped when the work has ended.
 #[derive(Debug)]
-pub struct FinishGuard(#[allow(dead_code, reason = "held for its drop")] tokio_util::sync::DropGuard);
+pub struct FinishGuard(
+    #[allow(dead_code, reason = "held for its drop")] tokio_util::sync::DropGuard,
+);
 
 /// What the checksum database's path answers.
 #[derive(Clone, Debug)]

@@ -1,10 +1,12 @@
 //! A file that is read while it is written: how one upstream answer reaches the store and every
 //! waiter at once, in constant memory.
 //!
-//! The writer appends; readers see bytes up to a *released* mark that trails the written end by the
-//! hold-back, until the checks agree and the writer finishes. A failed spool cuts its readers off:
+//! The writer appends; once release is permitted, readers see bytes up to a *released* mark that trails
+//! the written end by the hold-back, until the checks agree and the writer finishes. A failed spool
+//! cuts its readers off:
 //! the tail never leaves, so no client can take the file for whole.
 
+use std::any::Any;
 use std::fmt;
 use std::fs::File;
 use std::io::Write as _;
@@ -20,10 +22,11 @@ use tempfile::NamedTempFile;
 use tokio::sync::watch;
 
 use crate::blob::ByteStream;
+use crate::body::ReadShare;
 use crate::error::{Error, ErrorKind};
 use crate::telemetry::Telemetry;
 
-/// Bytes a reader hands on at a time. With N readers at most N of these are in memory.
+/// Bytes a reader hands on at a time, at most; less, where many bodies are being read.
 const READ_CHUNK_BYTES: usize = 64 * 1024;
 
 /// Where spools are made, and how many bytes they may take together.
@@ -33,6 +36,7 @@ pub struct Spools {
     bytes_max: u64,
     bytes_used: Arc<AtomicU64>,
     telemetry: Telemetry,
+    keep: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Spools {
@@ -43,11 +47,19 @@ impl Spools {
             bytes_max,
             bytes_used: Arc::default(),
             telemetry: telemetry.clone(),
+            keep: None,
         }
     }
 
+    /// Holds `owner`, say of the directory, for as long as there is any spool or may be a new one.
+    #[must_use]
+    pub fn keeping(mut self, owner: Arc<dyn Any + Send + Sync>) -> Self {
+        self.keep = Some(owner);
+        self
+    }
+
     /// A new spool: one writer, any number of readers. `length` is what upstream announced;
-    /// readers see bytes only when `hold_back` more have been written.
+    /// readers see bytes only when release is permitted and `hold_back` more have been written.
     ///
     /// # Errors
     /// `Storage` when the file cannot be made.
@@ -60,10 +72,12 @@ impl Spools {
             .prefix("spool-")
             .tempfile_in(&self.directory)
             .map_err(|error| self.io("create a spool", &error))?;
-        let state = State { written: 0, released: 0, length, end: None };
-        let shared = Arc::new(Shared { file, state: watch::Sender::new(state), spools: self.clone() });
+        let state =
+            State { written: 0, released: 0, permitted: false, hold_back, length, end: None };
+        let shared =
+            Arc::new(Shared { file, state: watch::Sender::new(state), spools: self.clone() });
         let spool = Spool { shared };
-        Ok((SpoolWriter { spool: spool.clone(), hold_back, ended: false }, spool))
+        Ok((SpoolWriter { spool: spool.clone(), ended: false }, spool))
     }
 
     fn io(&self, what: &str, error: &std::io::Error) -> Error {
@@ -82,8 +96,29 @@ impl fmt::Debug for Spools {
 struct State {
     written: u64,
     released: u64,
+    permitted: bool,
+    hold_back: u64,
     length: Option<u64>,
     end: Option<Result<(), Error>>,
+}
+
+impl State {
+    fn release(&mut self) {
+        if self.permitted {
+            self.released = self.released.max(self.written.saturating_sub(self.hold_back));
+        }
+    }
+
+    /// The first end stays: what readers were told cannot be taken back.
+    fn end(&mut self, end: Result<(), Error>) {
+        if self.end.is_some() {
+            return;
+        }
+        if end.is_ok() {
+            self.released = self.written;
+        }
+        self.end = Some(end);
+    }
 }
 
 struct Shared {
@@ -139,12 +174,25 @@ impl Spool {
         }
     }
 
+    /// From now on readers may see what is written, but for the hold-back.
+    pub fn permit_release(&self) {
+        self.shared.state.send_modify(|state| {
+            state.permitted = true;
+            state.release();
+        });
+    }
+
+    /// Fails the spool while its writer may still be at work.
+    pub fn refuse(&self, error: Error) {
+        self.shared.state.send_modify(|state| state.end(Err(error)));
+    }
+
     /// Waits until the first byte may be shown, or the end.
     ///
     /// # Errors
-    /// What the writer failed with before anything was shown: a refusal is still a status.
+    /// What the spool failed with: who has seen nothing yet gets a status, however much others saw.
     pub async fn ready(&self) -> Result<(), Error> {
-        self.wait_for(|state| state.released > 0 || state.end.is_some(), false).await
+        self.wait_for(|state| state.released > 0 || state.end.is_some()).await
     }
 
     /// Waits for the verified end.
@@ -152,15 +200,15 @@ impl Spool {
     /// # Errors
     /// What the writer failed with.
     pub async fn complete(&self) -> Result<u64, Error> {
-        self.wait_for(|state| state.end.is_some(), true).await?;
+        self.wait_for(|state| state.end.is_some()).await?;
         Ok(self.written())
     }
 
-    async fn wait_for(&self, until: impl Fn(&State) -> bool, whole: bool) -> Result<(), Error> {
+    async fn wait_for(&self, until: impl Fn(&State) -> bool) -> Result<(), Error> {
         let mut states = self.shared.state.subscribe();
         let state = states.wait_for(|state| until(state)).await.map_err(|_| abandoned())?;
         match &state.end {
-            Some(Err(error)) if whole || state.released == 0 => Err(error.clone()),
+            Some(Err(error)) => Err(error.clone()),
             _ => Ok(()),
         }
     }
@@ -169,7 +217,9 @@ impl Spool {
     /// does. An end beyond the file is the file's end.
     pub fn stream(&self, range: Range<u64>) -> ByteStream {
         let states = self.shared.state.subscribe();
-        let reader = Reader { spool: self.clone(), states, position: range.start, end: range.end };
+        let share = ReadShare::take();
+        let (position, end) = (range.start, range.end);
+        let reader = Reader { spool: self.clone(), states, position, end, share };
         futures::stream::unfold(reader, Reader::next).boxed()
     }
 
@@ -200,6 +250,7 @@ struct Reader {
     states: watch::Receiver<State>,
     position: u64,
     end: u64,
+    share: ReadShare,
 }
 
 impl Reader {
@@ -215,7 +266,9 @@ impl Reader {
             Err(_) => (0, Some(Err(abandoned()))),
         };
         if available > position {
-            let length = READ_CHUNK_BYTES.min(usize::try_from(available - position).ok()?);
+            let length = READ_CHUNK_BYTES
+                .min(self.share.chunk_bytes())
+                .min(usize::try_from(available - position).ok()?);
             let chunk = self.spool.read_at(position, length);
             self.position += length as u64;
             return Some((chunk, self));
@@ -224,18 +277,19 @@ impl Reader {
             Some(Err(error)) => {
                 // The stream ends after its error: nothing is left to read.
                 self.end = self.position;
-                self.states = watch::Sender::new(State {
-                    written: 0,
-                    released: 0,
-                    length: None,
-                    end: Some(Ok(())),
-                })
-                .subscribe();
+                self.states = ended();
                 Some((Err(error), self))
             }
             _ => None,
         }
     }
+}
+
+/// The states of a spool that has ended well with nothing in it.
+fn ended() -> watch::Receiver<State> {
+    let end = Some(Ok(()));
+    let state = State { written: 0, released: 0, permitted: true, hold_back: 0, length: None, end };
+    watch::Sender::new(state).subscribe()
 }
 
 fn abandoned() -> Error {
@@ -246,7 +300,6 @@ fn abandoned() -> Error {
 #[derive(Debug)]
 pub struct SpoolWriter {
     spool: Spool,
-    hold_back: u64,
     ended: bool,
 }
 
@@ -276,10 +329,9 @@ impl SpoolWriter {
         }
         let gauge = spools.telemetry.metrics.spool_bytes.get(());
         gauge.add(i64::try_from(length).unwrap_or(i64::MAX));
-        let hold_back = self.hold_back;
         shared.state.send_modify(|state| {
             state.written += length;
-            state.released = state.released.max(state.written.saturating_sub(hold_back));
+            state.release();
         });
         Ok(())
     }
@@ -287,11 +339,6 @@ impl SpoolWriter {
     /// Bytes written so far.
     pub fn written(&self) -> u64 {
         self.spool.written()
-    }
-
-    /// Whether any byte may have been shown already.
-    pub fn has_released(&self) -> bool {
-        self.spool.shared.state.borrow().released > 0
     }
 
     /// A reading handle.
@@ -311,12 +358,7 @@ impl SpoolWriter {
 
     fn end(&mut self, end: Result<(), Error>) {
         self.ended = true;
-        self.spool.shared.state.send_modify(|state| {
-            if end.is_ok() {
-                state.released = state.written;
-            }
-            state.end = Some(end);
-        });
+        self.spool.shared.state.send_modify(|state| state.end(end));
     }
 }
 

@@ -121,10 +121,7 @@ impl<Request: Send + 'static, Reply: Send + 'static> Service<Request> for Border
     type Error = Error;
     type Future = BoxFuture<'static, Result<Reply, Error>>;
 
-    fn poll_ready(
-        &mut self,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(), Error>> {
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Error>> {
         std::task::Poll::Ready(Ok(()))
     }
 
@@ -135,6 +132,49 @@ impl<Request: Send + 'static, Reply: Send + 'static> Service<Request> for Border
 
 /// A stack under construction, outside in: the first layer pushed sees a request first. Each layer is
 /// wrapped in `observe` under its name.
+///
+/// A miss is planned after storage was looked at:
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use dipylon_middleware::{dispatch::Dispatch, download_mode::DownloadModeLayer};
+/// # use dipylon_middleware::{lookup::LookupLayer, ports::Policy, request::FileRequest};
+/// # use dipylon_middleware::{response::ModuleResponse, stack::{Border, Stack}};
+/// # use dipylon_middleware::{storage_io::StorageHandle, telemetry::{LayerName, Telemetry}};
+/// fn files(
+///     telemetry: &Telemetry,
+///     storage: StorageHandle,
+///     policy: Arc<dyn Policy>,
+///     dispatch: Dispatch,
+/// ) -> Border<FileRequest, ModuleResponse> {
+///     Stack::new(telemetry)
+///         .push(LayerName::Lookup, LookupLayer::new(storage))
+///         .push(LayerName::DownloadMode, DownloadModeLayer::new(policy))
+///         .over(LayerName::Dispatch, dispatch)
+/// }
+/// ```
+///
+/// The same layers in the wrong order do not compile: `lookup` answers a `FileRequest`, and below
+/// `download_mode` there is none any more.
+///
+/// ```compile_fail,E0277
+/// # use std::sync::Arc;
+/// # use dipylon_middleware::{dispatch::Dispatch, download_mode::DownloadModeLayer};
+/// # use dipylon_middleware::{lookup::LookupLayer, ports::Policy, request::FileRequest};
+/// # use dipylon_middleware::{response::ModuleResponse, stack::{Border, Stack}};
+/// # use dipylon_middleware::{storage_io::StorageHandle, telemetry::{LayerName, Telemetry}};
+/// fn files(
+///     telemetry: &Telemetry,
+///     storage: StorageHandle,
+///     policy: Arc<dyn Policy>,
+///     dispatch: Dispatch,
+/// ) -> Border<FileRequest, ModuleResponse> {
+///     Stack::new(telemetry)
+///         .push(LayerName::DownloadMode, DownloadModeLayer::new(policy))
+///         .push(LayerName::Lookup, LookupLayer::new(storage))
+///         .over(LayerName::Dispatch, dispatch)
+/// }
+/// ```
 pub struct Stack<L> {
     layers: L,
     telemetry: Telemetry,
@@ -148,8 +188,7 @@ impl Stack<tower::layer::util::Identity> {
 }
 
 /// A layer, observed, below all that was pushed before.
-pub type Pushed<N, L> =
-    tower::layer::util::Stack<N, tower::layer::util::Stack<ObserveLayer, L>>;
+pub type Pushed<N, L> = tower::layer::util::Stack<N, tower::layer::util::Stack<ObserveLayer, L>>;
 
 /// A layer that may be left out, observed where it is not, below all that was pushed before.
 pub type PushedIf<N, L> = tower::layer::util::Stack<

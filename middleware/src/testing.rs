@@ -8,7 +8,6 @@ pub(crate) mod storage;
 pub(crate) mod upstream;
 pub(crate) mod verifier;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -180,14 +179,9 @@ pub(crate) fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a
     response.headers().get(name).map(|value| value.to_str().expect("a text header"))
 }
 
-/// Lets every task that is ready run.
+/// Lets every task that is ready run: enough turns for some ten thousand of them.
 pub(crate) async fn settle() {
-    for _ in 0..50 {
+    for _ in 0..1000 {
         tokio::task::yield_now().await;
     }
-}
-
-/// A shared reference to a port, ready to be handed out.
-pub(crate) fn shared<T>(port: T) -> Arc<T> {
-    Arc::new(port)
 }

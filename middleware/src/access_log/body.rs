@@ -34,7 +34,7 @@ impl http_body::Body for LoggedBody {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
                 self.record.sent_bytes += bytes as u64;
             }
-            Some(Err(_)) => self.record.cut = true,
+            Some(Err(error)) => self.record.cut_by(error),
             None => {}
         }
         Poll::Ready(frame)

@@ -49,7 +49,7 @@ pub(super) struct Record {
     served: Served,
     severity: Severity,
     pub(super) sent_bytes: u64,
-    pub(super) cut: bool,
+    cut: bool,
     _active: InFlight,
 }
 
@@ -57,7 +57,8 @@ impl Record {
     fn start(telemetry: Telemetry, events: bool, request: &EdgeRequest) -> Self {
         let active = InFlight::enter(telemetry.metrics.requests_active.get(()));
         let path = request.head.uri.path();
-        let end = (0..=PATH_BYTES_MAX.min(path.len())).rev().find(|end| path.is_char_boundary(*end));
+        let end =
+            (0..=PATH_BYTES_MAX.min(path.len())).rev().find(|end| path.is_char_boundary(*end));
         Self {
             telemetry,
             events,
@@ -74,6 +75,14 @@ impl Record {
             cut: false,
             _active: active,
         }
+    }
+
+    /// The body ends before its end: the client sees a short answer, the log sees why.
+    pub(super) fn cut_by(&mut self, error: &Error) {
+        self.cut = true;
+        self.severity = error.kind().row().severity;
+        self.served.outcome = error.outcome();
+        self.served.error = Some(error.message().to_owned());
     }
 
     fn answered(&mut self, response: &Response<Body>) {

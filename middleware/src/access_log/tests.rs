@@ -1,1 +1,196 @@
-// Tests follow.
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use http_body_util::BodyExt as _;
+use tower::Layer as _;
+use tracing::Level;
+
+use super::{AccessLogLayer, PATH_BYTES_MAX};
+use crate::body::{self, Body};
+use crate::error::{Error, ErrorKind, Severity};
+use crate::render::Served;
+use crate::request::EdgeRequest;
+use crate::telemetry::{Outcome, RouteName, Telemetry};
+use crate::testing::events::Events;
+use crate::testing::upstream::{Piece, stream};
+use crate::testing::{call, edge, error, leaf, telemetry, text_of};
+
+/// An answer about a zip whose body comes in two pieces of three bytes.
+fn zip_answer(last: Piece) -> Response<Body> {
+    let served = Served {
+        route: RouteName::Zip,
+        outcome: Outcome::MissLeader,
+        module: Some("example.com/m".to_owned()),
+        version: Some("v1.0.0".to_owned()),
+        ..Served::default()
+    };
+    let pieces = vec![Piece::Data(Bytes::from_static(b"abc")), last];
+    let mut response = Response::new(body::stream(stream(pieces)));
+    response.extensions_mut().insert(served);
+    response
+}
+
+fn whole_zip() -> Response<Body> {
+    zip_answer(Piece::Data(Bytes::from_static(b"def")))
+}
+
+async fn answer(
+    events: bool,
+    telemetry: &Telemetry,
+    request: EdgeRequest,
+    inner: impl Fn() -> Result<Response<Body>, Error> + Clone + Send + Sync + 'static,
+) -> Response<Body> {
+    let layer = AccessLogLayer::new(events, telemetry);
+    call(&layer.layer(leaf(move |_: EdgeRequest| inner())), request).await.expect("never an error")
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_event_is_written_when_the_body_has_ended() {
+    let (events, _guard) = Events::capture();
+    let telemetry = telemetry();
+    let mut request = edge("GET", "/example.com/m/@v/v1.0.0.zip");
+    request.peer = Some(([192, 0, 2, 7], 4711).into());
+    let response = answer(true, &telemetry, request, || Ok(whole_zip())).await;
+    assert!(events.named("request").is_empty(), "the body has not ended");
+    assert_eq!(telemetry.metrics.requests_active.get(()).get(), 1);
+    assert_eq!(text_of(response).await, "abcdef");
+
+    let written = events.named("request");
+    assert_eq!(written.len(), 1);
+    assert_eq!(written[0].level, Level::INFO);
+    for (name, value) in [
+        ("request_id", "edge-1"),
+        ("http_method", "GET"),
+        ("http_path", "/example.com/m/@v/v1.0.0.zip"),
+        ("http_status", "200"),
+        ("route", "zip"),
+        ("outcome", "miss_leader"),
+        ("module", "example.com/m"),
+        ("version", "v1.0.0"),
+        ("client", "192.0.2.7"),
+        ("sent_bytes", "6"),
+        ("cut", "false"),
+    ] {
+        assert_eq!(written[0].field(name), value, "{name}");
+    }
+    let duration: f64 = written[0].field("duration_ms").parse().expect("a number");
+    assert!(duration >= 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_is_counted_timed_and_its_bytes_added_up() {
+    let telemetry = telemetry();
+    let request = edge("GET", "/example.com/m/@v/v1.0.0.zip");
+    let response = answer(false, &telemetry, request, || Ok(whole_zip())).await;
+    text_of(response).await;
+    let metrics = &telemetry.metrics;
+    assert_eq!(metrics.requests.get((RouteName::Zip, Outcome::MissLeader)).get(), 1);
+    assert_eq!(metrics.request_seconds.get((RouteName::Zip,)).get_sample_count(), 1);
+    assert_eq!(metrics.sent_bytes.get((RouteName::Zip,)).get(), 6);
+    assert_eq!(metrics.requests_active.get(()).get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_access_events_there_are_metrics_only() {
+    let (events, _guard) = Events::capture();
+    let telemetry = telemetry();
+    text_of(answer(false, &telemetry, edge("GET", "/x"), || Ok(whole_zip())).await).await;
+    assert!(events.named("request").is_empty());
+    assert_eq!(telemetry.metrics.requests.get((RouteName::Zip, Outcome::MissLeader)).get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_body_is_logged_with_what_was_sent() {
+    let (events, _guard) = Events::capture();
+    let telemetry = telemetry();
+    let mut response = answer(true, &telemetry, edge("GET", "/x"), || Ok(whole_zip())).await;
+    let first = response.body_mut().frame().await.expect("a frame").expect("data");
+    assert_eq!(first.into_data().expect("data"), "abc");
+    drop(response);
+    let written = events.named("request");
+    assert_eq!((written.len(), written[0].field("sent_bytes")), (1, "3"));
+    assert_eq!(telemetry.metrics.sent_bytes.get((RouteName::Zip,)).get(), 3);
+    assert_eq!(telemetry.metrics.requests_active.get(()).get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_breaks_off_is_marked_as_cut() {
+    let (events, _guard) = Events::capture();
+    let cut = || Ok(zip_answer(Piece::Fail(ErrorKind::ChecksumMismatch)));
+    let response = answer(true, &telemetry(), edge("GET", "/x"), cut).await;
+    response.into_body().collect().await.expect_err("the body breaks off");
+    let written = events.named("request");
+    assert_eq!((written.len(), written[0].field("cut")), (1, "true"));
+    assert_eq!(written[0].field("sent_bytes"), "3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_becomes_an_answer_and_is_logged_as_loud_as_its_kind() {
+    for (kind, status, level) in [
+        (ErrorKind::NotFound, 404, Level::INFO),
+        (ErrorKind::UpstreamTimeout, 504, Level::WARN),
+        (ErrorKind::Storage, 500, Level::ERROR),
+    ] {
+        let (events, _guard) = Events::capture();
+        let telemetry = telemetry();
+        let fails = move || Err(error(kind));
+        let response = answer(true, &telemetry, edge("GET", "/x"), fails).await;
+        assert_eq!(response.status(), status);
+        assert_eq!(text_of(response).await, format!("{kind:?} on purpose\n"));
+        let written = events.named("request");
+        assert_eq!((written.len(), written[0].level), (1, level), "{kind:?}");
+        assert_eq!(written[0].field("error"), format!("{kind:?} on purpose"));
+        assert_eq!(written[0].field("outcome"), kind.row().outcome.as_str());
+        let outcome = kind.row().outcome;
+        assert_eq!(telemetry.metrics.requests.get((RouteName::Unknown, outcome)).get(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_goes_away_before_the_answer_is_logged_as_dropped() {
+    let (events, _guard) = Events::capture();
+    let telemetry = telemetry();
+    let hanging = tower::service_fn(async |_: EdgeRequest| {
+        std::future::pending::<Result<Response<Body>, Error>>().await
+    });
+    let service = AccessLogLayer::new(true, &telemetry).layer(hanging);
+    let mut request = Box::pin(call(&service, edge("GET", "/x")));
+    assert!(futures::poll!(&mut request).is_pending());
+    drop(request);
+    let written = events.named("request");
+    assert_eq!(written.len(), 1);
+    assert_eq!(written[0].field("outcome"), "dropped");
+    assert_eq!(written[0].field("http_status"), "499");
+    assert_eq!(telemetry.metrics.requests.get((RouteName::Unknown, Outcome::Dropped)).get(), 1);
+    assert_eq!(telemetry.metrics.requests_active.get(()).get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_says_nothing_of_itself_is_not_taken_for_dropped() {
+    let (events, _guard) = Events::capture();
+    let plain = || Ok(Response::new(body::full("hello")));
+    let response = answer(true, &telemetry(), edge("GET", "/x"), plain).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    drop(response);
+    assert_eq!(events.named("request")[0].field("outcome"), "ok");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_path_is_cut_in_the_event() {
+    let (events, _guard) = Events::capture();
+    let path = format!("/{}", "a".repeat(2 * PATH_BYTES_MAX));
+    drop(answer(true, &telemetry(), edge("GET", &path), || Ok(whole_zip())).await);
+    assert_eq!(events.named("request")[0].field("http_path"), &path[..PATH_BYTES_MAX]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn severity_follows_the_answer_not_the_status() {
+    let (events, _guard) = Events::capture();
+    let warned = || {
+        let mut response = Response::new(body::empty());
+        let served = Served { severity: Severity::Warn, ..Served::default() };
+        response.extensions_mut().insert(served);
+        Ok(response)
+    };
+    drop(answer(true, &telemetry(), edge("GET", "/x"), warned).await);
+    assert_eq!(events.named("request")[0].level, Level::WARN);
+}

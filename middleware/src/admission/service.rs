@@ -20,8 +20,11 @@ pub struct Admission<S> {
 impl<S: Stage<EdgeRequest, Reply = Response<Body>>> Admission<S> {
     async fn handle(self, request: EdgeRequest) -> Result<Response<Body>, Error> {
         let place = self.places.try_acquire_owned().map_err(|_| {
-            Error::new(ErrorKind::Overloaded, "the gateway serves as many requests as it may; ask again")
-                .with_retry_after(Duration::from_secs(1))
+            Error::new(
+                ErrorKind::Overloaded,
+                "the gateway serves as many requests as it may; ask again",
+            )
+            .with_retry_after(Duration::from_secs(1))
         })?;
         let response = self.inner.oneshot(request).await?;
         Ok(response.map(|inner| body::holding(inner, place)))

@@ -1,7 +1,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, Response};
+use http::header::{AUTHORIZATION, CACHE_CONTROL};
+use http::{HeaderMap, HeaderValue, Response};
 use tower::util::ServiceExt as _;
 
 use super::layer::Credentials;
@@ -26,7 +26,21 @@ impl<S: Stage<EdgeRequest, Reply = Response<Body>>> Auth<S> {
                 return Err(unauthorized("wrong"));
             }
         }
-        self.inner.oneshot(request).await
+        let mut response = self.inner.oneshot(request).await?;
+        keep_from_shared_caches(response.headers_mut());
+        Ok(response)
+    }
+}
+
+/// What needs credentials may be kept by the client that has them, and by nobody in between (RFC 9111
+/// §3.5: `public` would allow it).
+fn keep_from_shared_caches(headers: &mut HeaderMap) {
+    let private = headers
+        .get(CACHE_CONTROL)
+        .and_then(|value| value.to_str().ok()?.strip_prefix("public"))
+        .and_then(|rest| HeaderValue::from_str(&format!("private{rest}")).ok());
+    if let Some(private) = private {
+        headers.insert(CACHE_CONTROL, private);
     }
 }
 

@@ -1,6 +1,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::{Request, Response};
 use tokio::time::Instant;
 use tower::util::ServiceExt as _;
@@ -26,8 +26,10 @@ async fn ask(
     let context = RequestContext::detached(Instant::now());
     let path = below.map(str::to_owned);
     let request = EdgeRequest { context, head, path, peer: None, secure: false };
-    let inner =
-        service_fn(|_: EdgeRequest| async { Ok::<_, Error>(Response::new(body::full("inside"))) });
+    let inner = service_fn(|_: EdgeRequest| async {
+        let inside = Response::builder().header(CACHE_CONTROL, "public, max-age=9, immutable");
+        Ok::<_, Error>(inside.body(body::full("inside")).unwrap())
+    });
     let layer = AuthLayer::new(Credentials::new("user", "pass:word"), prefixed);
     layer.layer(inner).oneshot(request).await
 }
@@ -103,4 +105,10 @@ fn secrets_are_never_printed() {
     let service = layer.layer(());
     assert_eq!(format!("{:?}", Credentials::new("user", "hunter2")), "Credentials(***)");
     assert!(!format!("{layer:?}{service:?}").contains("digest"));
+}
+
+#[tokio::test]
+async fn what_needs_credentials_is_not_for_shared_caches() {
+    let response = ask(false, LIST, Some(&basic("user:pass:word"))).await.unwrap();
+    assert_eq!(response.headers()[CACHE_CONTROL], "private, max-age=9, immutable");
 }

@@ -18,7 +18,7 @@ impl BreakerLayer {
     pub fn new(name: Arc<str>, telemetry: &Telemetry) -> Self {
         let open = telemetry.metrics.breakers_open.get(()).clone();
         let state = Mutex::default();
-        Self { shared: Arc::new(Shared { name, state, last_error: Mutex::default(), epoch: Instant::now(), open }) }
+        Self { shared: Arc::new(Shared { name, state, epoch: Instant::now(), open }) }
     }
 }
 

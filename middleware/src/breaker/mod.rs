@@ -11,7 +11,8 @@
 //! `dipylon_upstream_breakers_open`; outcome `upstream_unavailable`.
 //!
 //! # Failure modes
-//! `UpstreamUnavailable` with `Retry-After`, naming the last error. "Does not exist" and refusals are
+//! `UpstreamUnavailable` with `Retry-After`, naming the upstream and nothing of other requests. "Does
+//! not exist" and refusals are
 //! answers, not failures.
 //!
 //! # Limits

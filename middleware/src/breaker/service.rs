@@ -16,21 +16,21 @@ use crate::stack::{Stage, stage};
 pub(super) struct Shared {
     pub(super) name: Arc<str>,
     pub(super) state: Mutex<State>,
-    pub(super) last_error: Mutex<String>,
     pub(super) epoch: Instant,
     pub(super) open: IntGauge,
 }
 
 impl Shared {
-    /// Changes the state and keeps the gauge true.
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    /// Changes the state because of `error`, if it is one, and keeps the gauge true.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T, error: Option<&Error>) -> T {
         let mut state = self.state.lock();
         let before = state.is_open();
         let result = change(&mut state);
         match (before, state.is_open()) {
             (false, true) => {
                 self.open.inc();
-                tracing::warn!(upstream = %self.name, "left alone for a while: it keeps failing");
+                let error = error.map(Error::message);
+                tracing::warn!(upstream = %self.name, error, "left alone for a while: it keeps failing");
             }
             (true, false) => {
                 self.open.dec();
@@ -52,22 +52,19 @@ pub struct Breaker<S> {
 impl<S: Stage<FetchRequest, Reply = Fetched>> Breaker<S> {
     async fn handle(self, request: FetchRequest) -> Result<Fetched, Error> {
         let Self { inner, shared } = self;
-        shared.change(|state| state.admit(shared.epoch.elapsed())).map_err(|wait| {
-            let text = format!(
-                "{} keeps failing and is left alone for a while; its last error: {}",
-                shared.name,
-                shared.last_error.lock()
-            );
+        let admitted = shared.change(|state| state.admit(shared.epoch.elapsed()), None);
+        admitted.map_err(|wait| {
+            // What it failed with names the module of whoever asked: that is for the log alone.
+            let text = format!("{} keeps failing and is left alone for a while", shared.name);
             Error::new(ErrorKind::UpstreamUnavailable, text).with_retry_after(wait)
         })?;
         let result = inner.oneshot(request).await;
         match &result {
             Err(error) if error.kind().is_transient() => {
-                error.message().clone_into(&mut shared.last_error.lock());
-                shared.change(|state| state.failed(shared.epoch.elapsed()));
+                shared.change(|state| state.failed(shared.epoch.elapsed()), Some(error));
             }
             Err(error) if !is_answer(error.kind()) => {}
-            _ => shared.change(State::succeeded),
+            _ => shared.change(State::succeeded, None),
         }
         result
     }
@@ -76,7 +73,8 @@ impl<S: Stage<FetchRequest, Reply = Fetched>> Breaker<S> {
 /// Whether upstream itself said so. A refusal of our own below (a full line, say) tells nothing of it:
 /// taken for an answer, it would keep the breaker of a hanging upstream closed.
 fn is_answer(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::NotFound | ErrorKind::UpstreamRefused | ErrorKind::BadContent)
+    use ErrorKind::{BadContent, NotFound, UpstreamRefused, UpstreamRejected};
+    matches!(kind, NotFound | UpstreamRefused | UpstreamRejected | BadContent)
 }
 
 stage!(Breaker<S>: FetchRequest => Fetched, over FetchRequest => Fetched);

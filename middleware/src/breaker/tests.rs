@@ -1,1 +1,221 @@
-// Tests follow.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tower::Layer as _;
+
+use super::state::{FAILURES_TO_OPEN, OPEN_FOR, State};
+use super::{Breaker, BreakerLayer};
+use crate::error::{Error, ErrorKind};
+use crate::ports::{Fetched, Payload};
+use crate::request::{FetchAsk, FetchRequest};
+use crate::stack::Stage;
+use crate::telemetry::Telemetry;
+use crate::testing::{SECOND, call, context, error, leaf, module, settle, telemetry};
+
+fn opened_at(now: Duration) -> State {
+    let mut state = State::default();
+    for _ in 0..FAILURES_TO_OPEN {
+        state.failed(now);
+    }
+    state
+}
+
+#[test]
+fn the_state_opens_after_failures_in_a_row() {
+    let mut state = State::default();
+    for failures in 1..FAILURES_TO_OPEN {
+        state.failed(SECOND);
+        assert_eq!(state, State::Closed { failures });
+        assert_eq!(state.admit(SECOND), Ok(()));
+    }
+    state.failed(SECOND);
+    assert_eq!(state, State::Open { until: SECOND + OPEN_FOR });
+    assert!(state.is_open());
+}
+
+#[test]
+fn a_success_in_between_starts_the_count_again() {
+    let mut state = State::default();
+    for _ in 0..5 {
+        (1..FAILURES_TO_OPEN).for_each(|_| state.failed(SECOND));
+        state.succeeded();
+        assert_eq!(state, State::Closed { failures: 0 });
+    }
+}
+
+#[test]
+fn an_open_state_says_how_long_to_wait_and_then_lets_one_call_through() {
+    let mut state = opened_at(Duration::ZERO);
+    assert_eq!(state.admit(SECOND), Err(OPEN_FOR - SECOND));
+    assert_eq!(state.admit(OPEN_FOR), Ok(()));
+    assert_eq!(state, State::HalfOpen { until: 2 * OPEN_FOR });
+    assert_eq!(state.admit(OPEN_FOR + SECOND), Err(OPEN_FOR - SECOND), "one call only");
+}
+
+#[test]
+fn the_end_of_the_one_call_decides() {
+    let mut state = opened_at(Duration::ZERO);
+    state.admit(OPEN_FOR).expect("the time is over");
+    let mut failed = state;
+    failed.failed(OPEN_FOR + SECOND);
+    assert_eq!(failed, State::Open { until: OPEN_FOR + SECOND + OPEN_FOR });
+    state.succeeded();
+    assert_eq!(state, State::default());
+}
+
+#[test]
+fn a_call_that_vanishes_does_not_keep_the_state_half_open_for_ever() {
+    let mut state = opened_at(Duration::ZERO);
+    state.admit(OPEN_FOR).expect("the time is over");
+    assert_eq!(state.admit(2 * OPEN_FOR), Ok(()), "another call is let through");
+}
+
+/// An upstream that fails with the kind in its hand, or answers.
+#[derive(Clone, Default)]
+struct Health {
+    failing: Arc<Mutex<Option<ErrorKind>>>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl Health {
+    fn set(&self, failing: Option<ErrorKind>) {
+        *self.failing.lock() = failing;
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    fn service(&self, telemetry: &Telemetry) -> Breaker<impl Stage<FetchRequest, Reply = Fetched>> {
+        let health = self.clone();
+        let inner = leaf(move |_: FetchRequest| {
+            health.calls.fetch_add(1, Ordering::SeqCst);
+            match *health.failing.lock() {
+                Some(kind) => Err(error(kind)),
+                None => Ok(answered()),
+            }
+        });
+        BreakerLayer::new("proxy.example".into(), telemetry).layer(inner)
+    }
+}
+
+fn answered() -> Fetched {
+    Fetched { payload: Payload::Bytes(Bytes::new()), upstream: "proxy.example".into() }
+}
+
+fn list() -> FetchRequest {
+    FetchRequest { context: context(), module: module("example.com/m"), ask: FetchAsk::List }
+}
+
+async fn fail_often<S>(service: &Breaker<S>, times: u32)
+where
+    S: Stage<FetchRequest, Reply = Fetched>,
+{
+    for _ in 0..times {
+        call(service, list()).await.map(drop).expect_err("upstream fails");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_keeps_failing_is_not_called_for_a_while() {
+    let (telemetry, health) = (telemetry(), Health::default());
+    let service = health.service(&telemetry);
+    health.set(Some(ErrorKind::UpstreamFailed));
+    fail_often(&service, FAILURES_TO_OPEN).await;
+    assert_eq!(telemetry.metrics.breakers_open.get(()).get(), 1);
+
+    tokio::time::advance(SECOND).await;
+    let refused = call(&service, list()).await.map(drop).expect_err("the breaker is open");
+    assert_eq!(health.calls(), FAILURES_TO_OPEN as usize, "upstream was not called");
+    assert_eq!(refused.kind(), ErrorKind::UpstreamUnavailable);
+    assert_eq!(refused.retry_after(), Some(OPEN_FOR - SECOND));
+    assert!(refused.message().contains("proxy.example"), "{refused}");
+    assert!(!refused.message().contains("on purpose"), "another request's error: {refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_good_call_after_the_wait_closes_the_breaker() {
+    let (telemetry, health) = (telemetry(), Health::default());
+    let service = health.service(&telemetry);
+    health.set(Some(ErrorKind::UpstreamTimeout));
+    fail_often(&service, FAILURES_TO_OPEN).await;
+    health.set(None);
+    tokio::time::advance(OPEN_FOR).await;
+    for _ in 0..3 {
+        call(&service, list()).await.map(drop).expect("upstream answers again");
+    }
+    assert_eq!(telemetry.metrics.breakers_open.get(()).get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_call_after_the_wait_opens_it_again() {
+    let (telemetry, health) = (telemetry(), Health::default());
+    let service = health.service(&telemetry);
+    health.set(Some(ErrorKind::UpstreamThrottled));
+    fail_often(&service, FAILURES_TO_OPEN).await;
+    tokio::time::advance(OPEN_FOR).await;
+    fail_often(&service, 5).await;
+    assert_eq!(health.calls(), FAILURES_TO_OPEN as usize + 1, "one call was let through");
+    assert_eq!(telemetry.metrics.breakers_open.get(()).get(), 1, "counted once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_say_no_are_no_failures() {
+    use ErrorKind::{BadContent, NotFound, UpstreamRefused, UpstreamRejected};
+    for kind in [NotFound, UpstreamRefused, UpstreamRejected, BadContent] {
+        let (telemetry, health) = (telemetry(), Health::default());
+        let service = health.service(&telemetry);
+        health.set(Some(ErrorKind::UpstreamFailed));
+        fail_often(&service, FAILURES_TO_OPEN - 1).await;
+        health.set(Some(kind));
+        fail_often(&service, 1).await;
+        health.set(Some(ErrorKind::UpstreamFailed));
+        fail_often(&service, FAILURES_TO_OPEN - 1).await;
+        assert_eq!(telemetry.metrics.breakers_open.get(()).get(), 0, "{kind:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_our_own_says_nothing_about_upstream() {
+    let (telemetry, health) = (telemetry(), Health::default());
+    let service = health.service(&telemetry);
+    health.set(Some(ErrorKind::UpstreamTimeout));
+    fail_often(&service, FAILURES_TO_OPEN - 1).await;
+    health.set(Some(ErrorKind::Overloaded));
+    fail_often(&service, 20).await;
+    assert_eq!(telemetry.metrics.breakers_open.get(()).get(), 0, "not a failure");
+    health.set(Some(ErrorKind::UpstreamTimeout));
+    fail_often(&service, 1).await;
+    assert_eq!(telemetry.metrics.breakers_open.get(()).get(), 1, "not a success either");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_one_call_is_under_way_all_others_are_refused() {
+    let telemetry = telemetry();
+    let failing = Arc::new(Mutex::new(true));
+    let seen = Arc::clone(&failing);
+    let inner = tower::service_fn(move |_: FetchRequest| {
+        let failing = *seen.lock();
+        async move {
+            if failing {
+                return Err::<Fetched, Error>(error(ErrorKind::UpstreamFailed));
+            }
+            tokio::time::sleep(SECOND).await;
+            Ok(answered())
+        }
+    });
+    let service = BreakerLayer::new("proxy.example".into(), &telemetry).layer(inner);
+    fail_often(&service, FAILURES_TO_OPEN).await;
+    *failing.lock() = false;
+    tokio::time::advance(OPEN_FOR).await;
+    let probing = service.clone();
+    let probe = tokio::spawn(async move { call(&probing, list()).await.map(drop) });
+    settle().await;
+    let refused = call(&service, list()).await.map(drop).expect_err("a call is under way");
+    assert_eq!(refused.kind(), ErrorKind::UpstreamUnavailable);
+    probe.await.expect("no panic").expect("upstream answers");
+    call(&service, list()).await.map(drop).expect("closed again");
+}

@@ -35,7 +35,11 @@ where
     fn call(&mut self, mut request: Request) -> Self::Future {
         let Self { inner, limit, kind, what } = self.clone();
         let started = Instant::now();
-        let deadline = request.context().deadline.min(started + limit);
+        let own = started + limit;
+        // Where the caller's patience ends first, what is called is not to blame.
+        let kind =
+            if own <= request.context().deadline { kind } else { ErrorKind::DeadlineExceeded };
+        let deadline = request.context().deadline.min(own);
         request.context_mut().deadline = deadline;
         Box::pin(async move {
             timeout_at(deadline, inner.oneshot(request)).await.unwrap_or_else(|_| {

@@ -58,7 +58,7 @@ impl Dispatch {
                 Ok(redirect(location))
             }
             Plan::Refuse => {
-                let why = "is not stored, and the download mode forbids to fetch it";
+                let why = "is not stored, and the mode (DownloadMode none, or offline) forbids to fetch it";
                 Err(absent(&request, ErrorKind::NotStored, why))
             }
         }
@@ -76,8 +76,7 @@ impl Dispatch {
         let content = files.get(kind).ok_or_else(|| {
             Error::new(ErrorKind::Internal, "a stash ended without the file it was asked for")
         })?;
-        let mut response =
-            ModuleResponse::new(Answer::File { kind, version, content }, outcome);
+        let mut response = ModuleResponse::new(Answer::File { kind, version, content }, outcome);
         response.asked = asked.canonical().is_none().then_some(asked);
         Ok(response)
     }

@@ -1,1 +1,257 @@
-// Tests follow.
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dipylon_protocol::route::FileKind;
+use opentelemetry::trace::{SpanKind, TraceContextExt as _};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use super::{BACKGROUND_MAX, Dispatch};
+use crate::error::{Error, ErrorKind};
+use crate::ports::Fetcher;
+use crate::request::{Plan, Planned, RequestContext, StashRequest, Want};
+use crate::response::{Answer, Files, Finished, Stashed};
+use crate::stack::Border;
+use crate::telemetry::{LayerName, Outcome, Telemetry, span};
+use crate::testing::upstream::ScriptedUpstream;
+use crate::testing::{
+    SECOND, answered_file, call, error, file_request, query, settle, spans, stashed, telemetry,
+    version,
+};
+
+/// A stash stack that notes what it is asked and answers when a test lets it.
+#[derive(Clone)]
+struct Stashes {
+    asked: Arc<Mutex<Vec<StashRequest>>>,
+    /// One permit lets one stash end.
+    gate: Arc<Semaphore>,
+    result: Arc<Mutex<Result<Stashed, Error>>>,
+}
+
+impl Stashes {
+    fn new(open: bool) -> Self {
+        let gate = Arc::new(Semaphore::new(if open { Semaphore::MAX_PERMITS } else { 0 }));
+        let files = Files {
+            info: Some(Bytes::from_static(b"info")),
+            go_mod: Some(Bytes::from_static(b"mod")),
+            zip: None,
+        };
+        let result = Arc::new(Mutex::new(Ok(stashed("v1.0.0", files))));
+        Self { asked: Arc::default(), gate, result }
+    }
+
+    fn border(&self) -> Border<StashRequest, Stashed> {
+        let stashes = self.clone();
+        Border::new(tower::service_fn(move |request: StashRequest| {
+            stashes.asked.lock().push(request);
+            let stashes = stashes.clone();
+            async move {
+                stashes.gate.acquire().await.expect("the gate is never closed").forget();
+                stashes.result.lock().clone()
+            }
+        }))
+    }
+
+    fn asked(&self) -> Vec<StashRequest> {
+        self.asked.lock().clone()
+    }
+}
+
+struct Bench {
+    dispatch: Dispatch,
+    stashes: Stashes,
+    tasks: TaskTracker,
+    telemetry: Telemetry,
+}
+
+fn bench_with(stashes: Stashes, fetcher: Arc<dyn Fetcher>) -> Bench {
+    let (tasks, telemetry) = (TaskTracker::new(), telemetry());
+    let border = stashes.border();
+    let dispatch = Dispatch::new(border, fetcher, 90 * SECOND, tasks.clone(), &telemetry);
+    Bench { dispatch, stashes, tasks, telemetry }
+}
+
+fn bench(open: bool) -> Bench {
+    bench_with(Stashes::new(open), ScriptedUpstream::new())
+}
+
+impl Bench {
+    fn active(&self) -> i64 {
+        self.telemetry.metrics.background_active.get(()).get()
+    }
+}
+
+fn planned(plan: Plan) -> Planned {
+    Planned { request: file_request("v1.0.0", FileKind::Mod), plan }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stash_answers_with_the_file_that_was_asked() {
+    let bench = bench(true);
+    let response = call(&bench.dispatch, planned(Plan::Stash)).await.expect("stashed");
+    assert_eq!(response.outcome, Outcome::MissLeader);
+    assert_eq!(response.asked, None);
+    assert_eq!(answered_file(&response).await, "mod");
+    let asked = bench.stashes.asked();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].key.want, Want::File(FileKind::Mod));
+    assert_eq!(asked[0].key.version, query("v1.0.0"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_is_answered_with_its_version_and_says_that_it_was_one() {
+    let bench = bench(true);
+    let request = file_request("main", FileKind::Info);
+    let response = call(&bench.dispatch, Planned { request, plan: Plan::Stash }).await.unwrap();
+    assert_eq!(response.asked, Some(query("main")));
+    let Answer::File { version: of, .. } = response.answer else { panic!("not a file") };
+    assert_eq!(of, version("v1.0.0"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_all_files_come_at_once_all_files_share_one_stash() {
+    let fetcher = ScriptedUpstream::of_whole_versions();
+    let bench = bench_with(Stashes::new(true), fetcher);
+    call(&bench.dispatch, planned(Plan::Stash)).await.expect("stashed");
+    call(&bench.dispatch, planned(Plan::StashInBackground)).await.expect_err("404");
+    settle().await;
+    assert!(bench.stashes.asked().iter().all(|asked| asked.key.want == Want::Version));
+    assert_eq!(bench.stashes.asked().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_of_the_stash_is_the_answer() {
+    let bench = bench(true);
+    *bench.stashes.result.lock() = Err(error(ErrorKind::ChecksumMismatch));
+    let failed = call(&bench.dispatch, planned(Plan::Stash)).await.expect_err("the stash fails");
+    assert_eq!(failed.kind(), ErrorKind::ChecksumMismatch);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stash_without_the_asked_file_is_a_defect_not_an_empty_answer() {
+    let bench = bench(true);
+    let request = file_request("v1.0.0", FileKind::Zip);
+    let failed = call(&bench.dispatch, Planned { request, plan: Plan::Stash }).await.unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::Internal);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stash_in_background_is_404_at_once_and_fetches_all_three_files() {
+    let bench = bench(false);
+    let refused = call(&bench.dispatch, planned(Plan::StashInBackground)).await.expect_err("404");
+    assert_eq!(refused.kind(), ErrorKind::AsyncAccepted);
+    assert!(refused.message().contains("example.com/m@v1.0.0"), "{refused}");
+    settle().await;
+    let asked = bench.stashes.asked();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].key.want, Want::File(FileKind::Zip), "a zip brings the other two along");
+    assert_eq!(asked[0].context.deadline, Instant::now() + 90 * SECOND, "its own deadline");
+    assert_eq!(bench.active(), 1);
+    bench.stashes.gate.add_permits(1);
+    settle().await;
+    assert_eq!(bench.active(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn redirect_answers_and_fetches_nothing() {
+    let bench = bench(true);
+    let plan = Plan::Redirect("https://a.example/x".to_owned());
+    let response = call(&bench.dispatch, planned(plan)).await.expect("a redirect");
+    assert_eq!(response.outcome, Outcome::Redirected);
+    assert!(
+        matches!(response.answer, Answer::Redirect { location: to, .. } if to == "https://a.example/x")
+    );
+    settle().await;
+    assert!(bench.stashes.asked().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn redirect_and_stash_does_both() {
+    let bench = bench(true);
+    let plan = Plan::RedirectAndStash("https://a.example/x".to_owned());
+    let response = call(&bench.dispatch, planned(plan)).await.expect("a redirect");
+    assert!(
+        matches!(response.answer, Answer::Redirect { location: to, .. } if to == "https://a.example/x")
+    );
+    settle().await;
+    assert_eq!(bench.stashes.asked().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refuse_is_404_and_fetches_nothing() {
+    let bench = bench(true);
+    let refused = call(&bench.dispatch, planned(Plan::Refuse)).await.expect_err("404");
+    assert_eq!(refused.kind(), ErrorKind::NotStored);
+    settle().await;
+    assert!(bench.stashes.asked().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_background_stash_goes_on_when_its_client_is_gone_and_a_drain_waits_for_its_commit() {
+    let bench = bench(false);
+    let (guard, finished) = Finished::new();
+    let mut result = stashed("v1.0.0", Files::default());
+    result.finished = finished;
+    *bench.stashes.result.lock() = Ok(result);
+    drop(call(&bench.dispatch, planned(Plan::StashInBackground)).await);
+    bench.tasks.close();
+    let mut drain = Box::pin(bench.tasks.wait());
+    settle().await;
+    assert!(futures::poll!(&mut drain).is_pending(), "the stash runs");
+    bench.stashes.gate.add_permits(1);
+    settle().await;
+    assert!(futures::poll!(&mut drain).is_pending(), "its commit does");
+    assert_eq!(bench.active(), 1);
+    drop(guard);
+    drain.await;
+    assert_eq!(bench.active(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn background_stashes_are_bounded_and_the_answer_stays_the_same() {
+    let bench = bench(false);
+    let refused = &bench.telemetry.metrics.background_refused;
+    for _ in 0..BACKGROUND_MAX {
+        call(&bench.dispatch, planned(Plan::StashInBackground)).await.expect_err("404");
+    }
+    assert_eq!((bench.active(), refused.get(()).get()), (BACKGROUND_MAX as i64, 0));
+    let one_more = call(&bench.dispatch, planned(Plan::StashInBackground)).await.expect_err("404");
+    assert_eq!(one_more.kind(), ErrorKind::AsyncAccepted);
+    assert_eq!((bench.active(), refused.get(()).get()), (BACKGROUND_MAX as i64, 1));
+    settle().await;
+    bench.stashes.gate.add_permits(1);
+    settle().await;
+    call(&bench.dispatch, planned(Plan::StashInBackground)).await.expect_err("404");
+    assert_eq!(refused.get(()).get(), 1, "a place had become free");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_background_stash_frees_its_place() {
+    let bench = bench(true);
+    *bench.stashes.result.lock() = Err(error(ErrorKind::UpstreamFailed));
+    call(&bench.dispatch, planned(Plan::StashInBackground)).await.expect_err("404");
+    settle().await;
+    assert_eq!((bench.active(), bench.stashes.asked().len()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_background_stash_has_a_trace_of_its_own_linked_to_its_cause() {
+    spans::install();
+    let bench = bench(true);
+    let root = opentelemetry::Context::new();
+    let cause = span::start(&root, LayerName::Dispatch.as_str(), SpanKind::Server);
+    let cause_trace = cause.span().span_context().trace_id();
+    let mut planned = planned(Plan::StashInBackground);
+    planned.request.context = RequestContext { trace: cause, ..planned.request.context };
+    call(&bench.dispatch, planned).await.expect_err("404");
+    settle().await;
+    let linked = spans::linked_to(cause_trace);
+    assert_eq!(linked.len(), 1);
+    assert_eq!(linked[0].name, "background_stash");
+    let own = linked[0].span_context.trace_id();
+    assert_ne!(own, cause_trace);
+    let asked = bench.stashes.asked();
+    assert_eq!(asked[0].context.trace.span().span_context().trace_id(), own);
+}

@@ -1,1 +1,76 @@
-// Tests follow.
+use std::sync::Arc;
+
+use dipylon_protocol::path::ModulePath;
+use dipylon_protocol::route::FileKind;
+use parking_lot::Mutex;
+use tower::Layer as _;
+
+use super::DownloadModeLayer;
+use crate::error::ErrorKind;
+use crate::ports::{Decision, Mode, Policy};
+use crate::request::{Missed, Plan, Planned};
+use crate::response::ModuleResponse;
+use crate::testing::{call, error, file_request, leaf, missed, module, query};
+
+const BASE: &str = "https://downloads.example/go";
+
+/// What a miss is planned as.
+async fn planned(policy: Arc<dyn Policy>, missed: Missed) -> Planned {
+    let seen: Arc<Mutex<Option<Planned>>> = Arc::default();
+    let keep = Arc::clone(&seen);
+    let inner = leaf(move |planned: Planned| {
+        *keep.lock() = Some(planned);
+        Err::<ModuleResponse, _>(error(ErrorKind::NotFound))
+    });
+    let service = DownloadModeLayer::new(policy).layer(inner);
+    let failed = call(&service, missed).await.expect_err("what lies below fails");
+    assert_eq!(failed.kind(), ErrorKind::NotFound, "its errors pass unchanged");
+    seen.lock().take().expect("every miss goes down")
+}
+
+fn always(mode: Mode) -> Arc<dyn Policy> {
+    Arc::new(Decision { mode, download_url: BASE.to_owned() })
+}
+
+#[tokio::test]
+async fn each_mode_has_its_plan() {
+    let location = format!("{BASE}/example.com/m/@v/v1.0.0.mod");
+    for (mode, plan) in [
+        (Mode::Sync, Plan::Stash),
+        (Mode::Async, Plan::StashInBackground),
+        (Mode::None, Plan::Refuse),
+        (Mode::Redirect, Plan::Redirect(location.clone())),
+        (Mode::AsyncRedirect, Plan::RedirectAndStash(location)),
+    ] {
+        let planned = planned(always(mode), missed("v1.0.0", FileKind::Mod)).await;
+        assert_eq!(planned.plan, plan, "{mode:?}");
+        assert_eq!(planned.request.version, query("v1.0.0"));
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_goes_to_the_escaped_path_of_the_same_file() {
+    let mut request = file_request("v1.0.0-Beta", FileKind::Zip);
+    request.module = module("github.com/Azure/sdk");
+    let planned = planned(always(Mode::Redirect), Missed { request }).await;
+    let location = format!("{BASE}/github.com/!azure/sdk/@v/v1.0.0-!beta.zip");
+    assert_eq!(planned.plan, Plan::Redirect(location));
+}
+
+struct ByModule;
+
+impl Policy for ByModule {
+    fn decide(&self, module: &ModulePath) -> Decision {
+        let mode = if module.as_str() == "example.com/m" { Mode::None } else { Mode::Sync };
+        Decision { mode, download_url: String::new() }
+    }
+}
+
+#[tokio::test]
+async fn the_policy_is_asked_for_each_module() {
+    let refused = planned(Arc::new(ByModule), missed("v1.0.0", FileKind::Info)).await;
+    assert_eq!(refused.plan, Plan::Refuse);
+    let mut request = file_request("v1.0.0", FileKind::Info);
+    request.module = module("example.com/other");
+    assert_eq!(planned(Arc::new(ByModule), Missed { request }).await.plan, Plan::Stash);
+}

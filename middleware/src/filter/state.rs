@@ -56,7 +56,7 @@ enum Versions {
     Every,
     /// `v1.2.*`, or `v1.2`, kept as `v1.2.`
     Prefix(String),
-    /// `v1.2.3`, whatever its build metadata.
+    /// `v1.2.3`, without its build metadata, which does not count.
     One(String),
     /// `~v1.2.3`: its minor version, from it upwards.
     Patches(String),
@@ -96,7 +96,9 @@ impl Rules {
             Some("+") => Sign::Include,
             Some("-") => Sign::Exclude,
             Some("D") => Sign::Direct,
-            other => return Err(format!("no rule begins with {:?}: {ACCEPTED}", other.unwrap_or(""))),
+            other => {
+                return Err(format!("no rule begins with {:?}: {ACCEPTED}", other.unwrap_or("")));
+            }
         };
         let (path, versions) = (fields.next(), fields.next());
         if let Some(extra) = fields.next() {
@@ -175,34 +177,36 @@ impl Rule {
 
 impl Versions {
     fn parse(entry: &str) -> Self {
-        let modifier = match entry.as_bytes().first() {
-            Some(b'~') => Some(Self::Patches as fn(String) -> Self),
-            Some(b'^') => Some(Self::Minors as fn(String) -> Self),
-            Some(b'<') => Some(Self::Below as fn(String) -> Self),
-            _ => None,
+        let text = entry.trim_end_matches('*');
+        let wild = text.len() < entry.len();
+        let compared = |with: fn(String) -> Self| match release(&with_v(&text[1..])) {
+            Some(limit) if !wild => with(limit),
+            _ => Self::Nothing,
         };
-        let (text, wild) = match entry.trim_end_matches('*') {
-            text if text.len() < entry.len() => (text, true),
-            text => (text, false),
-        };
-        if let Some(modifier) = modifier {
-            let release = release(&with_v(&text[1..]));
-            return release.filter(|_| !wild).map_or(Self::Nothing, modifier);
+        match text.as_bytes().first() {
+            Some(b'~') => compared(Self::Patches),
+            Some(b'^') => compared(Self::Minors),
+            Some(b'<') => compared(Self::Below),
+            _ => Self::plain(text, wild),
         }
-        match text {
-            "" | "v" => return if wild { Self::Every } else { Self::Nothing },
-            text if !text.trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit()) => {
-                return Self::Nothing;
-            }
-            _ => {}
+    }
+
+    /// A version, or the beginning of one; `wild` where stars were cut off.
+    fn plain(text: &str, wild: bool) -> Self {
+        let numbers = text.strip_prefix('v').unwrap_or(text);
+        if numbers.is_empty() && wild {
+            return Self::Every;
+        }
+        if !numbers.starts_with(|c: char| c.is_ascii_digit()) {
+            return Self::Nothing;
         }
         let text = with_v(text);
-        match text.matches('.').count() {
-            0 | 1 if !text.ends_with('.') => Self::Prefix(format!("{text}.")),
-            0 | 1 => Self::Prefix(text),
-            _ if wild || text.ends_with('.') => Self::Prefix(text),
-            _ if semver::is_valid(&text) => Self::One(text),
-            _ => Self::Nothing,
+        let partial = text.matches('.').count() < 2;
+        match semver::canonical(&text) {
+            _ if text.ends_with('.') || (wild && !partial) => Self::Prefix(text),
+            _ if partial => Self::Prefix(text + "."),
+            Some(one) => Self::One(one),
+            None => Self::Nothing,
         }
     }
 
@@ -213,11 +217,10 @@ impl Versions {
             Self::Every => true,
             Self::Nothing => false,
             Self::Prefix(prefix) => version.starts_with(prefix.as_str()),
+            // A short form such as v1.2 is a query, not the version v1.2.0.
             Self::One(one) => {
-                semver::canonical(version).is_some_and(|plain| {
-                    semver::canonical(one).as_deref() == Some(plain.as_str())
-                        && version.matches('.').count() >= 2
-                })
+                version.matches('.').count() >= 2
+                    && semver::canonical(version).as_deref() == Some(one.as_str())
             }
             Self::Patches(from) => {
                 released()

@@ -79,7 +79,11 @@ fn version_lists_match_as_documented() {
         ("0.4.1", &["v0.4.1"], &["v0.4.2"]),
         ("1.2", &["v1.2.3"], &["v1.3.0"]),
         ("v0.1,v0.4.1", &["v0.1.9", "v0.4.1"], &["v0.2.0"]),
-        ("~v1.2.3", &["v1.2.3", "v1.2.9", "v1.2.4+incompatible"], &["v1.3.0", "v1.2.2", "v1.2.4-rc1"]),
+        (
+            "~v1.2.3",
+            &["v1.2.3", "v1.2.9", "v1.2.4+incompatible"],
+            &["v1.3.0", "v1.2.2", "v1.2.4-rc1"],
+        ),
         ("~1.2.3", &["v1.2.3", "v1.2.9"], &["v1.3.0", "v1.2"]),
         ("^v1.2.3", &["v1.2.3", "v1.9.0"], &["v2.0.0", "v1.2.2", "v1.2.0", "v1.9.0-rc1"]),
         ("^1.2.3", &["v1.3.0"], &["v2.0.0"]),
@@ -176,7 +180,8 @@ async fn call(text: &str, ask: Ask) -> (Result<ModuleResponse, Error>, usize) {
             Ok::<_, Error>(ModuleResponse::new(answer, Outcome::HitStorage))
         }
     });
-    let filter = FilterLayer::new(Arc::new(rules(text)), "http://global.example/base/").layer(inner);
+    let filter =
+        FilterLayer::new(Arc::new(rules(text)), "http://global.example/base/").layer(inner);
     let context = RequestContext::detached(Instant::now());
     let module = ModulePath::parse("example.com/Mod").unwrap();
     let result = filter.oneshot(ModuleRequest { context, module, ask }).await;

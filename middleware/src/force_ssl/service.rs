@@ -43,7 +43,12 @@ fn is_secure(request: &EdgeRequest) -> bool {
 /// an optional port is taken, so that nothing else gets into a URL we send.
 fn host(request: &EdgeRequest) -> Option<&str> {
     let named = request.head.uri.authority().map(Authority::as_str);
-    let header = || request.head.headers.get(HOST)?.to_str().ok();
+    let header = || {
+        let mut values = request.head.headers.get_all(HOST).iter();
+        // Two of them leave open which one we are.
+        let (one, another) = (values.next()?, values.next());
+        one.to_str().ok().filter(|_| another.is_none())
+    };
     let host = named.or_else(header)?;
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
     let legal = host.len() <= MAX_HOST_BYTES

@@ -18,8 +18,8 @@ impl HotCacheLayer {
     /// Room for `bytes_max`.
     pub fn new(bytes_max: u64) -> Self {
         let items = usize::try_from(bytes_max / FILE_BYTES_EXPECTED).unwrap_or(usize::MAX).max(1);
-        let files = (bytes_max > 0)
-            .then(|| Arc::new(Cache::with_weighter(items, bytes_max, WeighBytes)));
+        let files =
+            (bytes_max > 0).then(|| Arc::new(Cache::with_weighter(items, bytes_max, WeighBytes)));
         Self { files }
     }
 }

@@ -81,7 +81,8 @@ fn small(response: &ModuleResponse) -> Option<Bytes> {
         },
         Content::Spooled(_) => return None,
     };
-    (bytes.len() <= FILE_BYTES_MAX).then(|| bytes.clone())
+    // A copy: the slice may keep a whole network buffer alive that nobody weighs.
+    (bytes.len() <= FILE_BYTES_MAX).then(|| Bytes::copy_from_slice(bytes))
 }
 
 stage!(HotCache<S>: FileRequest => ModuleResponse, over FileRequest => ModuleResponse);

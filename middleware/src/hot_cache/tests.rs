@@ -1,1 +1,142 @@
-// Tests follow.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use dipylon_protocol::route::FileKind;
+use tower::Layer as _;
+
+use super::{FILE_BYTES_MAX, HotCache, HotCacheLayer};
+use crate::blob::Blob;
+use crate::error::{Error, ErrorKind};
+use crate::request::FileRequest;
+use crate::response::{Answer, Content, ModuleResponse};
+use crate::spool::{Spool, Spools};
+use crate::stack::Stage;
+use crate::telemetry::Outcome;
+use crate::testing::{answered_file, call, error, file_request, leaf, telemetry, version};
+
+/// A cache over a leaf that answers every file with `content`, and the count of its calls.
+fn cache(
+    bytes_max: u64,
+    content: Content,
+) -> (HotCache<impl Stage<FileRequest, Reply = ModuleResponse>>, Arc<AtomicUsize>) {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let inner = leaf(move |request: FileRequest| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let of = request.version.canonical().cloned().unwrap_or_else(|| version("v1.0.0"));
+        let answer = Answer::File { kind: request.kind, version: of, content: content.clone() };
+        Ok(ModuleResponse::new(answer, Outcome::HitStorage))
+    });
+    (HotCacheLayer::new(bytes_max).layer(inner), calls)
+}
+
+fn text(bytes: usize) -> Content {
+    Content::Bytes(Bytes::from(vec![b'x'; bytes]))
+}
+
+/// Asks twice; whether the second answer came from memory.
+async fn kept<S>(cache: &HotCache<S>, request: &FileRequest) -> bool
+where
+    S: Stage<FileRequest, Reply = ModuleResponse>,
+{
+    let first = call(cache, request.clone()).await.expect("answered");
+    assert_eq!(first.outcome, Outcome::HitStorage, "the first answer comes from below");
+    let second = call(cache, request.clone()).await.expect("answered");
+    assert_eq!(answered_file(&first).await, answered_file(&second).await);
+    second.outcome == Outcome::HitMemory
+}
+
+#[tokio::test]
+async fn a_small_file_of_a_canonical_version_is_answered_from_memory() {
+    for kind in [FileKind::Info, FileKind::Mod] {
+        let (cache, calls) = cache(1 << 20, text(100));
+        assert!(kept(&cache, &file_request("v1.0.0", kind)).await, "{kind}");
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_stored_file_in_memory_is_kept_too() {
+    let stored = Content::Stored(Blob::from_bytes(Bytes::from_static(b"module m\n")));
+    let (cache, _) = cache(1 << 20, stored);
+    assert!(kept(&cache, &file_request("v1.0.0", FileKind::Mod)).await);
+}
+
+#[tokio::test]
+async fn a_zip_is_never_kept() {
+    let (cache, calls) = cache(1 << 20, text(10));
+    assert!(!kept(&cache, &file_request("v1.0.0", FileKind::Zip)).await);
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn the_answer_to_a_query_is_never_kept() {
+    let (cache, _) = cache(1 << 20, text(10));
+    assert!(!kept(&cache, &file_request("main", FileKind::Info)).await);
+    let version = call(&cache, file_request("v1.0.0", FileKind::Info)).await.expect("answered");
+    assert_eq!(version.outcome, Outcome::HitStorage, "nor as the version it stands for");
+}
+
+#[tokio::test]
+async fn a_file_that_arrives_is_never_kept() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let spools = Spools::new(directory.path(), 1 << 20, &telemetry());
+    let spool = Spool::of_bytes(&spools, b"module m\n").expect("a spool");
+    let (cache, _) = cache(1 << 20, Content::Spooled(spool));
+    assert!(!kept(&cache, &file_request("v1.0.0", FileKind::Mod)).await);
+}
+
+#[tokio::test]
+async fn a_file_of_the_largest_size_is_kept_and_one_byte_more_is_not() {
+    let (fits, _) = cache(1 << 24, text(FILE_BYTES_MAX));
+    assert!(kept(&fits, &file_request("v1.0.0", FileKind::Mod)).await);
+    let (large, _) = cache(1 << 24, text(FILE_BYTES_MAX + 1));
+    assert!(!kept(&large, &file_request("v1.0.0", FileKind::Mod)).await);
+}
+
+#[tokio::test]
+async fn files_of_one_version_and_versions_of_one_module_are_kept_apart() {
+    let (cache, calls) = cache(1 << 20, text(10));
+    for (version, kind) in
+        [("v1.0.0", FileKind::Info), ("v1.0.0", FileKind::Mod), ("v1.0.1", FileKind::Mod)]
+    {
+        let response = call(&cache, file_request(version, kind)).await.expect("answered");
+        assert_eq!(response.outcome, Outcome::HitStorage);
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn the_memory_is_bounded_by_bytes() {
+    const ROOM: u64 = 64 * 1024;
+    let (cache, _) = cache(ROOM, text(1000));
+    let ask = |number: usize| file_request(&format!("v1.0.{number}"), FileKind::Mod);
+    for number in 0..1000 {
+        call(&cache, ask(number)).await.expect("answered");
+    }
+    let files = cache.files.as_ref().expect("the cache is on");
+    assert!(files.weight() <= ROOM, "{} bytes", files.weight());
+    assert!(!files.is_empty(), "something is kept");
+}
+
+#[tokio::test]
+async fn a_size_of_zero_switches_it_off() {
+    let (cache, _) = cache(0, text(10));
+    assert!(!kept(&cache, &file_request("v1.0.0", FileKind::Mod)).await);
+}
+
+#[tokio::test]
+async fn an_error_is_not_kept() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let inner = leaf(move |_: FileRequest| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        Err::<ModuleResponse, Error>(error(ErrorKind::NotFound))
+    });
+    let cache = HotCacheLayer::new(1 << 20).layer(inner);
+    for _ in 0..2 {
+        call(&cache, file_request("v1.0.0", FileKind::Mod)).await.expect_err("the leaf fails");
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+}

@@ -1,1 +1,110 @@
-// Tests follow.
+use std::sync::Arc;
+
+use dipylon_protocol::route::FileKind;
+use parking_lot::Mutex;
+use tower::Layer as _;
+
+use super::{Lookup, LookupLayer};
+use crate::error::ErrorKind;
+use crate::request::Missed;
+use crate::response::ModuleResponse;
+use crate::stack::Stage;
+use crate::telemetry::{Outcome, Phase, StorageOperation};
+use crate::testing::storage::MemoryStorage;
+use crate::testing::{answered_file, call, error, file_request, leaf, telemetry};
+
+const EARLY_MOD: &str = "early/example.com/m/@/v2.0.0+incompatible/mod";
+
+type Misses = Arc<Mutex<Vec<String>>>;
+
+/// A lookup over a leaf that notes its misses and answers them as "not found".
+fn lookup(
+    storage: &Arc<MemoryStorage>,
+) -> (Lookup<impl Stage<Missed, Reply = ModuleResponse>>, Misses) {
+    let misses = Misses::default();
+    let noted = Arc::clone(&misses);
+    let inner = leaf(move |Missed { request }: Missed| {
+        noted.lock().push(format!("{}.{}", request.version, request.kind));
+        Err::<ModuleResponse, _>(error(ErrorKind::NotFound))
+    });
+    (LookupLayer::new(storage.handle(&telemetry())).layer(inner), misses)
+}
+
+#[tokio::test]
+async fn a_whole_version_is_a_hit_for_all_its_files() {
+    let storage = MemoryStorage::with(&["v1.0.0"]);
+    let (lookup, misses) = lookup(&storage);
+    for kind in FileKind::ALL {
+        let response = call(&lookup, file_request("v1.0.0", kind)).await.expect("stored");
+        assert_eq!(response.outcome, Outcome::HitStorage);
+        assert!(!answered_file(&response).await.is_empty());
+    }
+    assert!(misses.lock().is_empty());
+    assert_eq!(storage.calls(StorageOperation::ReadExtra), 0, "a hit costs one call");
+}
+
+#[tokio::test]
+async fn what_storage_does_not_have_goes_down_as_a_miss() {
+    let (lookup, misses) = lookup(&MemoryStorage::with(&["v1.0.0"]));
+    for kind in FileKind::ALL {
+        call(&lookup, file_request("v1.0.1", kind)).await.expect_err("the leaf says not found");
+    }
+    assert_eq!(*misses.lock(), ["v1.0.1.info", "v1.0.1.mod", "v1.0.1.zip"]);
+}
+
+#[tokio::test]
+async fn a_small_file_that_was_stored_before_its_zip_is_a_hit() {
+    let storage = MemoryStorage::new();
+    storage.put_extra(EARLY_MOD, "module example.com/m\n");
+    let (lookup, misses) = lookup(&storage);
+    let request = file_request("v2.0.0+incompatible", FileKind::Mod);
+    let response = call(&lookup, request).await.expect("kept early");
+    assert_eq!(response.outcome, Outcome::HitStorage);
+    assert_eq!(answered_file(&response).await, "module example.com/m\n");
+    for kind in [FileKind::Info, FileKind::Zip] {
+        call(&lookup, file_request("v2.0.0+incompatible", kind)).await.expect_err("not kept");
+    }
+    assert_eq!(misses.lock().len(), 2, "the other files are misses");
+}
+
+#[tokio::test]
+async fn a_zip_is_never_looked_for_among_the_early_files() {
+    let storage = MemoryStorage::new();
+    let (lookup, _) = lookup(&storage);
+    call(&lookup, file_request("v1.0.0", FileKind::Zip)).await.expect_err("a miss");
+    assert_eq!(storage.calls(StorageOperation::ReadExtra), 0);
+}
+
+#[tokio::test]
+async fn a_storage_error_is_an_error_and_never_a_miss() {
+    for (operation, kind) in
+        [(StorageOperation::Read, FileKind::Zip), (StorageOperation::ReadExtra, FileKind::Mod)]
+    {
+        let storage = MemoryStorage::new();
+        storage.fail(operation);
+        let (lookup, misses) = lookup(&storage);
+        let failed = call(&lookup, file_request("v1.0.0", kind)).await.expect_err("storage fails");
+        assert_eq!(failed.kind(), ErrorKind::Storage);
+        assert!(misses.lock().is_empty(), "{operation}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_is_a_miss_without_a_look_at_storage() {
+    let storage = MemoryStorage::with(&["v1.0.0"]);
+    let (lookup, misses) = lookup(&storage);
+    call(&lookup, file_request("main", FileKind::Info)).await.expect_err("a miss");
+    assert_eq!(*misses.lock(), ["main.info"]);
+    assert_eq!(storage.calls(StorageOperation::Read), 0);
+    assert_eq!(storage.calls(StorageOperation::ReadExtra), 0);
+}
+
+#[tokio::test]
+async fn the_time_in_storage_is_the_phase_lookup() {
+    let (lookup, _) = lookup(&MemoryStorage::with(&["v1.0.0"]));
+    let request = file_request("v1.0.0", FileKind::Mod);
+    let timings = Arc::clone(&request.context.timings);
+    call(&lookup, request).await.expect("stored");
+    let header = timings.server_timing(std::time::Duration::ZERO);
+    assert!(header.starts_with(&format!("{};dur=", Phase::Lookup)), "{header}");
+}

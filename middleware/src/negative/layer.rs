@@ -7,8 +7,8 @@ use crate::error::Error;
 use crate::remember::Remember;
 use crate::request::StashKey;
 
-/// Answers that are remembered at most.
-pub const ENTRIES_MAX: usize = 100_000;
+/// What the remembered answers may take together, in bytes.
+pub const BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// Makes [`Negative`]s that share one memory.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub struct NegativeLayer {
 impl NegativeLayer {
     /// Remembers each "no" for `time_to_live`.
     pub fn new(time_to_live: Duration) -> Self {
-        Self { remembered: Remember::new(ENTRIES_MAX), time_to_live }
+        Self { remembered: Remember::new(BYTES_MAX), time_to_live }
     }
 }
 

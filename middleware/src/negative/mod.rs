@@ -16,12 +16,12 @@
 //! Failures that may pass (timeouts, 5xx) are never remembered: "could not find out" is not "no".
 //!
 //! # Limits
-//! [`ENTRIES_MAX`] answers, each for `NegativeVersionTTL` by a monotonic clock.
+//! [`BYTES_MAX`] of answers, each for `NegativeVersionTTL` by a monotonic clock.
 
 mod layer;
 mod service;
 #[cfg(test)]
 mod tests;
 
-pub use layer::{ENTRIES_MAX, NegativeLayer};
+pub use layer::{BYTES_MAX, NegativeLayer};
 pub use service::Negative;

@@ -51,9 +51,8 @@ async fn a_call_is_counted_by_its_outcome_and_timed() {
 async fn an_error_is_counted_by_the_outcome_of_its_kind() {
     let telemetry = Telemetry::new().unwrap();
     let layer = ObserveLayer::new(LayerName::Lookup, &telemetry);
-    let failing = service_fn(async |_: Ping| {
-        Err::<Pong, _>(Error::new(ErrorKind::UpstreamTimeout, "late"))
-    });
+    let failing =
+        service_fn(async |_: Ping| Err::<Pong, _>(Error::new(ErrorKind::UpstreamTimeout, "late")));
     layer.layer(failing).call(ping()).await.unwrap_err();
     assert_eq!(calls(&telemetry, Outcome::UpstreamTimeout), 1);
 }

@@ -3,18 +3,21 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tower::Layer;
 
-use super::service::Pool;
+use super::service::{Pool, SMALL_PER_SLOT};
 
 /// Makes [`Pool`]s that share one set of slots.
 #[derive(Clone, Debug)]
 pub struct PoolLayer {
-    slots: Arc<Semaphore>,
+    zips: Arc<Semaphore>,
+    small: Arc<Semaphore>,
 }
 
 impl PoolLayer {
-    /// `slots` stashes at once.
+    /// `slots` zips at once, and [`SMALL_PER_SLOT`] times as many small files.
     pub fn new(slots: usize) -> Self {
-        Self { slots: Arc::new(Semaphore::new(slots.clamp(1, Semaphore::MAX_PERMITS))) }
+        let semaphore =
+            |slots: usize| Arc::new(Semaphore::new(slots.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { zips: semaphore(slots), small: semaphore(slots.saturating_mul(SMALL_PER_SLOT)) }
     }
 }
 
@@ -22,6 +25,6 @@ impl<S> Layer<S> for PoolLayer {
     type Service = Pool<S>;
 
     fn layer(&self, inner: S) -> Pool<S> {
-        Pool { inner, slots: Arc::clone(&self.slots) }
+        Pool { inner, zips: Arc::clone(&self.zips), small: Arc::clone(&self.small) }
     }
 }

@@ -13,7 +13,8 @@
 //! `Overloaded` when no slot becomes free before the stash's deadline.
 //!
 //! # Limits
-//! `GoGetWorkers` slots.
+//! `GoGetWorkers` slots for zips and whole versions; [`SMALL_PER_SLOT`] times as many for `.info` and
+//! `.mod`, which never wait for a zip.
 
 mod layer;
 mod service;
@@ -21,4 +22,4 @@ mod service;
 mod tests;
 
 pub use layer::PoolLayer;
-pub use service::Pool;
+pub use service::{Pool, SMALL_PER_SLOT};

@@ -6,7 +6,9 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderMap;
-use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{
+    SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState,
+};
 
 /// The longest request id that is taken over from a client.
 pub const ID_BYTES_MAX: usize = 128;
@@ -19,7 +21,9 @@ pub(super) fn request_id(headers: &HeaderMap) -> Arc<str> {
     ID_HEADERS
         .iter()
         .filter_map(|name| headers.get(*name)?.to_str().ok())
-        .find(|id| !id.is_empty() && id.len() <= ID_BYTES_MAX && id.bytes().all(|b| b.is_ascii_graphic()))
+        .find(|id| {
+            !id.is_empty() && id.len() <= ID_BYTES_MAX && id.bytes().all(|b| b.is_ascii_graphic())
+        })
         .map_or_else(new_id, Arc::from)
 }
 

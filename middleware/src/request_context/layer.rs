@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use tower::Layer;
 
+use super::forwarded::TrustedProxies;
 use super::service::RequestContextService;
 
 /// Makes [`RequestContextService`]s.
@@ -10,13 +11,21 @@ use super::service::RequestContextService;
 pub struct RequestContextLayer {
     prefix: Arc<str>,
     patience: Duration,
+    trusted: Option<TrustedProxies>,
 }
 
 impl RequestContextLayer {
     /// `prefix` is the configured path prefix without a trailing slash, or empty; a request's
     /// deadline starts as `patience` from now.
     pub fn new(prefix: &str, patience: Duration) -> Self {
-        Self { prefix: prefix.trim_end_matches('/').into(), patience }
+        Self { prefix: prefix.trim_end_matches('/').into(), patience, trusted: None }
+    }
+
+    /// Believes `X-Forwarded-*` of these peers only. Without it anybody is believed, as in Athens.
+    #[must_use]
+    pub fn trusting(mut self, trusted: Option<TrustedProxies>) -> Self {
+        self.trusted = trusted;
+        self
     }
 }
 
@@ -24,6 +33,11 @@ impl<S> Layer<S> for RequestContextLayer {
     type Service = RequestContextService<S>;
 
     fn layer(&self, inner: S) -> RequestContextService<S> {
-        RequestContextService { inner, prefix: Arc::clone(&self.prefix), patience: self.patience }
+        RequestContextService {
+            inner,
+            prefix: Arc::clone(&self.prefix),
+            patience: self.patience,
+            trusted: self.trusted.clone(),
+        }
     }
 }

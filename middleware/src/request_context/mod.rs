@@ -13,17 +13,20 @@
 //! The root span, by the semantic conventions for HTTP servers; its outcome comes from the answer.
 //!
 //! # Failure modes
-//! A request id that is too long or not printable is replaced.
+//! A request id that is too long or not printable is replaced. With trusted proxies configured, what
+//! anybody else says in `X-Forwarded-*` is removed.
 //!
 //! # Limits
 //! Request ids of [`ID_BYTES_MAX`] bytes.
 
+mod forwarded;
 mod ids;
 mod layer;
 mod service;
 #[cfg(test)]
 mod tests;
 
+pub use forwarded::TrustedProxies;
 pub use ids::ID_BYTES_MAX;
 pub use layer::RequestContextLayer;
 pub use service::{Connection, RequestContextService};

@@ -7,6 +7,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanKind, TraceContextExt as _};
 use tower::util::ServiceExt as _;
 
+use super::forwarded::TrustedProxies;
 use super::ids;
 use crate::body::Body;
 use crate::error::Error;
@@ -30,12 +31,13 @@ pub struct RequestContextService<S> {
     pub(super) inner: S,
     pub(super) prefix: Arc<str>,
     pub(super) patience: Duration,
+    pub(super) trusted: Option<TrustedProxies>,
 }
 
 impl<S: Stage<EdgeRequest, Reply = Response<Body>>> RequestContextService<S> {
     async fn handle(self, request: Request<()>) -> Result<Response<Body>, Error> {
         let started = Instant::now();
-        let (head, ()) = request.into_parts();
+        let (mut head, ()) = request.into_parts();
         let connection = head.extensions.get::<Connection>().copied().unwrap_or_default();
         let context = RequestContext {
             id: ids::request_id(&head.headers),
@@ -46,6 +48,10 @@ impl<S: Stage<EdgeRequest, Reply = Response<Body>>> RequestContextService<S> {
         describe(&context, &head);
         let path = below_prefix(head.uri.path(), &self.prefix);
         let Connection { peer, secure } = connection;
+        let peer = match &self.trusted {
+            Some(trusted) => trusted.client(peer, &mut head.headers),
+            None => peer,
+        };
         let edge = EdgeRequest { context: context.clone(), head, path, peer, secure };
         let mut response =
             self.inner.oneshot(edge).await.unwrap_or_else(|error| render::error(&error));

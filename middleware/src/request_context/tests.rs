@@ -1,1 +1,242 @@
-// Tests follow.
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Response;
+use opentelemetry::trace::{Status, TraceContextExt as _, TraceId};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tower::Layer as _;
+
+use super::{Connection, ID_BYTES_MAX, RequestContextLayer};
+use crate::body::{self, Body};
+use crate::error::{Error, ErrorKind};
+use crate::render::Served;
+use crate::request::EdgeRequest;
+use crate::telemetry::{Outcome, RouteName};
+use crate::testing::{SECOND, call, error, header, http_request, leaf, spans, text_of};
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+/// What the layer below saw, and what the client gets.
+struct Exchange {
+    seen: EdgeRequest,
+    response: Response<Body>,
+}
+
+async fn exchange_with(
+    prefix: &str,
+    request: http::Request<()>,
+    answer: impl Fn() -> Result<Response<Body>, Error> + Clone + Send + Sync + 'static,
+) -> Exchange {
+    spans::install();
+    let seen: Arc<Mutex<Option<EdgeRequest>>> = Arc::default();
+    let keep = Arc::clone(&seen);
+    let inner = leaf(move |request: EdgeRequest| {
+        *keep.lock() = Some(request);
+        answer()
+    });
+    let service = RequestContextLayer::new(prefix, 30 * SECOND).layer(inner);
+    let response = call(&service, request).await.expect("never an error");
+    let seen = seen.lock().take().expect("every request goes down");
+    Exchange { seen, response }
+}
+
+async fn exchange(headers: &[(&str, &str)]) -> Exchange {
+    exchange_with("", http_request("GET", "/x", headers), hit).await
+}
+
+fn hit() -> Result<Response<Body>, Error> {
+    let mut response = Response::new(body::full("hello"));
+    let served = Served { route: RouteName::Mod, outcome: Outcome::HitMemory, ..Served::default() };
+    response.extensions_mut().insert(served);
+    Ok(response)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_client_s_request_id_is_taken_and_told_back_under_both_names() {
+    for headers in [
+        &[("x-request-id", "abc-1")][..],
+        &[("athens-request-id", "abc-1")],
+        &[("x-request-id", "other"), ("athens-request-id", "abc-1")],
+        &[("athens-request-id", "not printable: \u{e4}"), ("x-request-id", "abc-1")],
+    ] {
+        let Exchange { seen, response } = exchange(headers).await;
+        assert_eq!(&*seen.context.id, "abc-1");
+        assert_eq!(header(&response, "x-request-id"), Some("abc-1"));
+        assert_eq!(header(&response, "athens-request-id"), Some("abc-1"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_id_that_is_no_id_is_replaced() {
+    let long = "x".repeat(ID_BYTES_MAX + 1);
+    for bad in ["", "a b", long.as_str()] {
+        let id = exchange(&[("x-request-id", bad)]).await.seen.context.id;
+        assert_eq!(id.len(), 32, "{bad:?}");
+        assert!(id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+    }
+    let longest = "x".repeat(ID_BYTES_MAX);
+    assert_eq!(*exchange(&[("x-request-id", &longest)]).await.seen.context.id, longest);
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_request_ids_differ() {
+    let (one, two) = (exchange(&[]).await, exchange(&[]).await);
+    assert_ne!(one.seen.context.id, two.seen.context.id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_root_span_continues_the_client_s_trace() {
+    let Exchange { seen, response } = exchange(&[("traceparent", PARENT)]).await;
+    let span = seen.context.trace.span().span_context().clone();
+    assert_eq!(span.trace_id().to_string(), TRACE);
+    assert_ne!(span.span_id().to_string(), "00f067aa0ba902b7", "a span of its own");
+    let told = format!("00-{TRACE}-{}-01", span.span_id());
+    assert_eq!(header(&response, "traceparent"), Some(told.as_str()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_sample_is_followed() {
+    let unsampled = PARENT.replace("-01", "-00");
+    let Exchange { seen, response } = exchange(&[("traceparent", &unsampled)]).await;
+    assert!(!seen.context.trace.span().span_context().is_sampled());
+    assert!(header(&response, "traceparent").expect("told").ends_with("-00"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_malformed_traceparent_begins_a_new_trace() {
+    for bad in [
+        "",
+        "00",
+        "garbage",
+        "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "zz-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-01",
+        "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+        "00-+bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902bg-01",
+        "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+    ] {
+        let Exchange { seen, response } = exchange(&[("traceparent", bad)]).await;
+        let span = seen.context.trace.span().span_context().clone();
+        assert!(span.is_valid(), "{bad:?}");
+        assert_ne!(span.trace_id().to_string(), TRACE, "{bad:?}");
+        assert!(header(&response, "traceparent").is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_version_of_traceparent_may_have_more_fields() {
+    let later = PARENT.replacen("00", "01", 1) + "-more";
+    let seen = exchange(&[("traceparent", &later)]).await.seen;
+    assert_eq!(seen.context.trace.span().span_context().trace_id().to_string(), TRACE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_path_below_the_prefix_is_what_a_route_sees() {
+    let table: &[(&str, &str, Option<&str>)] = &[
+        ("", "/example.com/m/@v/list", Some("/example.com/m/@v/list")),
+        ("/p", "/p/example.com/m/@v/list", Some("/example.com/m/@v/list")),
+        ("/p/", "/p/example.com/m/@v/list", Some("/example.com/m/@v/list")),
+        ("/p", "/p/", Some("/")),
+        ("/p", "/p", None),
+        ("/p", "/px/example.com/m/@v/list", None),
+        ("/p", "/example.com/m/@v/list", None),
+        ("/p", "/healthz", None),
+        ("/p", "/p/healthz", Some("/healthz")),
+        ("/p", "/metrics", Some("/metrics")),
+        ("/p", "/", Some("/")),
+        ("/p", "/p/%21x/@v/list", Some("/%21x/@v/list")),
+    ];
+    for (prefix, path, below) in table {
+        let request = http_request("GET", path, &[]);
+        let seen = exchange_with(prefix, request, hit).await.seen;
+        assert_eq!(seen.path.as_deref(), *below, "{path} below {prefix:?}");
+        assert_eq!(seen.head.uri.path(), *path, "the head stays as it came");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_answer_carries_the_five_headers_errors_too() {
+    type Answering = fn() -> Result<Response<Body>, Error>;
+    let answers: [Answering; 3] =
+        [hit, || Ok(Response::new(body::empty())), || Err(error(ErrorKind::UpstreamTimeout))];
+    for answer in answers {
+        let response = exchange_with("", http_request("GET", "/x", &[]), answer).await.response;
+        for name in
+            ["x-request-id", "athens-request-id", "traceparent", "cache-status", "server-timing"]
+        {
+            assert!(header(&response, name).is_some(), "{name}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_from_below_is_an_answer_with_its_outcome() {
+    let fails = || Err(error(ErrorKind::UpstreamTimeout));
+    let response = exchange_with("", http_request("GET", "/x", &[]), fails).await.response;
+    assert_eq!(response.status(), 504);
+    let told = header(&response, "cache-status");
+    assert_eq!(told, Some("dipylon; fwd=bypass; detail=upstream_timeout"));
+    assert_eq!(text_of(response).await, "UpstreamTimeout on purpose\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cache_status_and_server_timing_say_how_and_how_long() {
+    let response = exchange(&[]).await.response;
+    assert_eq!(header(&response, "cache-status"), Some("dipylon; hit; detail=hit_memory"));
+    let timing = header(&response, "server-timing").expect("told");
+    assert!(timing.starts_with("total;dur="), "{timing}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_root_span_ends_with_what_is_known_of_the_answer() {
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let parent = format!("00-{trace}-b7ad6b7169203331-01");
+    let headers = [("traceparent", parent.as_str()), ("x-request-id", "root-span-test")];
+    exchange(&headers).await;
+    let finished = spans::of_trace(TraceId::from_hex(trace).expect("a trace id"));
+    assert_eq!(finished.len(), 1);
+    let span = &finished[0];
+    assert_eq!(span.name, "mod");
+    assert_eq!(span.status, Status::Unset);
+    let attribute = |name: &str| {
+        let found = span.attributes.iter().find(|pair| pair.key.as_str() == name);
+        found.map(|pair| pair.value.to_string()).unwrap_or_default()
+    };
+    assert_eq!(attribute("http.request.method"), "GET");
+    assert_eq!(attribute("url.path"), "/x");
+    assert_eq!(attribute("http.route"), "mod");
+    assert_eq!(attribute("http.response.status_code"), "200");
+    assert_eq!(attribute("dipylon.outcome"), "hit_memory");
+    assert_eq!(attribute("dipylon.request_id"), "root-span-test");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_failure_of_ours_makes_the_span_an_error() {
+    for (kind, trace, failed) in [
+        (ErrorKind::NotFound, "11111111111111111111111111111111", false),
+        (ErrorKind::Storage, "22222222222222222222222222222222", true),
+    ] {
+        let parent = format!("00-{trace}-b7ad6b7169203331-01");
+        let request = http_request("GET", "/x", &[("traceparent", &parent)]);
+        exchange_with("", request, move || Err(error(kind))).await;
+        let finished = spans::of_trace(TraceId::from_hex(trace).expect("a trace id"));
+        assert_eq!(matches!(finished[0].status, Status::Error { .. }), failed, "{kind:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_and_the_connection_travel_with_the_request() {
+    let mut request = http_request("GET", "/x", &[]);
+    let peer = Some(([192, 0, 2, 7], 4711).into());
+    request.extensions_mut().insert(Connection { peer, secure: true });
+    let seen = exchange_with("", request, hit).await.seen;
+    assert_eq!((seen.peer, seen.secure), (peer, true));
+    assert_eq!(seen.context.deadline, Instant::now() + Duration::from_secs(30));
+}

@@ -1,1 +1,176 @@
-// Tests follow.
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tower::Layer as _;
+
+use super::state::{Budget, FIRST_WAIT, RETRIES_PER_CALL, RETRIES_SAVED_MAX, WAIT_MAX, wait};
+use super::{Retry, RetryLayer};
+use crate::error::{Error, ErrorKind};
+use crate::ports::{Fetched, Payload};
+use crate::request::{FetchAsk, FetchRequest};
+use crate::stack::Stage;
+use crate::telemetry::{FetchKind, Telemetry};
+use crate::testing::{SECOND, call, context_for, error, leaf, module, telemetry};
+
+#[test]
+fn the_first_wait_is_short_and_each_further_one_twice_as_long_up_to_the_longest() {
+    for retry in 1..=200 {
+        let full = FIRST_WAIT.saturating_mul(1 << (retry - 1).min(16)).min(WAIT_MAX);
+        let (shortest, longest) = (wait(retry, 0, None), wait(retry, 255, None));
+        assert_eq!((shortest, longest), (full / 2, full), "retry {retry}");
+        for jitter in 0..=255 {
+            let one = wait(retry, jitter, None);
+            assert!(shortest <= one && one <= longest, "retry {retry}, jitter {jitter}");
+        }
+    }
+    assert_eq!(wait(1, 255, None), FIRST_WAIT);
+    assert_eq!(wait(2, 255, None), 2 * FIRST_WAIT);
+    assert_eq!(wait(u32::MAX, 255, None), WAIT_MAX);
+}
+
+#[test]
+fn what_upstream_asks_for_is_waited_where_it_is_longer() {
+    assert_eq!(wait(1, 255, Some(9 * SECOND)), 9 * SECOND);
+    assert_eq!(wait(1, 255, Some(Duration::from_millis(1))), FIRST_WAIT);
+}
+
+#[test]
+fn the_budget_starts_full_and_each_call_pays_in_a_part_of_a_retry() {
+    let budget = Budget::default();
+    let taken = (0..1000).filter(|_| budget.withdraw()).count();
+    assert_eq!(taken as i64, RETRIES_SAVED_MAX);
+    let calls_per_retry = (1.0 / RETRIES_PER_CALL).round() as usize;
+    for _ in 1..calls_per_retry {
+        budget.deposit();
+        assert!(!budget.withdraw());
+    }
+    budget.deposit();
+    assert!(budget.withdraw());
+    assert!(!budget.withdraw());
+    (0..10_000).for_each(|_| budget.deposit());
+    let saved = (0..10_000).filter(|_| budget.withdraw()).count();
+    assert_eq!(saved as i64, RETRIES_SAVED_MAX, "what is saved up is bounded");
+}
+
+/// When the leaf was called.
+type Calls = Arc<Mutex<Vec<Instant>>>;
+
+/// Three attempts over a leaf that fails with the errors in turn, then answers.
+fn retrying(
+    errors: Vec<Error>,
+    telemetry: &Telemetry,
+) -> (Retry<impl Stage<FetchRequest, Reply = Fetched>>, Calls) {
+    let calls = Calls::default();
+    let noted = Arc::clone(&calls);
+    let inner = leaf(move |_: FetchRequest| {
+        let mut calls = noted.lock();
+        calls.push(Instant::now());
+        match errors.get(calls.len() - 1) {
+            Some(error) => Err(error.clone()),
+            None => {
+                let payload = Payload::Bytes(Bytes::from_static(b"v1.0.0\n"));
+                Ok(Fetched { payload, upstream: "proxy.example".into() })
+            }
+        }
+    });
+    (RetryLayer::new(3, telemetry).layer(inner), calls)
+}
+
+fn list(patience: Duration) -> FetchRequest {
+    let (context, module) = (context_for(patience), module("example.com/m"));
+    FetchRequest { context, module, ask: FetchAsk::List }
+}
+
+fn retries(telemetry: &Telemetry) -> u64 {
+    telemetry.metrics.retries.get((FetchKind::List,)).get()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_pass_is_tried_again_after_a_growing_wait() {
+    let telemetry = telemetry();
+    let errors = vec![error(ErrorKind::UpstreamFailed), error(ErrorKind::UpstreamTimeout)];
+    let (service, calls) = retrying(errors, &telemetry);
+    call(&service, list(60 * SECOND)).await.map(drop).expect("the third attempt succeeds");
+    let at = calls.lock().clone();
+    assert_eq!((at.len(), retries(&telemetry)), (3, 2));
+    // The clock of tests counts whole milliseconds.
+    let slack = Duration::from_millis(1);
+    for (retry, pause) in [(1, at[1] - at[0]), (2, at[2] - at[1])] {
+        let bounds = wait(retry, 0, None)..=wait(retry, 255, None) + slack;
+        assert!(bounds.contains(&pause), "{pause:?} not in {bounds:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_attempts_are_bounded_and_the_last_error_is_told() {
+    let telemetry = telemetry();
+    let errors = (1..=9).map(|n| Error::new(ErrorKind::UpstreamFailed, format!("attempt {n}")));
+    let (service, calls) = retrying(errors.collect(), &telemetry);
+    let failed = call(&service, list(60 * SECOND)).await.map(drop).expect_err("all fail");
+    assert_eq!((failed.message(), calls.lock().len()), ("attempt 3", 3));
+    assert_eq!(retries(&telemetry), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lasting_error_is_never_tried_again() {
+    for kind in ErrorKind::ALL.iter().filter(|kind| !kind.is_transient()) {
+        let telemetry = telemetry();
+        let (service, calls) = retrying(vec![error(*kind)], &telemetry);
+        let failed = call(&service, list(60 * SECOND)).await.map(drop).expect_err("fails");
+        assert_eq!((failed.kind(), calls.lock().len()), (*kind, 1));
+        assert_eq!(retries(&telemetry), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn upstream_s_own_wait_is_kept() {
+    let throttled = error(ErrorKind::UpstreamThrottled).with_retry_after(7 * SECOND);
+    let (service, calls) = retrying(vec![throttled], &telemetry());
+    call(&service, list(60 * SECOND)).await.map(drop).expect("the second attempt succeeds");
+    let at = calls.lock().clone();
+    assert_eq!(at[1] - at[0], 7 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_beyond_the_deadline_is_not_begun() {
+    for asked in [60 * SECOND, Duration::MAX] {
+        let telemetry = telemetry();
+        let throttled = error(ErrorKind::UpstreamThrottled).with_retry_after(asked);
+        let (service, calls) = retrying(vec![throttled], &telemetry);
+        let started = Instant::now();
+        let failed = call(&service, list(5 * SECOND)).await.map(drop).expect_err("no time left");
+        assert_eq!(failed.retry_after(), Some(asked), "the client is told");
+        assert_eq!((started.elapsed(), calls.lock().len()), (Duration::ZERO, 1));
+        assert_eq!(retries(&telemetry), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_upstream_is_not_asked_three_times_as_often() {
+    let telemetry = telemetry();
+    let (service, calls) = retrying(vec![error(ErrorKind::UpstreamFailed); 10_000], &telemetry);
+    const CALLS: usize = 1000;
+    for _ in 0..CALLS {
+        call(&service, list(60 * SECOND)).await.map(drop).expect_err("dead");
+    }
+    let most = CALLS as f64 * RETRIES_PER_CALL + RETRIES_SAVED_MAX as f64;
+    let made = calls.lock().len() - CALLS;
+    assert!(made as f64 <= most, "{made} retries");
+    assert!(made > 0, "the budget allows some");
+    assert_eq!(retries(&telemetry), made as u64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_of_one_layer_share_the_budget() {
+    let telemetry = telemetry();
+    let layer = RetryLayer::new(1000, &telemetry);
+    let dead = || leaf(|_: FetchRequest| Err::<Fetched, _>(error(ErrorKind::UpstreamFailed)));
+    let (one, two) = (layer.layer(dead()), layer.layer(dead()));
+    call(&one, list(3600 * SECOND)).await.map(drop).expect_err("dead");
+    assert_eq!(retries(&telemetry), RETRIES_SAVED_MAX as u64);
+    call(&two, list(3600 * SECOND)).await.map(drop).expect_err("dead");
+    assert_eq!(retries(&telemetry), RETRIES_SAVED_MAX as u64, "nothing is left for the other");
+}

@@ -139,7 +139,8 @@ fn route_name(path: &Path) -> RouteName {
 fn invalid(path: &str, error: &RouteError) -> Error {
     match error {
         RouteError::NotModule => no_page(path),
-        error => Error::new(ErrorKind::InvalidPath, format!("not found: {error}")),
+        // Its text begins with "not found: " already.
+        error => Error::new(ErrorKind::InvalidPath, error.to_string()),
     }
 }
 

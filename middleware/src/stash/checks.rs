@@ -93,7 +93,11 @@ pub(super) fn bad_zip(
 }
 
 /// Counts what the checksum database said.
-pub(super) fn count(metrics: &Metrics, expected: &Result<Expected, Error>, compared: &Result<(), Error>) {
+pub(super) fn count(
+    metrics: &Metrics,
+    expected: &Result<Expected, Error>,
+    compared: &Result<(), Error>,
+) {
     let result = match (expected, compared) {
         (Ok(Expected::Exempt), _) => Verification::Exempt,
         (Ok(_), Ok(())) => Verification::Verified,

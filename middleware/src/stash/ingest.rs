@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dipylon_protocol::query::VersionQuery;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use dipylon_protocol::zip::{ZipCheck, ZipSummary};
@@ -14,9 +13,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::checks;
 use super::service::{Job, wrong_payload};
+use super::small::{For, Small};
 use crate::error::{Error, ErrorKind};
-use crate::ports::{Expected, NewVersion, Payload, SaveResult, ZipBody};
+use crate::ports::{Expected, Fetched, NewVersion, Payload, SaveResult, ZipBody};
 use crate::request::FetchAsk;
+use crate::response::Finished;
 use crate::spool::{Spool, SpoolWriter};
 use crate::telemetry::Saved;
 
@@ -39,58 +40,122 @@ pub(super) struct Known {
     pub(super) go_mod: Option<Bytes>,
 }
 
+/// A zip that everybody may have, with its small files where they could be had.
+struct Verified {
+    small: Option<(Bytes, Bytes)>,
+}
+
 /// One zip on its way in.
 pub(super) struct Ingest {
     job: Job,
     version: Version,
     known: Known,
     upstream: Arc<str>,
+    finished: Finished,
 }
 
 impl Ingest {
-    pub(super) fn new(job: Job, version: Version, known: Known, upstream: Arc<str>) -> Self {
-        Self { job, version, known, upstream }
+    /// `finished` resolves when [`Ingest::run`] has ended.
+    pub(super) fn new(
+        job: Job,
+        version: Version,
+        known: Known,
+        upstream: Arc<str>,
+        finished: Finished,
+    ) -> Self {
+        Self { job, version, known, upstream, finished }
     }
 
     /// Everything after the upstream's first byte. Nobody waits for the result: waiters have the
     /// spool, and what concerns the operator is logged and counted here, once.
     pub(super) async fn run(self, body: ZipBody, writer: SpoolWriter) {
         let spool = writer.spool().clone();
-        let (zip, small) = tokio::join!(self.receive_and_verify(body, writer), self.small_files());
-        let saved = match (zip, small) {
-            (Ok(summary), Ok((info, go_mod))) => self.save(spool, summary, info, go_mod).await,
-            (Err(error), _) | (_, Err(error)) => Err(error),
+        let saved = match self.receive_and_verify(body, writer).await {
+            Ok(Verified { small: Some((info, go_mod)) }) => self.save(spool, info, go_mod).await,
+            // Why the small files are missing was said where it happened.
+            Ok(Verified { small: None }) => return,
+            Err(error) => Err(error),
         };
         if let Err(error) = saved {
-            let Job { context, module, .. } = &self.job;
-            tracing::error!(request_id = %context.id, %module, version = %self.version, %error,
-                outcome = %error.outcome(), "not stored");
+            self.not_stored(&error);
         }
     }
 
+    fn not_stored(&self, error: &Error) {
+        let Job { context, module, .. } = &self.job;
+        tracing::error!(request_id = %context.id, %module, version = %self.version, %error,
+            outcome = %error.outcome(), "not stored");
+    }
+
+    /// Ends the spool: released whole where everything agrees, refused where anything does not.
     async fn receive_and_verify(
         &self,
         body: ZipBody,
         writer: SpoolWriter,
-    ) -> Result<ZipSummary, Error> {
-        let expected = self.job.expected(&self.version);
-        let ((writer, received), expected) =
-            tokio::join!(self.receive(body, writer), expected);
-        let verified = match received {
-            Ok(summary) => self.verify(&summary, expected).map(|()| summary),
-            Err(error) => Err(error),
-        };
-        match verified {
-            Ok(summary) => {
-                writer.finish();
-                Ok(summary)
+    ) -> Result<Verified, Error> {
+        let spool = writer.spool().clone();
+        let received = async { Ok(self.receive(body, writer).await) };
+        // A database that refuses ends the download at once.
+        let result =
+            tokio::try_join!(received, self.judged(&spool), async { Ok(self.small_files().await) });
+        let refused = match result {
+            Ok(((writer, received), expected, small)) => {
+                match received.and_then(|summary| self.agree(&summary, &expected, &small)) {
+                    Ok(()) => {
+                        writer.finish();
+                        return Ok(Verified { small: self.noted(small) });
+                    }
+                    Err(error) => {
+                        writer.fail(error.clone());
+                        error
+                    }
+                }
             }
+            Err(error) => error,
+        };
+        self.quarantine(&refused).await;
+        Err(refused)
+    }
+
+    /// What the checksum database expects. Readers see nothing before it has answered: until then a
+    /// refusal is a status.
+    async fn judged(&self, spool: &Spool) -> Result<Expected, Error> {
+        let expected = self.job.expected(&self.version).await;
+        match &expected {
+            Ok(_) => spool.permit_release(),
             Err(error) => {
-                writer.fail(error.clone());
-                self.quarantine(&error).await;
-                Err(error)
+                checks::count(&self.job.ports.telemetry.metrics, &expected, &Ok(()));
+                spool.refuse(error.clone());
             }
         }
+        expected
+    }
+
+    /// The zip's hash is the expected one, and its go.mod is the `.mod`.
+    fn agree(
+        &self,
+        summary: &ZipSummary,
+        expected: &Expected,
+        small: &Result<(Bytes, Bytes), Error>,
+    ) -> Result<(), Error> {
+        let Self { job: Job { module, ports, .. }, version, upstream, .. } = self;
+        let compared = checks::zip_hash(module, version, &summary.h1, expected, upstream);
+        checks::count(&ports.telemetry.metrics, &Ok(expected.clone()), &compared);
+        compared?;
+        match (small, &summary.go_mod) {
+            (Ok((_, go_mod)), Some(inside)) if inside[..] != go_mod[..] => {
+                let text = format!(
+                    "{upstream} sent a .mod for {module}@{version} that is not the go.mod of its zip"
+                );
+                Err(Error::new(ErrorKind::BadContent, text))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Without its small files a version is served and not stored.
+    fn noted(&self, small: Result<(Bytes, Bytes), Error>) -> Option<(Bytes, Bytes)> {
+        small.inspect_err(|error| self.not_stored(error)).ok()
     }
 
     /// Receives the body; if it breaks off, once more from the start.
@@ -101,7 +166,8 @@ impl Ingest {
     ) -> (SpoolWriter, Result<ZipSummary, Error>) {
         let check = ZipCheck::new(&self.job.module, &self.version);
         let (pieces, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
-        let checker = tokio::task::spawn_blocking(move || Checker::new(writer, check).run(receiver));
+        let checker =
+            tokio::task::spawn_blocking(move || Checker::new(writer, check).run(receiver));
         let deadline = self.job.context.deadline;
         let fed = timeout_at(deadline, self.feed(body, &pieces)).await.unwrap_or_else(|_| {
             let text = format!("{} took longer than StashTimeout to send a zip", self.upstream);
@@ -127,7 +193,11 @@ impl Ingest {
                 };
                 (writer, result)
             }
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            Err(join) => match join.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is going down; nobody reads any more.
+                Err(_) => std::future::pending().await,
+            },
         }
     }
 
@@ -171,28 +241,18 @@ impl Ingest {
         Ok(())
     }
 
-    fn verify(&self, summary: &ZipSummary, expected: Result<Expected, Error>) -> Result<(), Error> {
-        let Job { module, ports, .. } = &self.job;
-        let compared = match &expected {
-            Ok(expected) => {
-                checks::zip_hash(module, &self.version, &summary.h1, expected, &self.upstream)
-            }
-            Err(error) => Err(error.clone()),
-        };
-        checks::count(&ports.telemetry.metrics, &expected, &compared);
-        compared
-    }
-
     async fn quarantine(&self, error: &Error) {
-        if error.kind() != ErrorKind::ChecksumMismatch {
-            return;
-        }
-        let Job { context, module, ports } = &self.job;
+        let Job { context, module, ports, .. } = &self.job;
         let reason = error.message();
-        tracing::error!(request_id = %context.id, %module, version = %self.version, reason,
-            "SECURITY: wrong checksum: in quarantine");
-        let written =
-            ports.storage.write_quarantine(context, module, &self.version, reason).await;
+        match error.kind() {
+            ErrorKind::ChecksumMismatch => {
+                tracing::error!(request_id = %context.id, %module, version = %self.version, reason,
+                    "SECURITY: wrong checksum: in quarantine");
+            }
+            ErrorKind::BadContent => {}
+            _ => return,
+        }
+        let written = ports.storage.write_quarantine(context, module, &self.version, error).await;
         if let Err(error) = written {
             tracing::error!(%module, version = %self.version, %error, "quarantine not recorded");
         }
@@ -215,49 +275,24 @@ impl Ingest {
         if let Some(bytes) = early {
             return Ok(bytes);
         }
-        let asked = VersionQuery::Version(version.clone());
-        match kind {
-            FileKind::Mod => {
-                let ask = FetchAsk::Mod(version.clone());
-                let (fetched, expected) = job.fetch_beside_expected(ask).await?;
-                let bytes = match fetched.payload {
-                    Payload::Bytes(bytes) | Payload::Version { go_mod: bytes, .. } => bytes,
-                    Payload::Zip(_) => return Err(wrong_payload()),
-                };
-                job.check_go_mod(version, &bytes, expected, &fetched.upstream)?;
-                Ok(bytes)
+        match job.small(version, kind, For::Zip(self.finished.clone())).await? {
+            Small::File(bytes, _) => Ok(bytes),
+            Small::Whole(Fetched { payload: Payload::Version { info, go_mod, .. }, upstream }) => {
+                if kind == FileKind::Info {
+                    return Ok(info);
+                }
+                job.check_go_mod(version, &go_mod, &job.expected(version).await, &upstream)?;
+                Ok(go_mod)
             }
-            _ => {
-                let fetched = job.fetch(FetchAsk::Info(asked.clone())).await?;
-                let bytes = match fetched.payload {
-                    Payload::Bytes(bytes) | Payload::Version { info: bytes, .. } => bytes,
-                    Payload::Zip(_) => return Err(wrong_payload()),
-                };
-                checks::info(&job.module, &asked, &bytes, &fetched.upstream)?;
-                Ok(bytes)
-            }
+            Small::Whole(_) => Err(wrong_payload()),
         }
     }
 
-    async fn save(
-        &self,
-        zip: Spool,
-        summary: ZipSummary,
-        info: Bytes,
-        go_mod: Bytes,
-    ) -> Result<(), Error> {
-        let Job { ports, context, module } = &self.job;
-        if let Some(inside) = &summary.go_mod
-            && inside[..] != go_mod[..]
-        {
-            let text = format!(
-                "{} sent a .mod for {module}@{} that is not the go.mod of its zip",
-                self.upstream, self.version
-            );
-            return Err(Error::new(ErrorKind::BadContent, text));
-        }
+    async fn save(&self, zip: Spool, info: Bytes, go_mod: Bytes) -> Result<(), Error> {
+        let Job { ports, context, module, .. } = &self.job;
         let (module, version) = (module.clone(), self.version.clone());
-        let new = NewVersion { module: module.clone(), version: version.clone(), info, go_mod, zip };
+        let new =
+            NewVersion { module: module.clone(), version: version.clone(), info, go_mod, zip };
         let saves = &ports.telemetry.metrics.saves;
         let mut context = context.clone();
         context.deadline = Instant::now() + SAVE_PATIENCE;
@@ -280,7 +315,7 @@ impl Ingest {
 impl Ingest {
     /// A version that is stored is served, whatever the index says of it.
     async fn enter_in_index(&self) {
-        let Self { job: Job { ports, module, context }, version, .. } = self;
+        let Self { job: Job { ports, module, context, .. }, version, .. } = self;
         let added = timeout(INDEX_PATIENCE, ports.index.add(module, version)).await;
         let error = match added {
             Ok(Ok(())) => return,

@@ -7,7 +7,8 @@
 //! saved, create-if-absent, and entered in the index.
 //!
 //! # Where it sits
-//! The leaf of the stash stack: it runs once per key, in a slot.
+//! The leaf of the stash stack: it runs once per key, in a slot. A small file that a client and a zip on
+//! its way in want at the same time is still fetched once.
 //!
 //! # Telemetry
 //! `dipylon_stash_saves_total`, `dipylon_stash_verifications_total`, `dipylon_spool_bytes`,
@@ -16,8 +17,9 @@
 //! # Failure modes
 //! What upstream or the checksum database refuse is an error before the first byte, else the body is
 //! cut short. A zip that breaks off is asked for once more, and must repeat what was sent already.
-//! A version with the wrong checksum goes into quarantine and is refused without being fetched until
-//! [`QUARANTINE_FOR`] has passed. A storage that fails costs the copy, not the answer.
+//! A version with the wrong checksum, or whose zip breaks the rules, goes into quarantine and is refused
+//! without being fetched until [`QUARANTINE_FOR`] or [`BAD_CONTENT_FOR`] has passed. A storage that
+//! fails costs the copy, not the answer.
 //!
 //! # Limits
 //! `HoldBackBytes` held back; `MaxSpoolBytes` in all spools; [`BODY_ATTEMPTS`] of a zip's body;
@@ -26,8 +28,9 @@
 mod checks;
 mod ingest;
 mod service;
+mod small;
 #[cfg(test)]
 mod tests;
 
 pub use ingest::BODY_ATTEMPTS;
-pub use service::{QUARANTINE_FOR, Stash, StashPorts};
+pub use service::{BAD_CONTENT_FOR, QUARANTINE_FOR, Stash, StashPorts};

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::checks;
 use super::ingest::{Ingest, Known};
+use super::small::{For, Small, SmallFlights};
 use crate::error::{Error, ErrorKind};
 use crate::ports::{BoxFuture, Expected, Fetched, Index, Payload, Verifier, ZipBody};
 use crate::request::{FetchAsk, FetchRequest, RequestContext, StashRequest, Want};
@@ -24,6 +25,10 @@ use crate::telemetry::{Outcome, Telemetry};
 
 /// How long a version with the wrong checksum is refused without being fetched again.
 pub const QUARANTINE_FOR: Duration = Duration::from_secs(3600);
+
+/// How long a version whose zip breaks the rules is refused without being fetched again: upstream may
+/// have been the victim of something that passes.
+pub const BAD_CONTENT_FOR: Duration = Duration::from_secs(300);
 
 /// What a stash works with.
 #[derive(Clone)]
@@ -50,17 +55,19 @@ pub struct StashPorts {
 #[derive(Clone)]
 pub struct Stash {
     ports: StashPorts,
+    flights: SmallFlights,
 }
 
 impl Stash {
     /// With these ports.
     pub fn new(ports: StashPorts) -> Self {
-        Self { ports }
+        Self { flights: SmallFlights::new(ports.tasks.clone()), ports }
     }
 
     async fn handle(self, request: StashRequest) -> Result<Stashed, Error> {
         let StashRequest { context, key } = request;
-        let job = Job { ports: self.ports, context, module: key.module };
+        let Self { ports, flights } = self;
+        let job = Job { ports, flights, context, module: key.module };
         match key.want {
             Want::File(FileKind::Info) => job.info(key.version).await,
             Want::File(kind) => match job.resolve(key.version, kind).await? {
@@ -86,6 +93,7 @@ stage!(Stash: StashRequest => Stashed);
 #[derive(Clone)]
 pub(super) struct Job {
     pub(super) ports: StashPorts,
+    pub(super) flights: SmallFlights,
     pub(super) context: RequestContext,
     pub(super) module: ModulePath,
 }
@@ -97,7 +105,10 @@ impl Job {
     }
 
     /// The checksum database's answer, on a future that owns what it needs.
-    pub(super) fn expected(&self, version: &Version) -> BoxFuture<'static, Result<Expected, Error>> {
+    pub(super) fn expected(
+        &self,
+        version: &Version,
+    ) -> BoxFuture<'static, Result<Expected, Error>> {
         let (job, version) = (self.clone(), version.clone());
         Box::pin(async move {
             let asked = job.ports.verifier.expected(&job.context, &job.module, &version);
@@ -112,6 +123,9 @@ impl Job {
     }
 
     async fn info(self, asked: VersionQuery) -> Result<Stashed, Error> {
+        if let Some(version) = asked.canonical() {
+            return self.small_alone(version.clone(), FileKind::Info).await;
+        }
         let fetched = self.fetch(FetchAsk::Info(asked.clone())).await?;
         match fetched.payload {
             Payload::Bytes(info) => {
@@ -120,26 +134,25 @@ impl Job {
                 let files = Files { info: Some(info), ..Files::default() };
                 Ok(Stashed { version, files, outcome, finished: Finished::now() })
             }
-            Payload::Version { version, info, go_mod, zip } => {
-                self.whole(version, info, go_mod, zip, fetched.upstream).await
-            }
-            Payload::Zip(_) => Err(wrong_payload()),
+            _ => self.whole(fetched).await,
         }
     }
 
     async fn go_mod(self, version: Version) -> Result<Stashed, Error> {
-        let (fetched, expected) = self.fetch_beside_expected(FetchAsk::Mod(version.clone())).await?;
-        match fetched.payload {
-            Payload::Bytes(go_mod) => {
-                self.check_go_mod(&version, &go_mod, expected, &fetched.upstream)?;
-                let outcome = self.keep_early(&version, FileKind::Mod, &go_mod).await;
-                let files = Files { go_mod: Some(go_mod), ..Files::default() };
+        self.small_alone(version, FileKind::Mod).await
+    }
+
+    /// `.info` or `.mod` before the zip, or the whole version that it came with.
+    async fn small_alone(self, version: Version, kind: FileKind) -> Result<Stashed, Error> {
+        match self.small(&version, kind, For::Client).await? {
+            Small::File(bytes, outcome) => {
+                let files = match kind {
+                    FileKind::Mod => Files { go_mod: Some(bytes), ..Files::default() },
+                    _ => Files { info: Some(bytes), ..Files::default() },
+                };
                 Ok(Stashed { version, files, outcome, finished: Finished::now() })
             }
-            Payload::Version { version, info, go_mod, zip } => {
-                self.whole(version, info, go_mod, zip, fetched.upstream).await
-            }
-            Payload::Zip(_) => Err(wrong_payload()),
+            Small::Whole(fetched) => self.whole(fetched).await,
         }
     }
 
@@ -147,28 +160,20 @@ impl Job {
         self.refuse_quarantined(&version).await?;
         let fetched = self.fetch(FetchAsk::Zip(version.clone())).await?;
         match fetched.payload {
-            Payload::Zip(body) => {
-                self.ingest(version, body, Known::default(), fetched.upstream)
-            }
-            Payload::Version { version, info, go_mod, zip } => {
-                self.whole(version, info, go_mod, zip, fetched.upstream).await
-            }
-            Payload::Bytes(_) => Err(wrong_payload()),
+            Payload::Zip(body) => self.ingest(version, body, Known::default(), fetched.upstream),
+            _ => self.whole(fetched).await,
         }
     }
 
     /// A whole version came at once: its small files are kept now, its zip as it arrives.
-    async fn whole(
-        self,
-        version: Version,
-        info: Bytes,
-        go_mod: Bytes,
-        zip: ZipBody,
-        upstream: Arc<str>,
-    ) -> Result<Stashed, Error> {
+    async fn whole(self, fetched: Fetched) -> Result<Stashed, Error> {
+        let upstream = fetched.upstream;
+        let Payload::Version { version, info, go_mod, zip } = fetched.payload else {
+            return Err(wrong_payload());
+        };
         self.refuse_quarantined(&version).await?;
         let expected = self.expected(&version).await;
-        self.check_go_mod(&version, &go_mod, expected, &upstream)?;
+        self.check_go_mod(&version, &go_mod, &expected, &upstream)?;
         self.keep_early(&version, FileKind::Info, &info).await;
         self.keep_early(&version, FileKind::Mod, &go_mod).await;
         let known = Known { info: Some(info), go_mod: Some(go_mod) };
@@ -187,7 +192,7 @@ impl Job {
         let (guard, finished) = Finished::new();
         let Known { info, go_mod } = known.clone();
         let files = Files { info, go_mod, zip: Some(spool) };
-        let ingest = Ingest::new(self.clone(), version.clone(), known, upstream);
+        let ingest = Ingest::new(self.clone(), version.clone(), known, upstream, finished.clone());
         tasks.spawn(async move {
             ingest.run(body, writer).await;
             drop(guard);
@@ -228,19 +233,24 @@ impl Job {
         &self,
         version: &Version,
         go_mod: &Bytes,
-        expected: Result<Expected, Error>,
+        expected: &Result<Expected, Error>,
         upstream: &str,
     ) -> Result<(), Error> {
-        let compared = match &expected {
+        let compared = match expected {
             Ok(expected) => checks::go_mod(&self.module, version, go_mod, expected, upstream),
             Err(error) => Err(error.clone()),
         };
-        checks::count(&self.ports.telemetry.metrics, &expected, &compared);
+        checks::count(&self.ports.telemetry.metrics, expected, &compared);
         compared
     }
 
     /// Keeps a small file before its zip. Failing costs the copy, not the answer.
-    async fn keep_early(&self, version: &Version, kind: FileKind, bytes: &Bytes) -> Outcome {
+    pub(super) async fn keep_early(
+        &self,
+        version: &Version,
+        kind: FileKind,
+        bytes: &Bytes,
+    ) -> Outcome {
         let storage = &self.ports.storage;
         match storage.write_early(&self.context, &self.module, version, kind, bytes.clone()).await {
             Ok(()) => Outcome::MissLeader,
@@ -253,24 +263,28 @@ impl Job {
     }
 
     async fn refuse_quarantined(&self, version: &Version) -> Result<(), Error> {
-        let Self { ports, context, module } = self;
-        let Some((reason, since)) = ports.storage.read_quarantine(context, module, version).await?
+        let Self { ports, context, module, .. } = self;
+        let Some((wrong, since)) = ports.storage.read_quarantine(context, module, version).await?
         else {
             return Ok(());
         };
+        let patience = match wrong.kind() {
+            ErrorKind::BadContent => BAD_CONTENT_FOR,
+            _ => QUARANTINE_FOR,
+        };
         // A clock that went back makes the record look new, which is the safe side.
         match since.elapsed() {
-            Ok(age) if age > QUARANTINE_FOR => Ok(()),
-            _ => Err(Error::new(ErrorKind::ChecksumMismatch, reason)),
+            Ok(age) if age > patience => Ok(()),
+            _ => Err(wrong),
         }
     }
 }
 
-/// What a version or query led to.
+/// What a query for a file led to.
 enum Resolved {
-    /// A canonical version, of which nothing is fetched yet.
+    /// A version whose file is still to be fetched.
     Version(Version),
-    /// A whole version that is being stashed.
+    /// A whole version came with the answer: the file is here already.
     Stashed(Box<Stashed>),
 }
 

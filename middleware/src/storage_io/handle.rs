@@ -142,7 +142,7 @@ impl StorageHandle {
         context: &RequestContext,
         module: &ModulePath,
         version: &Version,
-    ) -> Result<Option<(String, SystemTime)>, Error> {
+    ) -> Result<Option<(Error, SystemTime)>, Error> {
         let key = quarantine_key(module, version);
         let Some(bytes) = self.read_extra(context, &key).await? else { return Ok(None) };
         let damaged = |why: &dyn std::fmt::Display| {
@@ -150,35 +150,50 @@ impl StorageHandle {
         };
         let record: serde_json::Value =
             serde_json::from_slice(&bytes).map_err(|error| damaged(&error))?;
-        let reason = record["reason"].as_str().unwrap_or("unknown reason").to_owned();
+        let reason = record["reason"].as_str().unwrap_or("unknown reason");
+        let kind = match record["kind"].as_str() {
+            Some(BAD_CONTENT) => ErrorKind::BadContent,
+            _ => ErrorKind::ChecksumMismatch,
+        };
         let seconds = std::time::Duration::from_secs(record["since"].as_u64().unwrap_or(0));
         let since = SystemTime::UNIX_EPOCH.checked_add(seconds);
-        let since = since.ok_or_else(|| damaged(&"its time lies beyond any clock"))?;
-        Ok(Some((reason, since)))
+        let since = since.ok_or_else(|| damaged(&"its time is beyond all clocks"))?;
+        Ok(Some((Error::new(kind, reason), since)))
     }
 
-    /// Puts a version into quarantine from now on.
+    /// Puts a version into quarantine from now on, for what was wrong with it.
     pub async fn write_quarantine(
         &self,
         context: &RequestContext,
         module: &ModulePath,
         version: &Version,
-        reason: &str,
+        wrong: &Error,
     ) -> Result<(), Error> {
         let since = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
-        let record = serde_json::json!({ "reason": reason, "since": since }).to_string();
-        self.write_extra(context, &quarantine_key(module, version), record.into()).await
+        let kind = match wrong.kind() {
+            ErrorKind::BadContent => BAD_CONTENT,
+            _ => "checksum_mismatch",
+        };
+        let record = serde_json::json!({ "kind": kind, "reason": wrong.message(), "since": since });
+        let bytes = record.to_string().into();
+        self.write_extra(context, &quarantine_key(module, version), bytes).await
     }
 }
 
+/// The kind of a quarantine record whose zip breaks the rules.
+const BAD_CONTENT: &str = "bad_content";
+
+// None of our names may look like a stored file: Athens takes any `*.info` below the root of a disk,
+// and any key with `/@v/` in a bucket, for a version.
+
 fn early_key(module: &ModulePath, version: &Version, kind: FileKind) -> String {
-    format!("early/{}/@v/{}.{}", module.escaped(), version.escaped(), kind.as_str())
+    format!("early/{}/@/{}/{}", module.escaped(), version.escaped(), kind.as_str())
 }
 
 fn quarantine_key(module: &ModulePath, version: &Version) -> String {
-    format!("quarantine/{}/@v/{}.json", module.escaped(), version.escaped())
+    format!("quarantine/{}/@/{}.json", module.escaped(), version.escaped())
 }
 
 fn wrong_reply() -> Error {

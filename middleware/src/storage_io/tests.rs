@@ -1,1 +1,122 @@
-// Tests follow.
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use dipylon_protocol::route::FileKind;
+
+use crate::error::{Error, ErrorKind};
+use crate::ports::{NewVersion, SaveResult};
+use crate::spool::{Spool, Spools};
+use crate::telemetry::{Outcome, StorageOperation};
+use crate::testing::release::Release;
+use crate::testing::storage::MemoryStorage;
+use crate::testing::{context, module, telemetry, version};
+
+#[tokio::test]
+async fn each_typed_call_reaches_the_backend_and_is_counted() {
+    let (storage, telemetry) = (MemoryStorage::with(&["v1.0.0"]), telemetry());
+    let (handle, context) = (storage.handle(&telemetry), context());
+    let (module, version) = (module("example.com/m"), version("v1.0.0"));
+
+    assert_eq!(handle.list(&context, &module).await.unwrap(), std::slice::from_ref(&version));
+    let blob = handle.read(&context, &module, &version, FileKind::Mod).await.unwrap();
+    assert!(blob.expect("stored").length() > 0);
+    let page = handle.catalog(&context, None, 10).await.unwrap();
+    assert_eq!((page.entries.len(), page.next), (1, None));
+    handle.write_extra(&context, "queue/x", Bytes::from_static(b"1")).await.unwrap();
+    assert_eq!(handle.read_extra(&context, "queue/x").await.unwrap().unwrap(), "1");
+    handle.check(&context).await.unwrap();
+
+    let directory = tempfile::tempdir().unwrap();
+    let release = Release::new("example.com/m", "v1.1.0");
+    let spools = Spools::new(directory.path(), 1 << 20, &telemetry);
+    let new = NewVersion {
+        module: release.module.clone(),
+        version: release.version.clone(),
+        info: release.info.clone(),
+        go_mod: release.go_mod.clone(),
+        zip: Spool::of_bytes(&spools, &release.zip).unwrap(),
+    };
+    assert_eq!(handle.save(&context, new.clone()).await.unwrap(), SaveResult::Created);
+    assert_eq!(handle.save(&context, new).await.unwrap(), SaveResult::Existed { same: true });
+
+    for (operation, times) in [
+        (StorageOperation::List, 1),
+        (StorageOperation::Read, 1),
+        (StorageOperation::Catalog, 1),
+        (StorageOperation::WriteExtra, 1),
+        (StorageOperation::ReadExtra, 1),
+        (StorageOperation::Check, 1),
+        (StorageOperation::Save, 2),
+    ] {
+        let metrics = &telemetry.metrics;
+        assert_eq!(metrics.storage_calls.get((operation, Outcome::Ok)).get(), times, "{operation}");
+        let seconds = metrics.storage_seconds.get((operation,));
+        assert_eq!(seconds.get_sample_count(), times, "{operation}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_the_backend_passes_unchanged_and_is_counted_by_its_outcome() {
+    let (storage, telemetry) = (MemoryStorage::new(), telemetry());
+    storage.fail(StorageOperation::List);
+    let handle = storage.handle(&telemetry);
+    let failed = handle.list(&context(), &module("example.com/m")).await.unwrap_err();
+    assert_eq!(failed.message(), "list fails on purpose");
+    let calls = &telemetry.metrics.storage_calls;
+    assert_eq!(calls.get((StorageOperation::List, Outcome::StorageError)).get(), 1);
+    assert_eq!(calls.get((StorageOperation::List, Outcome::Ok)).get(), 0);
+}
+
+fn wrong(text: &str) -> Error {
+    Error::new(ErrorKind::BadContent, text)
+}
+
+#[tokio::test]
+async fn what_is_absent_is_nothing_and_no_error() {
+    let handle = MemoryStorage::new().handle(&telemetry());
+    let (module, version, context) = (module("example.com/m"), version("v1.0.0"), context());
+    assert!(handle.list(&context, &module).await.unwrap().is_empty());
+    assert!(handle.read(&context, &module, &version, FileKind::Zip).await.unwrap().is_none());
+    assert!(handle.read_extra(&context, "x").await.unwrap().is_none());
+    assert!(handle.read_quarantine(&context, &module, &version).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn files_of_ours_lie_under_escaped_names() {
+    let storage = MemoryStorage::new();
+    let (handle, context) = (storage.handle(&telemetry()), context());
+    let (module, version) = (module("github.com/Azure/sdk"), version("v1.0.0-RC1"));
+    let bytes = Bytes::from_static(b"module m\n");
+    handle.write_early(&context, &module, &version, FileKind::Mod, bytes.clone()).await.unwrap();
+    assert_eq!(storage.extra("early/github.com/!azure/sdk/@/v1.0.0-!r!c1/mod"), Some(bytes));
+    let early = handle.read_early(&context, &module, &version, FileKind::Info).await.unwrap();
+    assert!(early.is_none(), "each file has a name of its own");
+    handle.write_quarantine(&context, &module, &version, &wrong("wrong")).await.unwrap();
+    assert!(storage.extra("quarantine/github.com/!azure/sdk/@/v1.0.0-!r!c1.json").is_some());
+}
+
+#[tokio::test]
+async fn a_quarantine_record_is_read_back_with_its_reason_and_time() {
+    let handle = MemoryStorage::new().handle(&telemetry());
+    let (module, version, context) = (module("example.com/m"), version("v1.0.0"), context());
+    handle.write_quarantine(&context, &module, &version, &wrong("a \"wrong\" hash")).await.unwrap();
+    let record = handle.read_quarantine(&context, &module, &version).await.unwrap();
+    let (wrong, since) = record.expect("recorded");
+    assert_eq!(wrong.message(), "a \"wrong\" hash");
+    assert_eq!(wrong.kind(), ErrorKind::BadContent);
+    assert!(SystemTime::now().duration_since(since).unwrap() < Duration::from_secs(60));
+}
+
+#[tokio::test]
+async fn a_damaged_quarantine_record_is_an_error_that_names_it() {
+    let key = "quarantine/example.com/m/@/v1.0.0.json";
+    for damage in ["{", "", "{\"since\":18446744073709551615}"] {
+        let storage = MemoryStorage::new();
+        storage.put_extra(key, damage.to_owned());
+        let handle = storage.handle(&telemetry());
+        let (module, version) = (module("example.com/m"), version("v1.0.0"));
+        let failed = handle.read_quarantine(&context(), &module, &version).await.unwrap_err();
+        assert_eq!(failed.kind(), ErrorKind::Storage, "{damage:?}");
+        assert!(failed.message().contains(key), "{failed}");
+    }
+}

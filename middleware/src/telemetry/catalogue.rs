@@ -5,7 +5,7 @@
 
 use prometheus::{Histogram, IntCounter, IntGauge, Registry};
 
-use super::labels::{Label, LabelSet, label};
+use super::labels::{Label, LabelInfo, LabelSet, label};
 use super::metrics::{Family, Instrument, MetricInfo};
 
 label! {
@@ -273,6 +273,7 @@ macro_rules! metrics {
             help: concat!($($help),+),
             kind: <$kind as Instrument>::TYPE,
             labels: <$labels as LabelSet>::NAMES,
+            label_infos: <$labels as LabelSet>::INFOS,
             combinations: <$labels as LabelSet>::COUNT,
         },)+];
     };
@@ -340,18 +341,46 @@ pub fn series_max() -> usize {
         .sum()
 }
 
-/// Values of a label, with its name: for the reference page and the tests.
-pub fn label_values() -> Vec<(&'static str, Vec<&'static str>)> {
-    fn of<L: Label>() -> (&'static str, Vec<&'static str>) {
-        (L::NAME, L::ALL.iter().map(|value| value.as_str()).collect())
-    }
-    vec![
-        of::<Outcome>(),
-        of::<RouteName>(),
-        of::<LayerName>(),
-        of::<StorageOperation>(),
-        of::<FetchKind>(),
-        of::<Verification>(),
-        of::<Saved>(),
-    ]
-}
+/// Every label of the catalogue: for the reference page and the tests.
+pub const LABELS: &[LabelInfo] = &[
+    Outcome::INFO,
+    RouteName::INFO,
+    LayerName::INFO,
+    StorageOperation::INFO,
+    FetchKind::INFO,
+    Verification::INFO,
+    Saved::INFO,
+];
+
+/// A field of the log event `request`, or an attribute of a span, and what it holds.
+pub type FieldInfo = (&'static str, &'static str);
+
+/// The fields of the log event `request`, which is written once for each request. Those marked with
+/// `?` are left out where there is nothing to say. JSON logs have `-` in place of `_`.
+pub const REQUEST_EVENT: &[FieldInfo] = &[
+    ("request_id", "The id of the request, as in the answer's `X-Request-Id`."),
+    ("trace_id?", "The trace, as in the answer's `traceparent`."),
+    ("http_method", "The method."),
+    ("http_path", "The path as it came, cut at 512 bytes."),
+    ("http_status", "The status; 499 where the client left before there was one."),
+    ("route", "What was asked for: the label `route`."),
+    ("outcome", "How it ended: the label `outcome`."),
+    ("module?", "The module path, decoded."),
+    ("version?", "The version, decoded; of a query, what it resolved to."),
+    ("client?", "The address of the other end; none for a unix socket."),
+    ("sent_bytes", "Bytes of the body sent."),
+    ("cut", "Whether the body ended before its end."),
+    ("duration_ms", "Milliseconds from the request's head to the last byte of the answer."),
+    ("error?", "The error's text, as the client got it."),
+];
+
+/// The attributes of the root span, whose name is the route. A span for each layer lies below it, with
+/// the layer's name.
+pub const ROOT_SPAN: &[FieldInfo] = &[
+    ("http.request.method", "The method."),
+    ("url.path", "The path as it came."),
+    ("http.route", "What was asked for: the label `route`."),
+    ("http.response.status_code", "The status."),
+    ("dipylon.request_id", "The id of the request, as in the log."),
+    ("dipylon.outcome", "How it ended; every layer's span has it too."),
+];

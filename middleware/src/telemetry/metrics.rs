@@ -12,7 +12,7 @@ use prometheus::{
     Registry,
 };
 
-use super::labels::LabelSet;
+use super::labels::{LabelInfo, LabelSet};
 
 /// What kind of metric a family holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct MetricInfo {
     pub kind: MetricType,
     /// Label names.
     pub labels: &'static [&'static str],
+    /// The labels with their values, in the same order.
+    pub label_infos: &'static [LabelInfo],
     /// The most series (label combinations) the metric can have.
     pub combinations: usize,
 }
@@ -74,7 +76,12 @@ pub trait Instrument: Clone + Send + Sync + 'static {
 impl Instrument for IntCounter {
     const TYPE: MetricType = MetricType::Counter;
     type Vector = IntCounterVec;
-    fn vector(n: &str, help: &str, labels: &[&str], _: &[f64]) -> prometheus::Result<IntCounterVec> {
+    fn vector(
+        n: &str,
+        help: &str,
+        labels: &[&str],
+        _: &[f64],
+    ) -> prometheus::Result<IntCounterVec> {
         IntCounterVec::new(Opts::new(n, help), labels)
     }
     fn child(vector: &IntCounterVec, values: &[&str]) -> Self {
@@ -96,7 +103,12 @@ impl Instrument for IntGauge {
 impl Instrument for Histogram {
     const TYPE: MetricType = MetricType::Histogram;
     type Vector = HistogramVec;
-    fn vector(n: &str, help: &str, labels: &[&str], at: &[f64]) -> prometheus::Result<HistogramVec> {
+    fn vector(
+        n: &str,
+        help: &str,
+        labels: &[&str],
+        at: &[f64],
+    ) -> prometheus::Result<HistogramVec> {
         HistogramVec::new(HistogramOpts::new(n, help).buckets(at.to_vec()), labels)
     }
     fn child(vector: &HistogramVec, values: &[&str]) -> Self {
@@ -130,8 +142,7 @@ impl<M: Instrument, L: LabelSet> Family<M, L> {
 
     /// The child for these labels; resolved on first use.
     pub fn get(&self, labels: L) -> &M {
-        self.children[labels.index()]
-            .get_or_init(|| M::child(&self.vector, &labels.values()))
+        self.children[labels.index()].get_or_init(|| M::child(&self.vector, &labels.values()))
     }
 }
 

@@ -13,6 +13,7 @@ use prometheus::Registry;
 pub use catalogue::{
     FetchKind, LayerName, Metrics, Outcome, RouteName, Saved, StorageOperation, Verification,
 };
+pub use labels::LabelInfo;
 pub use metrics::{Family, InFlight, MetricInfo, MetricType};
 pub use timings::{Phase, Timings};
 

@@ -46,7 +46,13 @@ pub fn trace_id(context: &Context) -> Option<String> {
 pub fn traceparent(context: &Context) -> Option<String> {
     let span = context.span();
     let id = span.span_context();
-    id.is_valid().then(|| {
-        format!("00-{}-{}-{:02x}", id.trace_id(), id.span_id(), id.trace_flags().to_u8())
-    })
+    id.is_valid()
+        .then(|| format!("00-{}-{}-{:02x}", id.trace_id(), id.span_id(), id.trace_flags().to_u8()))
+}
+
+/// The `traceparent` for a third party: nothing unless the trace is kept. Without an exporter none
+/// is, and then a client's own ids are nobody else's business.
+pub fn traceparent_if_kept(context: &Context) -> Option<String> {
+    let is_kept = context.span().span_context().is_sampled();
+    is_kept.then(|| traceparent(context)).flatten()
 }

@@ -92,7 +92,10 @@ impl MemoryStorage {
         StorageHandle::new(Border::new(StorageIo::new(storage, telemetry)))
     }
 
-    fn enter(&self, operation: StorageOperation) -> Result<(), Error> {
+    /// Notes the call. No real store answers without waiting, so this one does not either: a deadline
+    /// that has passed is noticed.
+    async fn enter(&self, operation: StorageOperation) -> Result<(), Error> {
+        tokio::task::yield_now().await;
         let mut state = self.state.lock();
         state.calls.push(operation);
         if state.failing.contains(&operation) {
@@ -116,7 +119,7 @@ impl Storage for MemoryStorage {
 
     fn list<'a>(&'a self, module: &'a ModulePath) -> BoxFuture<'a, Result<Vec<Version>, Error>> {
         Box::pin(async move {
-            self.enter(StorageOperation::List)?;
+            self.enter(StorageOperation::List).await?;
             let state = self.state.lock();
             let of_module = state.releases.iter().filter(|one| one.module == *module);
             Ok(of_module.map(|one| one.version.clone()).collect())
@@ -130,7 +133,7 @@ impl Storage for MemoryStorage {
         kind: FileKind,
     ) -> BoxFuture<'a, Result<Option<Blob>, Error>> {
         Box::pin(async move {
-            self.enter(StorageOperation::Read)?;
+            self.enter(StorageOperation::Read).await?;
             let found = self.state.lock().find(module, version);
             Ok(found.map(|release| {
                 Blob::from_bytes(match kind {
@@ -144,7 +147,7 @@ impl Storage for MemoryStorage {
 
     fn save(&self, new: NewVersion) -> BoxFuture<'_, Result<SaveResult, Error>> {
         Box::pin(async move {
-            self.enter(StorageOperation::Save)?;
+            self.enter(StorageOperation::Save).await?;
             let length = new.zip.complete().await?;
             let length = usize::try_from(length).expect("a test's zip fits in memory");
             let zip = new.zip.read_at(0, length)?;
@@ -165,7 +168,7 @@ impl Storage for MemoryStorage {
         limit: usize,
     ) -> BoxFuture<'a, Result<CatalogPage, Error>> {
         Box::pin(async move {
-            self.enter(StorageOperation::Catalog)?;
+            self.enter(StorageOperation::Catalog).await?;
             let state = self.state.lock();
             let start: usize = token.map_or(0, |token| token.parse().expect("a token of ours"));
             let limit = if limit == 0 { usize::MAX } else { limit };
@@ -177,29 +180,26 @@ impl Storage for MemoryStorage {
                 })
                 .collect();
             let end = start + entries.len();
-            Ok(CatalogPage {
-                entries,
-                next: (end < state.releases.len()).then(|| end.to_string()),
-            })
+            Ok(CatalogPage { entries, next: (end < state.releases.len()).then(|| end.to_string()) })
         })
     }
 
     fn read_extra<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, Error>> {
         Box::pin(async move {
-            self.enter(StorageOperation::ReadExtra)?;
+            self.enter(StorageOperation::ReadExtra).await?;
             Ok(self.extra(key))
         })
     }
 
     fn write_extra<'a>(&'a self, key: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            self.enter(StorageOperation::WriteExtra)?;
+            self.enter(StorageOperation::WriteExtra).await?;
             self.put_extra(key, bytes);
             Ok(())
         })
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), Error>> {
-        Box::pin(async move { self.enter(StorageOperation::Check) })
+        Box::pin(self.enter(StorageOperation::Check))
     }
 }

@@ -53,7 +53,10 @@ impl Validator for Hook {
 }
 
 /// Validates before a stack that answers with the asked version, and `master` with v6.6.6.
-fn stack(hook: &Arc<Hook>, served: &Arc<AtomicUsize>) -> impl Stage<ModuleRequest, Reply = ModuleResponse> + use<> {
+fn stack(
+    hook: &Arc<Hook>,
+    served: &Arc<AtomicUsize>,
+) -> impl Stage<ModuleRequest, Reply = ModuleResponse> + use<> {
     let served = Arc::clone(served);
     let inner = service_fn(move |request: ModuleRequest| {
         served.fetch_add(1, Ordering::SeqCst);
@@ -69,7 +72,8 @@ fn stack(hook: &Arc<Hook>, served: &Arc<AtomicUsize>) -> impl Stage<ModuleReques
         }
     });
     let validator: Arc<dyn Validator> = hook.clone();
-    let service: Validate<_> = ValidateLayer::new(validator, 5 * SECOND, TaskTracker::new()).layer(inner);
+    let service: Validate<_> =
+        ValidateLayer::new(validator, 5 * SECOND, TaskTracker::new()).layer(inner);
     service
 }
 

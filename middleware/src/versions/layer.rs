@@ -14,8 +14,10 @@ use crate::request::FetchRequest;
 use crate::stack::Border;
 use crate::storage_io::StorageHandle;
 
-/// Answers that are kept at most, of each kind.
-pub const ENTRIES_MAX: usize = 50_000;
+/// What kept answers may take together, in bytes.
+pub const ANSWERS_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// What the versions that queries stand for may take together, in bytes.
+pub const QUERIES_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// What the layer is told.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +26,8 @@ pub struct VersionsConfig {
     pub network_mode: NetworkMode,
     /// How long an answer is given without asking again.
     pub fresh_for: Duration,
+    /// For how long after that it is still given, while a new one is fetched.
+    pub stale_while_revalidate: Duration,
     /// How old an answer may be that is given because upstream fails.
     pub stale_if_error: Duration,
     /// How long "does not exist" is given without asking again.
@@ -54,9 +58,10 @@ impl VersionsLayer {
                 upstream,
                 storage,
                 policy,
-                flights: Flights::new(tasks),
-                answers: Remember::new(ENTRIES_MAX),
-                queries: Remember::new(ENTRIES_MAX),
+                flights: Flights::new(tasks.clone()),
+                tasks,
+                answers: Remember::new(ANSWERS_BYTES_MAX),
+                queries: Remember::new(QUERIES_BYTES_MAX),
             }),
         }
     }

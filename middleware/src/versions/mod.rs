@@ -9,7 +9,7 @@
 //! On top of the module stack's data path: below it there are only files.
 //!
 //! # Telemetry
-//! Outcomes `hit_memory`, `hit_storage`, `stale_error`, `negative` and `miss_leader`,
+//! Outcomes `hit_memory`, `hit_storage`, `stale_revalidate`, `stale_error`, `negative` and `miss_leader`,
 //! `miss_follower`.
 //!
 //! # Failure modes
@@ -18,7 +18,8 @@
 //! the answer. Mode offline: no upstream call of any kind.
 //!
 //! # Limits
-//! [`ENTRIES_MAX`] answers in memory; one upstream call per question at a time.
+//! [`ANSWERS_BYTES_MAX`] of answers and [`QUERIES_BYTES_MAX`] of queries in memory; one upstream call
+//! per question at a time.
 
 mod layer;
 mod merge;
@@ -26,7 +27,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-pub use layer::{ENTRIES_MAX, VersionsConfig, VersionsLayer};
+pub use layer::{ANSWERS_BYTES_MAX, QUERIES_BYTES_MAX, VersionsConfig, VersionsLayer};
 pub use service::Versions;
 
 /// How far upstream is trusted to be there (`NetworkMode`).

@@ -11,6 +11,7 @@ use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use http_body_util::BodyExt as _;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 use tower::util::ServiceExt as _;
 
 use super::{NetworkMode, VersionsConfig, merge};
@@ -19,7 +20,7 @@ use crate::body;
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Flights, NoLanding, Role};
 use crate::ports::{Fetched, Mode, Payload, Policy};
-use crate::remember::Remember;
+use crate::remember::{Remember, Weigh};
 use crate::request::{Ask, FetchAsk, FetchRequest, FileRequest, ModuleRequest, RequestContext};
 use crate::response::{Answer, ModuleResponse};
 use crate::stack::{Border, Stage, stage};
@@ -36,6 +37,18 @@ pub(super) enum Question {
 pub(super) type Key = (ModulePath, Question);
 type Kept = Result<(Bytes, Outcome), Error>;
 
+impl Weigh for Question {
+    fn bytes(&self) -> u64 {
+        0
+    }
+}
+
+impl Weigh for Outcome {
+    fn bytes(&self) -> u64 {
+        0
+    }
+}
+
 /// What all calls share.
 pub(super) struct Shared {
     pub(super) config: VersionsConfig,
@@ -43,6 +56,7 @@ pub(super) struct Shared {
     pub(super) storage: StorageHandle,
     pub(super) policy: Option<Arc<dyn Policy>>,
     pub(super) flights: Flights<Key, Kept>,
+    pub(super) tasks: TaskTracker,
     pub(super) answers: Remember<Key, Kept>,
     pub(super) queries: Remember<(ModulePath, VersionQuery), Version>,
 }
@@ -131,22 +145,23 @@ impl Shared {
             };
         }
         let key = (module, question);
-        if let Some((kept, age)) = self.answers.get(&key, Duration::MAX)
-            && age <= self.keep_for(&kept)
-        {
-            let (body, _) = kept.map_err(Error::remembered)?;
-            return Ok(response(question, body, Outcome::HitMemory, Some(age)));
+        if let Some((kept, age)) = self.answers.get(&key, Duration::MAX) {
+            if age <= self.fresh_for(&kept) {
+                let (body, _) = kept.map_err(Error::remembered)?;
+                return Ok(response(question, body, Outcome::HitMemory, Some(age)));
+            }
+            if let Ok((body, _)) = kept
+                && age <= self.config.fresh_for + self.config.stale_while_revalidate
+            {
+                // Given at once; one task, however many ask, fetches the newer one for who asks next.
+                if !self.flights.is_under_way(&key) {
+                    let refresh = Arc::clone(&self).refreshed(context, key, mode);
+                    self.tasks.spawn(async move { drop(refresh.await) });
+                }
+                return Ok(response(question, body, Outcome::StaleRevalidate, Some(age)));
+            }
         }
-        let deadline = context.deadline;
-        let shared = Arc::clone(&self);
-        let landed = self
-            .flights
-            .join(key.clone(), deadline, |landing| async move {
-                let kept = shared.ask(&context, &key, mode).await;
-                landing.land(shared.keep(&key, kept));
-            })
-            .await;
-        let (kept, role) = landed.map_err(|why| unfinished(question, why))?;
+        let (kept, role) = self.refreshed(context, key, mode).await?;
         let (body, outcome) = kept?;
         let outcome = match (outcome, role) {
             (Outcome::MissLeader, Role::Follower) => Outcome::MissFollower,
@@ -155,7 +170,26 @@ impl Shared {
         Ok(response(question, body, outcome, None))
     }
 
-    fn keep_for(&self, kept: &Kept) -> Duration {
+    /// Asks upstream and keeps the answer; once for all who ask at the same time.
+    async fn refreshed(
+        self: Arc<Self>,
+        context: RequestContext,
+        key: Key,
+        mode: NetworkMode,
+    ) -> Result<(Kept, Role), Error> {
+        let (question, deadline) = (key.1, context.deadline);
+        let shared = Arc::clone(&self);
+        let landed = self
+            .flights
+            .join(key.clone(), deadline, |landing| async move {
+                let kept = shared.ask(&context, &key, mode).await;
+                landing.land(shared.keep(&key, kept));
+            })
+            .await;
+        landed.map_err(|why| unfinished(question, why))
+    }
+
+    fn fresh_for(&self, kept: &Kept) -> Duration {
         match kept {
             Ok(_) => self.config.fresh_for,
             Err(_) => self.config.negative_for,
@@ -232,7 +266,8 @@ impl Shared {
         };
         if question == Question::Latest {
             Info::parse(&body).map_err(|error| bad(&error))?;
-            return Ok(body);
+            // A copy: the slice may keep a whole network buffer alive that nobody weighs.
+            return Ok(Bytes::copy_from_slice(&body));
         }
         let mut filter = ListFilter::new(module);
         filter.push(&body).map_err(|error| bad(&error))?;
@@ -292,7 +327,8 @@ fn response(
 }
 
 fn nothing_stored(module: &ModulePath) -> Error {
-    let text = format!("not found: no version of {module} is stored, and upstream may not be asked");
+    let text =
+        format!("not found: no version of {module} is stored, and upstream may not be asked");
     Error::new(ErrorKind::NotStored, text)
 }
 

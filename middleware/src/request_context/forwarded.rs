@@ -1,0 +1,84 @@
+//! Whom a request really comes from, when proxies stand in front.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+/// Headers by which a proxy speaks of the client before it.
+const HEADERS: [&str; 3] = ["x-forwarded-for", "x-forwarded-proto", "forwarded"];
+
+/// Hops of `X-Forwarded-For` that are looked at.
+const HOPS_MAX: usize = 32;
+
+/// Which peers are proxies of ours (`TrustedProxies`).
+#[derive(Clone)]
+pub struct TrustedProxies(Arc<dyn Fn(IpAddr) -> bool + Send + Sync>);
+
+impl TrustedProxies {
+    /// Trusts the addresses for which `is_ours` holds.
+    pub fn new(is_ours: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(is_ours))
+    }
+
+    /// The client's address. What a peer that is not ours says of others is removed, so that no layer
+    /// can believe it.
+    pub(super) fn client(
+        &self,
+        peer: Option<SocketAddr>,
+        headers: &mut HeaderMap,
+    ) -> Option<SocketAddr> {
+        let address = peer?;
+        if !(self.0)(address.ip()) {
+            for name in HEADERS {
+                headers.remove(name);
+            }
+            return peer;
+        }
+        // The last hop that is not ours: all before it may be forged.
+        let hops = headers.get_all(HEADERS[0]).iter().filter_map(|value| value.to_str().ok());
+        let hops: Vec<&str> = hops.flat_map(|value| value.split(',')).map(str::trim).collect();
+        let named = hops.iter().rev().take(HOPS_MAX).map_while(|hop| hop.parse::<IpAddr>().ok());
+        let client = named.into_iter().find(|hop| !(self.0)(*hop));
+        Some(client.map_or(address, |client| SocketAddr::new(client, 0)))
+    }
+}
+
+impl fmt::Debug for TrustedProxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TrustedProxies")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(peer: &str, forwarded: &str) -> (String, bool) {
+        let trusted = TrustedProxies::new(|address| address.to_string().starts_with("10."));
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", forwarded.parse().unwrap());
+        headers.insert("x-forwarded-proto", "https".parse().unwrap());
+        let client = trusted.client(Some(SocketAddr::new(peer.parse().unwrap(), 1)), &mut headers);
+        (client.unwrap().ip().to_string(), headers.contains_key("x-forwarded-proto"))
+    }
+
+    #[test]
+    fn a_forged_header_changes_nothing() {
+        assert_eq!(client("192.0.2.1", "198.51.100.7"), ("192.0.2.1".to_owned(), false));
+    }
+
+    #[test]
+    fn the_last_hop_that_is_not_ours_is_the_client() {
+        let (address, believed) = client("10.0.0.1", "1.2.3.4, 198.51.100.7, 10.0.0.9");
+        assert_eq!((address.as_str(), believed), ("198.51.100.7", true));
+        assert_eq!(client("10.0.0.1", "2001:db8::1").0, "2001:db8::1");
+    }
+
+    #[test]
+    fn where_no_hop_can_be_read_the_proxy_is_the_client() {
+        assert_eq!(client("10.0.0.1", "unknown").0, "10.0.0.1");
+        assert_eq!(client("10.0.0.1", "1.2.3.4, unknown").0, "10.0.0.1");
+    }
+}

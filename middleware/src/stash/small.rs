@@ -1,0 +1,144 @@
+//! `.info` and `.mod` of a version, fetched once for all who want one at the same time: clients who
+//! ask for the file, and a zip on its way in, which is stored with both.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dipylon_protocol::path::ModulePath;
+use dipylon_protocol::query::VersionQuery;
+use dipylon_protocol::route::FileKind;
+use dipylon_protocol::version::Version;
+use parking_lot::Mutex;
+
+use super::checks;
+use super::service::{Job, wrong_payload};
+use crate::error::{Error, ErrorKind};
+use crate::flight::{Flights, NoLanding};
+use crate::ports::{Fetched, Payload};
+use crate::request::FetchAsk;
+use crate::response::Finished;
+use crate::telemetry::Outcome;
+
+/// How long after its deadline a fetch may still say what it waited for, which tells more than that
+/// it took too long.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// Small files under way; as many as the stashes that want them, whose slots bound them.
+pub(super) type SmallFlights = Flights<(ModulePath, Version, FileKind), Result<Landed, Error>>;
+
+/// What a fetch of a small file brought to all who wait for it.
+#[derive(Clone, Debug)]
+pub(super) enum Landed {
+    /// The file, checked, and whether it is kept.
+    File(Bytes, Outcome),
+    /// It came with its whole version, which only one of them can take.
+    Whole,
+}
+
+/// What one of them gets.
+pub(super) enum Small {
+    /// The file, checked, and whether it is kept.
+    File(Bytes, Outcome),
+    /// The whole version, unchecked.
+    Whole(Fetched),
+}
+
+/// Who asks for a small file, and so what becomes of it.
+#[derive(Clone, Debug)]
+pub(super) enum For {
+    /// A client: it is kept at once, before its zip.
+    Client,
+    /// A zip: it is stored with that. Who asks until then shares it, because it lies nowhere yet.
+    Zip(Finished),
+}
+
+impl Job {
+    /// One small file: fetched and checked, or what another fetch of it brings.
+    pub(super) async fn small(
+        &self,
+        version: &Version,
+        kind: FileKind,
+        whom: For,
+    ) -> Result<Small, Error> {
+        let parked = Arc::new(Mutex::new(None));
+        let key = (self.module.clone(), version.clone(), kind);
+        let (job, asked, park, for_whom) =
+            (self.clone(), version.clone(), Arc::clone(&parked), whom.clone());
+        let deadline = self.context.deadline + LAST_WORD;
+        let joined = self.flights.join(key, deadline, |landing| async move {
+            match job.fetch_small(&asked, kind, &for_whom).await {
+                Ok(Small::File(bytes, outcome)) => {
+                    landing.land(Ok(Landed::File(bytes, outcome)));
+                    if let For::Zip(finished) = for_whom {
+                        finished.wait().await;
+                    }
+                }
+                Ok(Small::Whole(whole)) => {
+                    *park.lock() = Some(whole);
+                    landing.land(Ok(Landed::Whole));
+                }
+                Err(error) => landing.land(Err(error)),
+            }
+        });
+        let (landed, _) = joined.await.map_err(|why| self.unlanded(version, kind, why))?;
+        match landed? {
+            Landed::File(bytes, outcome) => Ok(Small::File(bytes, outcome)),
+            Landed::Whole => {
+                let mine = parked.lock().take();
+                match mine {
+                    Some(whole) => Ok(Small::Whole(whole)),
+                    // Another has it, and its zip can be read only once.
+                    None => self.fetch_small(version, kind, &whom).await,
+                }
+            }
+        }
+    }
+
+    /// A file that came alone is checked here; a whole version is its taker's to check.
+    async fn fetch_small(
+        &self,
+        version: &Version,
+        kind: FileKind,
+        whom: &For,
+    ) -> Result<Small, Error> {
+        let fetched = if kind == FileKind::Mod {
+            let ask = FetchAsk::Mod(version.clone());
+            let (fetched, expected) = self.fetch_beside_expected(ask).await?;
+            if let Payload::Bytes(bytes) = &fetched.payload {
+                self.check_go_mod(version, bytes, &expected, &fetched.upstream)?;
+            }
+            fetched
+        } else {
+            let asked = VersionQuery::Version(version.clone());
+            let fetched = self.fetch(FetchAsk::Info(asked.clone())).await?;
+            if let Payload::Bytes(bytes) = &fetched.payload {
+                checks::info(&self.module, &asked, bytes, &fetched.upstream)?;
+            }
+            fetched
+        };
+        match (&fetched.payload, whom) {
+            (Payload::Bytes(bytes), For::Client) => {
+                let outcome = self.keep_early(version, kind, bytes).await;
+                Ok(Small::File(bytes.clone(), outcome))
+            }
+            (Payload::Bytes(bytes), For::Zip(_)) => {
+                Ok(Small::File(bytes.clone(), Outcome::MissLeader))
+            }
+            (Payload::Version { .. }, _) => Ok(Small::Whole(fetched)),
+            (Payload::Zip(_), _) => Err(wrong_payload()),
+        }
+    }
+
+    fn unlanded(&self, version: &Version, kind: FileKind, why: NoLanding) -> Error {
+        match why {
+            NoLanding::Overdue => {
+                let module = &self.module;
+                let text =
+                    format!("the .{kind} of {module}@{version} took longer than StashTimeout");
+                Error::new(ErrorKind::UpstreamTimeout, text)
+            }
+            NoLanding::Crashed => Error::new(ErrorKind::Internal, "the fetch crashed; ask again"),
+        }
+    }
+}

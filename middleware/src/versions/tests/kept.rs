@@ -1,0 +1,201 @@
+//! How long answers are kept, and who shares them.
+
+use std::sync::Arc;
+
+use futures::future::join_all;
+
+use super::{bench, bench_with, config, m, no_files};
+use crate::error::ErrorKind;
+use crate::request::{Ask, FetchAsk};
+use crate::telemetry::Outcome;
+use crate::testing::upstream::Reply;
+use crate::testing::{SECOND, context_for, settle};
+use crate::versions::NetworkMode::{Fallback, Strict};
+use crate::versions::VersionsConfig;
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_fresh_for_a_while_and_says_its_age() {
+    let bench = bench(Strict, &[]);
+    bench.lists("v1.0.0\n");
+    bench.list().await.expect("listed");
+    bench.lists("v1.1.0\n");
+    tokio::time::advance(60 * SECOND).await;
+    let kept = bench.ask(Ask::List).await.expect("kept");
+    assert_eq!((kept.outcome, kept.age), (Outcome::HitMemory, Some(60 * SECOND)));
+    tokio::time::advance(SECOND).await;
+    let fresh = bench.list().await.expect("asked again");
+    assert_eq!(fresh, ("v1.1.0".to_owned(), Outcome::MissLeader));
+    assert_eq!(bench.upstream.asked().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn list_and_latest_are_kept_apart() {
+    let bench = bench(Strict, &[]);
+    bench.lists("v1.0.0\n");
+    bench.says(FetchAsk::Latest, Reply::text("{\"Version\":\"v1.0.0\"}"));
+    assert_eq!(bench.list().await.expect("listed").1, Outcome::MissLeader);
+    assert_eq!(bench.latest().await.expect("asked").1, Outcome::MissLeader);
+    assert_eq!(bench.list().await.expect("kept").1, Outcome::HitMemory);
+    assert_eq!(bench.latest().await.expect("kept").0, "{\"Version\":\"v1.0.0\"}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_no_is_kept_for_its_own_shorter_time() {
+    let bench = bench(Strict, &[]);
+    bench.list_fails(ErrorKind::NotFound);
+    assert_eq!(bench.list().await.expect_err("no").outcome(), Outcome::UpstreamNotFound);
+    tokio::time::advance(10 * SECOND).await;
+    let kept = bench.list().await.expect_err("kept");
+    assert_eq!((kept.kind(), kept.outcome()), (ErrorKind::NotFound, Outcome::Negative));
+    assert_eq!(bench.upstream.asked().len(), 1);
+    bench.lists("v1.0.0\n");
+    tokio::time::advance(SECOND).await;
+    assert_eq!(bench.list().await.expect("it exists now").0, "v1.0.0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_may_pass_is_never_kept() {
+    let bench = bench(Strict, &[]);
+    bench.list_fails(ErrorKind::UpstreamFailed);
+    bench.list().await.expect_err("fails");
+    bench.list().await.expect_err("fails");
+    assert_eq!(bench.upstream.asked().len(), 2);
+    bench.lists("v1.0.0\n");
+    bench.list().await.expect("asked again at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_answer_stands_in_for_a_failing_upstream_and_not_for_ever() {
+    let bench = bench(Strict, &[]);
+    bench.lists("v1.0.0\n");
+    bench.list().await.expect("listed");
+    bench.list_fails(ErrorKind::UpstreamTimeout);
+    for _ in 0..2 {
+        tokio::time::advance(1800 * SECOND).await;
+        let stale = bench.list().await.expect("an older answer");
+        assert_eq!(stale, ("v1.0.0".to_owned(), Outcome::StaleError));
+    }
+    tokio::time::advance(SECOND).await;
+    let failed = bench.list().await.expect_err("too old by now");
+    assert_eq!(failed.kind(), ErrorKind::UpstreamTimeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_answer_is_not_taken_for_fresh() {
+    let bench = bench(Strict, &[]);
+    bench.lists("v1.0.0\n");
+    bench.list().await.expect("listed");
+    bench.list_fails(ErrorKind::UpstreamTimeout);
+    tokio::time::advance(61 * SECOND).await;
+    assert_eq!(bench.list().await.expect("older").1, Outcome::StaleError);
+    bench.lists("v1.1.0\n");
+    assert_eq!(bench.list().await.expect("asked at once").0, "v1.1.0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn upstream_s_no_ends_an_older_answer() {
+    let bench = bench(Strict, &[]);
+    bench.lists("v1.0.0\n");
+    bench.list().await.expect("listed");
+    bench.list_fails(ErrorKind::NotFound);
+    tokio::time::advance(61 * SECOND).await;
+    assert_eq!(bench.list().await.expect_err("gone").kind(), ErrorKind::NotFound);
+    bench.list_fails(ErrorKind::UpstreamTimeout);
+    tokio::time::advance(11 * SECOND).await;
+    let failed = bench.list().await.expect_err("nothing older is left");
+    assert_eq!(failed.kind(), ErrorKind::UpstreamTimeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_from_storage_is_not_kept_so_upstream_is_asked_again() {
+    let bench = bench(Fallback, &["v1.0.0"]);
+    bench.list_fails(ErrorKind::UpstreamFailed);
+    assert_eq!(bench.list().await.expect("stored").1, Outcome::HitStorage);
+    bench.lists("v1.1.0\n");
+    assert_eq!(bench.list().await.expect("merged").0, "v1.1.0 v1.0.0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_callers_cost_one_call() {
+    let bench = bench(Strict, &[]);
+    let late = Reply::Late(5 * SECOND, Box::new(Reply::text("v1.0.0\n")));
+    bench.upstream.only(&m(), FetchAsk::List, late);
+    let results = join_all((0..100).map(|_| bench.list())).await;
+    let count = |outcome| results.iter().flatten().filter(|(_, o)| *o == outcome).count();
+    assert_eq!((count(Outcome::MissLeader), count(Outcome::MissFollower)), (1, 99));
+    assert_eq!(bench.upstream.asked().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_is_shared_by_those_who_wait() {
+    let bench = bench(Strict, &[]);
+    let late = Reply::Late(5 * SECOND, Box::new(Reply::fail(ErrorKind::UpstreamFailed)));
+    bench.upstream.only(&m(), FetchAsk::List, late);
+    for result in join_all((0..10).map(|_| bench.list())).await {
+        assert_eq!(result.expect_err("shared").kind(), ErrorKind::UpstreamFailed);
+    }
+    assert_eq!(bench.upstream.asked().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_does_not_end_the_question() {
+    let bench = Arc::new(bench(Strict, &[]));
+    let late = Reply::Late(5 * SECOND, Box::new(Reply::text("v1.0.0\n")));
+    bench.upstream.only(&m(), FetchAsk::List, late);
+    let hasty = bench.ask_in(context_for(SECOND), Ask::List).await.expect_err("too late");
+    assert_eq!(hasty.kind(), ErrorKind::DeadlineExceeded);
+    tokio::time::sleep(5 * SECOND).await;
+    settle().await;
+    assert_eq!(bench.list().await.expect("kept").1, Outcome::HitMemory);
+    assert_eq!(bench.upstream.asked().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_past_its_freshness_is_given_while_a_new_one_is_fetched() {
+    let revalidating = VersionsConfig { stale_while_revalidate: 600 * SECOND, ..config(Strict) };
+    let bench = bench_with(revalidating, &[], None, no_files);
+    bench.lists("v1.0.0\n");
+    bench.list().await.expect("listed");
+    bench.lists("v1.1.0\n");
+    tokio::time::advance(61 * SECOND).await;
+    let stale = bench.list().await.expect("at once");
+    assert_eq!(stale, ("v1.0.0".to_owned(), Outcome::StaleRevalidate));
+    settle().await;
+    let fresh = bench.list().await.expect("fetched behind the answer");
+    assert_eq!(fresh, ("v1.1.0".to_owned(), Outcome::HitMemory));
+    tokio::time::advance(661 * SECOND).await;
+    bench.lists("v1.2.0\n");
+    let late = bench.list().await.expect("too old to be given");
+    assert_eq!(late, ("v1.2.0".to_owned(), Outcome::MissLeader));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_slow_refresh_and_it_costs_one_call() {
+    let revalidating = VersionsConfig { stale_while_revalidate: 600 * SECOND, ..config(Strict) };
+    let bench = bench_with(revalidating, &[], None, no_files);
+    bench.lists("v1.0.0\n");
+    bench.list().await.expect("listed");
+    let late = Reply::Late(5 * SECOND, Box::new(Reply::text("v1.1.0\n")));
+    bench.upstream.only(&m(), FetchAsk::List, late);
+    tokio::time::advance(61 * SECOND).await;
+    let started = tokio::time::Instant::now();
+    for _ in 0..3 {
+        let stale = bench.ask(Ask::List).await.expect("at once");
+        assert_eq!((stale.outcome, stale.age), (Outcome::StaleRevalidate, Some(61 * SECOND)));
+    }
+    assert_eq!(started.elapsed(), std::time::Duration::ZERO);
+    tokio::time::sleep(6 * SECOND).await;
+    assert_eq!(bench.list().await.expect("newer").0, "v1.1.0");
+    assert_eq!(bench.upstream.asked().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_no_is_never_given_past_its_time() {
+    let revalidating = VersionsConfig { stale_while_revalidate: 600 * SECOND, ..config(Strict) };
+    let bench = bench_with(revalidating, &[], None, no_files);
+    bench.list_fails(ErrorKind::NotFound);
+    bench.list().await.expect_err("no");
+    bench.lists("v1.0.0\n");
+    tokio::time::advance(11 * SECOND).await;
+    assert_eq!(bench.list().await.expect("asked again").1, Outcome::MissLeader);
+}
