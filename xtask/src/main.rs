@@ -3,12 +3,14 @@
 //! - `test [--fast | --slow]` runs every suite and closes on `N passed, N failed, N skipped`.
 //! - `lint` runs the formatter's check, clippy, the dependency bans and the tidy check.
 //! - `ci` is `lint`, then `test`: what `.ci/run` calls.
+//! - `stack NAME` builds a server that suites need, into a cache folder outside the repository.
 //!
 //! Only the standard library is used, so that the first command on a new machine builds in a second.
 
 mod lint;
 mod needs;
 mod report;
+mod stack;
 mod step;
 mod suites;
 mod tidy;
@@ -26,6 +28,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   test --slow     also the tests whose name begins with slow_
   lint            cargo fmt --check, clippy, banned dependencies, tidy
   ci              lint, then test
+  stack NAME      build a server that suites need (otelcol); `test` does so by itself
 ";
 
 fn main() -> ExitCode {
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         ["test", "--slow"] => suites::run(&root, Breadth::Slow),
         ["lint"] => return exit(lint::run(&root) == 0),
         ["ci"] => ci(&root),
+        ["stack", name] => return exit(build(name)),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -57,6 +61,17 @@ fn ci(root: &Path) -> Tally {
     let mut tally = suites::run(root, Breadth::Usual);
     tally.failed += broken;
     tally
+}
+
+fn build(name: &str) -> bool {
+    match stack::ensure(name) {
+        Ok(path) => println!("{}", path.display()),
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            return false;
+        }
+    }
+    true
 }
 
 fn exit(good: bool) -> ExitCode {

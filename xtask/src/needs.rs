@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::report::Ignored;
+use crate::stack;
 use crate::step::ask;
 
 /// The oldest `go` the suites are written for.
@@ -17,16 +18,29 @@ const PROBE_LIMIT: Duration = Duration::from_secs(60);
 /// One thing a suite may need, by the words that stand in its `#[ignore = "needs …: …"]`.
 struct Need {
     words: &'static str,
-    /// Debian's package, where installing it can help.
-    package: Option<&'static str>,
+    /// What may help where it is not found.
+    remedy: Remedy,
     /// `Ok` says what was found, `Err` what is wrong.
     find: fn(&Path) -> Result<String, String>,
 }
 
+/// How something that is missing may be had.
+#[derive(Clone, Copy)]
+enum Remedy {
+    /// Not by us.
+    None,
+    /// Debian's package of this name.
+    Package(&'static str),
+    /// A server of our own stack, built by package name.
+    Build(&'static str),
+}
+
 const NEEDS: &[Need] = &[
-    Need { words: "the go command", package: Some("golang-go"), find: find_go },
-    Need { words: "git", package: Some("git"), find: find_git },
-    Need { words: "network", package: None, find: find_network },
+    Need { words: "the go command", remedy: Remedy::Package("golang-go"), find: find_go },
+    Need { words: "git", remedy: Remedy::Package("git"), find: find_git },
+    Need { words: "network", remedy: Remedy::None, find: find_network },
+    Need { words: "otelcol", remedy: Remedy::Build("otelcol"), find: find_otelcol },
+    Need { words: "ATHENS_BIN", remedy: Remedy::None, find: find_athens },
 ];
 
 /// Answers, once for each need of a run, whether it can be met.
@@ -65,8 +79,13 @@ impl Machine {
 
     fn look(&mut self, root: &Path, need: &Need) -> Result<String, String> {
         let first = (need.find)(root);
-        let (Err(why), Some(package)) = (&first, need.package) else { return first };
-        self.install(root, package).map_err(|error| format!("{why}; {error}"))?;
+        let Err(why) = &first else { return first };
+        let helped = match need.remedy {
+            Remedy::None => return first,
+            Remedy::Package(package) => self.install(root, package),
+            Remedy::Build(name) => stack::ensure(name).map(drop),
+        };
+        helped.map_err(|error| format!("{why}; {error}"))?;
         (need.find)(root)
     }
 
@@ -123,6 +142,22 @@ fn find_network(root: &Path) -> Result<String, String> {
     ask(&std::env::temp_dir(), "timeout", &args)
         .map(|_| "the module mirror of `go env GOPROXY` answers".to_owned())
         .ok_or_else(|| format!("go mod download {PROBE_MODULE} failed: see go env GOPROXY"))
+}
+
+fn find_otelcol(_: &Path) -> Result<String, String> {
+    stack::find("otelcol").map(|path| path.display().to_string())
+}
+
+/// An Athens to compare with is nobody's to install but the person's who wants the comparison.
+fn find_athens(_: &Path) -> Result<String, String> {
+    let Some(path) = std::env::var_os("ATHENS_BIN").filter(|value| !value.is_empty()) else {
+        return Err("ATHENS_BIN is not set: give it the path of an Athens binary".to_owned());
+    };
+    let path = Path::new(&path);
+    if !path.is_file() {
+        return Err(format!("ATHENS_BIN names {}, which is no file", path.display()));
+    }
+    Ok(path.display().to_string())
 }
 
 #[cfg(test)]
