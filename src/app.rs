@@ -9,21 +9,22 @@ use std::time::Duration;
 
 use dipylon_middleware::access_log::AccessLogLayer;
 use dipylon_middleware::admission::AdmissionLayer;
+use dipylon_middleware::auth::{AuthLayer, Credentials};
 use dipylon_middleware::breaker::BreakerLayer;
 use dipylon_middleware::catch_panic::CatchPanicLayer;
 use dipylon_middleware::deadline::DeadlineLayer;
 use dipylon_middleware::dispatch::Dispatch;
 use dipylon_middleware::download_mode::DownloadModeLayer;
+use dipylon_middleware::filter::FilterLayer;
+use dipylon_middleware::force_ssl::ForceSslLayer;
 use dipylon_middleware::hot_cache::HotCacheLayer;
 use dipylon_middleware::limit::LimitLayer;
 use dipylon_middleware::lookup::LookupLayer;
 use dipylon_middleware::negative::NegativeLayer;
 use dipylon_middleware::pool::PoolLayer;
 use dipylon_middleware::ports::{Fetched, Fetcher, Policy, Storage};
-use dipylon_middleware::request::{
-    FetchRequest, ModuleRequest, StashRequest, SumDbRequest,
-};
-use dipylon_middleware::request_context::RequestContextLayer;
+use dipylon_middleware::request::{FetchRequest, ModuleRequest, StashRequest, SumDbRequest};
+use dipylon_middleware::request_context::{RequestContextLayer, TrustedProxies};
 use dipylon_middleware::response::{ModuleResponse, Stashed, SumDbResponse};
 use dipylon_middleware::retry::RetryLayer;
 use dipylon_middleware::route::{AdminPages, Route};
@@ -33,13 +34,15 @@ use dipylon_middleware::stash::{Stash, StashPorts};
 use dipylon_middleware::storage_io::{StorageHandle, StorageIo};
 use dipylon_middleware::telemetry::{LayerName, Telemetry};
 use dipylon_middleware::upstream::Upstream;
+use dipylon_middleware::validate::ValidateLayer;
 use dipylon_middleware::versions::{NetworkMode, VersionsConfig, VersionsLayer};
 use dipylon_middleware::{Error, ErrorKind};
 use tokio_util::task::TaskTracker;
 use tower::Layer as _;
 
-use crate::adapters::{Adapters, Readable};
+use crate::adapters::Adapters;
 use crate::config::{self, Config};
+use crate::fetch::go_command::Runs;
 use crate::fetch::sumdb_proxy::SumDbProxy;
 use crate::http::{Admin, AdminConfig, Edge, HomePage};
 
@@ -57,6 +60,8 @@ pub struct App {
     pub tasks: TaskTracker,
     /// Metrics.
     pub telemetry: Telemetry,
+    /// Ends the `go` commands that a drain does not wait for.
+    pub go_runs: Option<Runs>,
 }
 
 impl App {
@@ -77,11 +82,18 @@ impl App {
             telemetry: telemetry.clone(),
         };
         let stash = build.stash_stack(ports);
-        let modules = build.module_stack(&storage, fetched, stash, list, policy);
+        let guards = build.guards(&adapters);
+        let modules = build.module_stack(&storage, fetched, stash, list, policy, guards);
         let admin = build.admin(&adapters);
         let edge = build.edge_stack(modules, build.sumdb_stack(sumdb), admin);
-        Self { edge, tasks, telemetry }
+        Self { edge, tasks, telemetry, go_runs: adapters.go_runs }
     }
+}
+
+/// What stands before every answer about a module, where it is configured.
+struct Guards {
+    filter: Option<FilterLayer>,
+    validate: Option<ValidateLayer>,
 }
 
 struct Build<'a> {
@@ -111,7 +123,7 @@ pub(crate) fn storage_stack(
     StorageHandle::new(stack)
 }
 
-/// Upstream: one such stack for each entry of the GOPROXY list, so that one that fails does not take
+/// Upstream: one such stack for each proxy of the GOPROXY list, so that one that fails does not take
 /// the others with it.
 pub(crate) fn upstream_stack(
     config: &Config,
@@ -140,6 +152,27 @@ pub(crate) fn upstream_stack(
         .over(LayerName::Upstream, Upstream::new(fetcher, telemetry))
 }
 
+/// `direct`: many hosts behind one entry. A breaker would let one dead host refuse the modules of all
+/// others, and a retry would run `go`, which has asked and waited itself, all over again.
+pub(crate) fn direct_stack(
+    config: &Config,
+    fetcher: Arc<dyn Fetcher>,
+    telemetry: &Telemetry,
+) -> Border<FetchRequest, Fetched> {
+    Stack::new(telemetry)
+        // Above the deadline: the wait for a slot is not the repository's fault.
+        .push(
+            LayerName::UpstreamLimit,
+            LimitLayer::new("go commands", UPSTREAM_CALLS_MAX, config.stash_timeout),
+        )
+        // Innermost: a clone takes as long as a stash may.
+        .push(
+            LayerName::UpstreamDeadline,
+            DeadlineLayer::new("upstream", config.stash_timeout, ErrorKind::UpstreamTimeout),
+        )
+        .over(LayerName::Upstream, Upstream::new(fetcher, telemetry))
+}
+
 impl Build<'_> {
     /// Stash: fetch, verify, save, index; once for each version, however many ask.
     fn stash_stack(&self, ports: StashPorts) -> Border<StashRequest, Stashed> {
@@ -163,12 +196,18 @@ impl Build<'_> {
         stash: Border<StashRequest, Stashed>,
         list: Arc<dyn Fetcher>,
         policy: Arc<dyn Policy>,
+        guards: Guards,
     ) -> Border<ModuleRequest, ModuleResponse> {
         let Self { config, telemetry, tasks } = self;
         let ours = &config.dipylon;
         let listing = ours.list_follows_mode.then(|| Arc::clone(&policy));
-        let dispatch = Dispatch::new(stash, list, config.stash_timeout, (*tasks).clone(), telemetry);
+        let dispatch =
+            Dispatch::new(stash, list, config.stash_timeout, (*tasks).clone(), telemetry);
         Stack::new(telemetry)
+            // Outermost: what is excluded touches nothing, not even the validator.
+            .push_if(LayerName::Filter, guards.filter)
+            // Above all that could answer: a hit is asked about too, as in Athens.
+            .push_if(LayerName::Validate, guards.validate)
             // Answers list and latest, so that below it there are only files.
             .push(
                 LayerName::Versions,
@@ -200,6 +239,17 @@ impl Build<'_> {
             .over(LayerName::Dispatch, dispatch)
     }
 
+    fn guards(&self, adapters: &Adapters) -> Guards {
+        let endpoint = self.config.global_endpoint.as_str();
+        // A hook has as long as an upstream has to begin its answer.
+        let timeout = self.config.dipylon.upstream_header_timeout;
+        let filter = adapters.filter.clone().map(|rules| FilterLayer::new(rules, endpoint));
+        let validator = adapters.validator.clone();
+        let validate =
+            validator.map(|validator| ValidateLayer::new(validator, timeout, self.tasks.clone()));
+        Guards { filter, validate }
+    }
+
     fn versions(&self) -> VersionsConfig {
         let ours = &self.config.dipylon;
         VersionsConfig {
@@ -209,6 +259,7 @@ impl Build<'_> {
                 config::NetworkMode::Offline => NetworkMode::Offline,
             },
             fresh_for: ours.fresh_for,
+            stale_while_revalidate: ours.stale_while_revalidate,
             stale_if_error: ours.stale_if_error,
             negative_for: ours.negative_path_ttl,
             timeout: self.config.timeout,
@@ -228,6 +279,10 @@ impl Build<'_> {
     ) -> Edge {
         let Self { config, telemetry, .. } = self;
         let ours = &config.dipylon;
+        let prefixed = !config.path_prefix.as_str().is_empty();
+        let (user, password) = (&config.basic_auth_user, &config.basic_auth_pass);
+        let credentials = (!user.is_empty() && !password.is_empty())
+            .then(|| Credentials::new(user, password.expose()));
         let inside = Stack::new(telemetry)
             // Outermost with a context: its clock and its count cover everything, refusals included.
             .push(LayerName::AccessLog, AccessLogLayer::new(ours.log_access, telemetry))
@@ -240,10 +295,16 @@ impl Build<'_> {
                 LayerName::Deadline,
                 DeadlineLayer::new("request", ours.request_timeout, ErrorKind::DeadlineExceeded),
             )
+            // Above auth: nobody is asked for credentials over plain http.
+            .push_if(LayerName::ForceSsl, config.force_ssl.then(|| ForceSslLayer::new(prefixed)))
+            // The last before the routes: whatever they are, nothing is reached without it.
+            .push_if(LayerName::Auth, credentials.map(|pair| AuthLayer::new(pair, prefixed)))
             .over(LayerName::Route, Route::new(modules, sumdb, admin, &config.cache_control));
         // Makes the context that all layers, and `observe` around them, need: so it stands outside.
         let prefix = config.path_prefix.as_str();
-        Border::new(RequestContextLayer::new(prefix, ours.request_timeout).layer(inside))
+        let context = RequestContextLayer::new(prefix, ours.request_timeout)
+            .trusting(trusted_proxies(&ours.trusted_proxies));
+        Border::new(context.layer(inside))
     }
 
     fn admin(&self, adapters: &Adapters) -> Arc<dyn AdminPages> {
@@ -259,9 +320,17 @@ impl Build<'_> {
             metrics: config.stats_exporter == config::StatsExporter::Prometheus,
         };
         let Adapters { storage, index, .. } = adapters;
-        let parts = Readable::parts(adapters);
+        let parts = adapters.readiness();
         Arc::new(Admin::new(pages, storage.clone(), Arc::clone(index), parts, self.telemetry))
     }
+}
+
+fn trusted_proxies(networks: &[config::IpNet]) -> Option<TrustedProxies> {
+    let networks = networks.to_vec();
+    let any = !networks.is_empty();
+    any.then(|| {
+        TrustedProxies::new(move |address| networks.iter().any(|network| network.contains(address)))
+    })
 }
 
 /// The GOPROXY list as one upstream: the stash stack calls it, and each entry has its own stack.

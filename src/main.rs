@@ -27,7 +27,11 @@ fn main() -> ExitCode {
             print!("{}", dipylon::build_details());
             Ok(())
         }
-        Command::Check(options) => load(options).map(|loaded| print!("{}", loaded.effective.to_toml())),
+        Command::Check(options) => load(options).and_then(|loaded| {
+            print!("{}", loaded.effective.to_toml());
+            install_tls()?;
+            serve::check(&loaded.config, &ProcessEnv)
+        }),
         Command::Healthcheck(options) => {
             load(options).and_then(|loaded| serve::healthcheck(&loaded.config))
         }
@@ -57,13 +61,22 @@ fn load(options: Options) -> Result<Loaded, String> {
     Ok(loaded)
 }
 
-fn run(config: Config) -> Result<(), String> {
+fn install_tls() -> Result<(), String> {
     rustls::crypto::ring::default_provider()
         .install_default()
-        .map_err(|_| "another TLS provider is installed".to_owned())?;
+        .map_err(|_| "another TLS provider is installed".to_owned())
+}
+
+/// Threads for storage calls, tokio's own default; each zip on its way in holds one more, so that misses
+/// never take those of hits.
+const HIT_THREADS: usize = 512;
+
+fn run(config: Config) -> Result<(), String> {
+    install_tls()?;
     serve::init_logs(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .max_blocking_threads(HIT_THREADS + config.go_get_workers as usize)
         .build()
         .map_err(|error| format!("cannot start the runtime: {error}"))?;
     let result = runtime.block_on(serve::serve(config, &ProcessEnv));

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dipylon_middleware::telemetry::Telemetry;
@@ -11,6 +12,7 @@ use tokio::time::timeout_at;
 use crate::adapters::Adapters;
 use crate::app::App;
 use crate::config::{self, Config, Env};
+use crate::credentials;
 use crate::http::{Listener, Server, ServerConfig, serve_profiles, tls};
 use crate::telemetry::logs::{self, Form};
 use crate::telemetry::traces::{self, TraceConfig};
@@ -44,23 +46,28 @@ pub async fn serve(config: Config, env: &(dyn Env + Sync)) -> Result<(), String>
     let telemetry = Telemetry::new().map_err(|error| error.to_string())?;
     let traces = traces::init(&trace_config(&config))
         .map_err(|error| format!("TraceExporterURL or TraceHeaders is refused: {error}"))?;
-    let adapters = Adapters::open(&config, env, &telemetry).await.map_err(|error| error.to_string())?;
+    // Before anything runs that looks for credentials in the home directory.
+    let home = env.get("HOME").map(std::path::PathBuf::from);
+    credentials::install(&config, home.as_deref())?;
+    let adapters =
+        Adapters::open(&config, env, &telemetry).await.map_err(|error| error.to_string())?;
     if let Err(error) = adapters.check_upstream() {
         tracing::warn!(%error, "only what is stored can be served");
     }
     let app = App::new(&config, adapters, telemetry);
     let listener = listen(&config).await?;
     let profiles = profiles(&config).await?;
-    let tls = match (&config.tls_cert_file, &config.tls_key_file) {
-        (Some(certificate), Some(key)) => {
-            Some(tls(certificate, key).map_err(|error| format!("TLS is refused: {error}"))?)
-        }
-        _ => None,
-    };
+    let tls = tls_config(&config)?;
     tracing::info!(address = listener.address(), tls = tls.is_some(), "Starting application");
     let connections_max = config.dipylon.max_connections as usize;
     let server = Server::new(ServerConfig { connections_max, tls }, app.edge, &app.telemetry);
-    let drained = run(server.run(listener, stop.wait()), &stop, app.tasks, config.shutdown_timeout).await;
+    let drained =
+        run(server.run(listener, stop.wait()), &stop, app.tasks, config.shutdown_timeout).await;
+    if let (Err(_), Some(go_runs)) = (&drained, &app.go_runs)
+        && !go_runs.end().await
+    {
+        tracing::error!("go commands or their temporary directories are left behind");
+    }
     if let Some(profiles) = profiles {
         profiles.abort();
     }
@@ -76,14 +83,17 @@ async fn run(
     shutdown_timeout: Duration,
 ) -> Result<(), String> {
     let mut serving = std::pin::pin!(serving);
-    tokio::select! {
-        () = &mut serving => {}
-        () = stop.wait() => {}
-    }
+    // With no connection open the server may end at the signal itself; it must not be asked again.
+    let ended = tokio::select! {
+        () = &mut serving => true,
+        () = stop.wait() => false,
+    };
     tracing::info!("Shutting down server");
     let deadline = tokio::time::Instant::now() + shutdown_timeout;
     let drain = async {
-        serving.await;
+        if !ended {
+            serving.await;
+        }
         tasks.close();
         tasks.wait().await;
     };
@@ -163,6 +173,26 @@ fn signals() -> Result<Stop, String> {
         token.cancel();
     });
     Ok(stop)
+}
+
+fn tls_config(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, String> {
+    let (Some(certificate), Some(key)) = (&config.tls_cert_file, &config.tls_key_file) else {
+        return Ok(None);
+    };
+    tls(certificate, key).map(Some).map_err(|error| format!("TLS is refused: {error}"))
+}
+
+/// Validates what the configuration names, beyond the configuration itself: files, upstreams, kinds.
+///
+/// # Errors
+/// What would keep the program from starting.
+pub fn check(config: &Config, env: &(dyn Env + Sync)) -> Result<(), String> {
+    tls_config(config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the runtime: {error}"))?;
+    runtime.block_on(Adapters::check(config, env)).map_err(|error| error.to_string())
 }
 
 /// Asks the gateway that this configuration describes whether it is alive: one plain HTTP request, or

@@ -66,7 +66,8 @@ impl BaseUrl {
         };
         let authority: Authority = host.parse().map_err(|_| BadBaseUrl::Malformed)?;
         let path = path.trim_end_matches('/').to_owned();
-        if authority.host().is_empty() || format!("{path}/").parse::<PathAndQuery>().is_err() {
+        let path_is_bad = format!("{path}/").parse::<PathAndQuery>().is_err();
+        if authority.host().is_empty() || !has_good_port(&authority) || path_is_bad {
             return Err(BadBaseUrl::Malformed);
         }
         if userinfo.is_some() && scheme == Scheme::HTTP && !is_loopback(authority.host()) {
@@ -134,7 +135,13 @@ pub(crate) fn is_loopback(host: &str) -> bool {
         || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn basic_authorization(userinfo: &str) -> Result<HeaderValue, BadBaseUrl> {
+/// Whether what follows the host is nothing or a port number.
+fn has_good_port(authority: &Authority) -> bool {
+    authority.as_str().len() == authority.host().len() || authority.port_u16().is_some()
+}
+
+/// `Authorization: Basic …` of a URL's user and password, which are percent-encoded there.
+pub(crate) fn basic_authorization(userinfo: &str) -> Result<HeaderValue, BadBaseUrl> {
     let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
     let mut plain = percent_decode(user).ok_or(BadBaseUrl::Malformed)?;
     plain.push(b':');
@@ -200,6 +207,8 @@ mod tests {
             ("https:///x", BadBaseUrl::Malformed),
             ("https://mirror.test/a b", BadBaseUrl::Malformed),
             ("https://mirror.test:port/", BadBaseUrl::Malformed),
+            ("https://mirror.test:99999/", BadBaseUrl::Malformed),
+            ("https://mirror.test:", BadBaseUrl::Malformed),
             ("https://u:%zz@mirror.test/", BadBaseUrl::Malformed),
             ("https://mirror.test/?a=b", BadBaseUrl::Query),
             (&long, BadBaseUrl::TooLong),

@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use dipylon_middleware::error::redact_userinfo;
+use dipylon_middleware::redact::redact_url;
 use dipylon_protocol::pattern::Patterns;
 use dipylon_protocol::sumdb::Database;
 use dipylon_protocol::sumdb::note::PUBLIC_DATABASE_NAME;
@@ -73,7 +73,7 @@ pub struct GoSetting {
 impl GoSetting {
     /// The value without credentials.
     pub fn shown(&self) -> String {
-        redact_userinfo(&self.value)
+        redact_url(&self.value).into_owned()
     }
 }
 
@@ -103,8 +103,6 @@ pub struct GoSettings {
     pub no_sum: Patterns,
     /// The checksum database.
     pub sumdb: SumDbSetting,
-    /// Modules for which any certificate and plain http will do.
-    pub insecure: Patterns,
     /// What the `go` child gets beside the closed list of Athens.
     pub child_env: Vec<(String, String)>,
     /// Each setting with its origin, in the order of [`NAMES`].
@@ -194,7 +192,6 @@ impl GoSettings {
             no_proxy: Patterns::parse(value("GONOPROXY")),
             no_sum: no_sum.collect(),
             sumdb: parse_sumdb(value_of(&settings, "GOSUMDB"))?,
-            insecure: Patterns::parse(value("GOINSECURE")),
             child_env: child_env(source, &settings),
             settings,
             go_env,
@@ -252,7 +249,7 @@ fn parse_sumdb(setting: Option<&GoSetting>) -> Result<SumDbSetting, SettingsErro
     match Database::parse(&value) {
         Ok(database) => Ok(SumDbSetting::Database(Box::new(database))),
         Err(error) => Err(SettingsError::GoSumDb {
-            value: redact_userinfo(&value),
+            value: redact_url(&value).into_owned(),
             origin: setting.origin,
             reason: error.to_string(),
         }),

@@ -9,6 +9,7 @@ use dipylon_middleware::ports::{BoxFuture, Fetched, Fetcher};
 use dipylon_middleware::request::FetchRequest;
 use dipylon_middleware::stack::Border;
 use dipylon_middleware::{Error, ErrorKind};
+use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::pattern::Patterns;
 
 use super::goproxy_setting::Separator;
@@ -115,6 +116,12 @@ fn switched_off(request: &FetchRequest) -> Error {
 impl Fetcher for GoProxyListFetcher {
     fn name(&self) -> Arc<str> {
         "goproxy".into()
+    }
+
+    fn fetches_whole_versions(&self, module: &ModulePath) -> bool {
+        // Only what `direct` alone answers; behind a proxy in the list the answer is not known yet.
+        let only_direct = matches!(self.entries.first(), Some(ListEntry::Direct));
+        only_direct || self.no_proxy.matches(module.as_str())
     }
 
     fn fetch(&self, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, Error>> {

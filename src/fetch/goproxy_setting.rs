@@ -5,7 +5,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use dipylon_middleware::error::redact_userinfo;
+use dipylon_middleware::redact::redact_url;
 
 use super::base_url::{BadBaseUrl, BaseUrl, percent_decode};
 
@@ -177,10 +177,7 @@ fn parse_entry(word: &str) -> Result<EntryKind, GoProxyError> {
 
 /// An entry without credentials, whether it has a scheme or not.
 fn redacted(word: &str) -> String {
-    match word.rsplit_once('@') {
-        Some((_, host)) if !word.contains("://") => format!("***@{host}"),
-        _ => redact_userinfo(word),
-    }
+    redact_url(word).into_owned()
 }
 
 fn tree_path(path: &str) -> Option<PathBuf> {

@@ -14,8 +14,8 @@ use dipylon_middleware::blob::ByteStream;
 use dipylon_middleware::{Error, ErrorKind};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Scheme, Uri};
-use http::{Request, StatusCode};
-use http_body_util::Empty;
+use http::{Method, Request, StatusCode};
+use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
@@ -101,14 +101,12 @@ pub struct Get {
     pub traceparent: Option<String>,
     /// Whether to offer gzip: worth it for lists, never for zips.
     pub accept_gzip: bool,
-    /// Whether any certificate will do (GOINSECURE).
-    pub insecure: bool,
 }
 
 impl Get {
     /// A plain GET of `uri`.
     pub fn new(uri: Uri) -> Self {
-        Self { uri, authorization: None, traceparent: None, accept_gzip: false, insecure: false }
+        Self { uri, authorization: None, traceparent: None, accept_gzip: false }
     }
 }
 
@@ -126,13 +124,12 @@ pub struct Answer {
     pub place: Arc<str>,
 }
 
-type HyperClient = Client<TimedConnector, Empty<Bytes>>;
+type HyperClient = Client<TimedConnector, Full<Bytes>>;
 
 /// The client. Clones share the connections.
 #[derive(Clone)]
 pub struct HttpClient {
-    verifying: HyperClient,
-    insecure: HyperClient,
+    client: HyperClient,
     rules: ProxyRules,
     header_timeout: Duration,
     idle_timeout: Duration,
@@ -145,14 +142,11 @@ impl HttpClient {
     /// `Internal` when an extra root is no certificate.
     pub fn new(config: &HttpClientConfig) -> Result<Self, Error> {
         let rules = ProxyRules::new(&config.http_proxy, &config.https_proxy, &config.no_proxy);
-        let client = |tls| {
-            let connector = TimedConnector::new(&tls, rules.clone(), config.connect_timeout);
-            pooled(connector)
-        };
+        let tls = http_tls::trusting(&config.extra_roots)?;
+        let connector = TimedConnector::new(&tls, rules.clone(), config.connect_timeout);
         Ok(Self {
-            verifying: client(http_tls::trusting(&config.extra_roots)?),
-            insecure: client(http_tls::trusting_anybody()?),
-            rules: rules.clone(),
+            client: pooled(connector),
+            rules,
             header_timeout: config.header_timeout,
             idle_timeout: config.idle_timeout,
         })
@@ -165,7 +159,7 @@ impl HttpClient {
     pub async fn get(&self, mut get: Get) -> Result<Answer, Error> {
         let place: Arc<str> = place_of(&get.uri).into();
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.send(&get, &place).await?;
+            let response = self.send(&get, None, &place).await?;
             let Some(next) = redirect_target(&get.uri, &response, &place)? else {
                 return Ok(self.answer(response, place));
             };
@@ -178,12 +172,22 @@ impl HttpClient {
         Err(Error::new(ErrorKind::UpstreamFailed, text))
     }
 
-    async fn send(&self, get: &Get, place: &str) -> Result<Response, Error> {
-        let client = if get.insecure { &self.insecure } else { &self.verifying };
-        let request = self.request(get).map_err(|error| {
+    /// Sends JSON with POST to where a GET like `to` would go. Redirects are answers: repeating a POST
+    /// elsewhere is nothing that a client does unasked.
+    ///
+    /// # Errors
+    /// As [`HttpClient::get`].
+    pub async fn post(&self, to: &Get, json: Bytes) -> Result<Answer, Error> {
+        let place: Arc<str> = place_of(&to.uri).into();
+        let response = self.send(to, Some(json), &place).await?;
+        Ok(self.answer(response, place))
+    }
+
+    async fn send(&self, get: &Get, json: Option<Bytes>, place: &str) -> Result<Response, Error> {
+        let request = self.request(get, json).map_err(|error| {
             Error::new(ErrorKind::Internal, format!("{place}: cannot be asked: {error}"))
         })?;
-        match tokio::time::timeout(self.header_timeout, client.request(request)).await {
+        match tokio::time::timeout(self.header_timeout, self.client.request(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(failed(&error, place)),
             Err(_) => {
@@ -194,8 +198,13 @@ impl HttpClient {
         }
     }
 
-    fn request(&self, get: &Get) -> http::Result<Request<Empty<Bytes>>> {
-        let mut request = Request::get(&get.uri).header(header::USER_AGENT, USER_AGENT);
+    fn request(&self, get: &Get, json: Option<Bytes>) -> http::Result<Request<Full<Bytes>>> {
+        let method = if json.is_some() { Method::POST } else { Method::GET };
+        let mut request = Request::builder().method(method).uri(&get.uri);
+        request = request.header(header::USER_AGENT, USER_AGENT);
+        if json.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
         if let Some(value) = &get.authorization {
             request = request.header(header::AUTHORIZATION, value);
         }
@@ -212,7 +221,7 @@ impl HttpClient {
         {
             request = request.header(header::PROXY_AUTHORIZATION, value);
         }
-        request.body(Empty::new())
+        request.body(json.map_or_else(Full::default, Full::new))
     }
 
     fn answer(&self, response: Response, place: Arc<str>) -> Answer {

@@ -56,6 +56,9 @@ fn kind_of(status: StatusCode) -> ErrorKind {
         404 | 410 => ErrorKind::NotFound,
         401 | 403 | 451 => ErrorKind::UpstreamRefused,
         429 => ErrorKind::UpstreamThrottled,
+        // "Request timeout" asks to try again; any other 4xx is an answer that repeating cannot change.
+        408 => ErrorKind::UpstreamFailed,
+        400..=499 => ErrorKind::UpstreamRejected,
         // 204 and 206 would be a part of an answer, which must not be taken for the whole.
         200..=299 => ErrorKind::BadContent,
         _ => ErrorKind::UpstreamFailed,
@@ -114,7 +117,10 @@ mod tests {
 
     #[test]
     fn every_status_has_its_kind() {
-        use ErrorKind::{BadContent, NotFound, UpstreamFailed, UpstreamRefused, UpstreamThrottled};
+        use ErrorKind::{
+            BadContent, NotFound, UpstreamFailed, UpstreamRefused, UpstreamRejected,
+            UpstreamThrottled,
+        };
         let table = [
             (404, NotFound),
             (410, NotFound),
@@ -122,9 +128,10 @@ mod tests {
             (403, UpstreamRefused),
             (451, UpstreamRefused),
             (429, UpstreamThrottled),
-            (400, UpstreamFailed),
-            (407, UpstreamFailed),
-            (418, UpstreamFailed),
+            (408, UpstreamFailed),
+            (400, UpstreamRejected),
+            (407, UpstreamRejected),
+            (418, UpstreamRejected),
             (500, UpstreamFailed),
             (502, UpstreamFailed),
             (503, UpstreamFailed),

@@ -26,9 +26,12 @@ mod http_redirect;
 mod http_status;
 mod http_tls;
 pub mod proxy_client;
+mod sumdb_answer;
 mod sumdb_cache;
+mod sumdb_prover;
 pub mod sumdb_proxy;
 mod sumdb_route;
+mod sumdb_site;
 pub mod sumdb_source;
 mod trusted_head;
 

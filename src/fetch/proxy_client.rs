@@ -5,8 +5,7 @@ use std::sync::Arc;
 use dipylon_middleware::Error;
 use dipylon_middleware::ports::{BoxFuture, Fetched, Fetcher, Payload};
 use dipylon_middleware::request::{FetchAsk, FetchRequest};
-use dipylon_middleware::telemetry::span::traceparent;
-use dipylon_protocol::pattern::Patterns;
+use dipylon_middleware::telemetry::span::traceparent_if_kept;
 use http::StatusCode;
 
 use super::base_url::BaseUrl;
@@ -24,15 +23,14 @@ pub struct ProxyClient {
     http: HttpClient,
     base: BaseUrl,
     name: Arc<str>,
-    insecure: Patterns,
 }
 
 impl ProxyClient {
-    /// A client for the proxy at `base`. For modules that match `insecure` (GOINSECURE) any
-    /// certificate will do; the `go` command applies that setting to `direct` alone.
-    pub fn new(http: HttpClient, base: BaseUrl, insecure: Patterns) -> Self {
+    /// A client for the proxy at `base`. Its certificate is always checked: GOINSECURE is about
+    /// `direct` alone, as in the `go` command.
+    pub fn new(http: HttpClient, base: BaseUrl) -> Self {
         let name = base.to_string().into();
-        Self { http, base, name, insecure }
+        Self { http, base, name }
     }
 
     async fn ask(&self, request: FetchRequest) -> Result<Fetched, Error> {
@@ -46,9 +44,8 @@ impl ProxyClient {
             .get(Get {
                 uri,
                 authorization: self.base.authorization().cloned(),
-                traceparent: traceparent(&request.context.trace),
+                traceparent: traceparent_if_kept(&request.context.trace),
                 accept_gzip: request.ask == FetchAsk::List,
-                insecure: self.insecure.matches(request.module.as_str()),
             })
             .await?;
         if answer.status != StatusCode::OK {

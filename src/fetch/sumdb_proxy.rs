@@ -6,19 +6,25 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use dipylon_middleware::ports::BoxFuture;
 use dipylon_middleware::request::SumDbRequest;
 use dipylon_middleware::response::SumDbResponse;
 use dipylon_middleware::telemetry::Outcome;
-use dipylon_middleware::telemetry::span::traceparent;
 use dipylon_middleware::{Error, ErrorKind};
+use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::pattern::Patterns;
 use dipylon_protocol::route::SumDbPath;
+use dipylon_protocol::version::Version;
 use tower::Service;
 
+use super::sumdb_prover::Failure;
 use super::sumdb_source::{Freshness, SumDbSource};
+
+/// How long a client waits for our own proof of what it looked up.
+const MAX_PROOF_WAIT: Duration = Duration::from_secs(5);
 
 /// The leaf behind `/sumdb/…`.
 #[derive(Clone)]
@@ -36,7 +42,7 @@ impl SumDbProxy {
     }
 
     async fn answer(self, request: SumDbRequest) -> Result<SumDbResponse, Error> {
-        let SumDbRequest { context, name, path } = request;
+        let SumDbRequest { name, path, .. } = request;
         if !self.names.contains(&name) {
             let text = format!(
                 "checksum database {name} is not carried here (SumDBs has: {})",
@@ -58,13 +64,39 @@ impl SumDbProxy {
             );
             return Err(Error::new(ErrorKind::PrivateChecksum, text));
         }
-        let trace = traceparent(&context.trace);
-        let found = self.source.get(&name, &path, Freshness::Kept, trace).await?;
+        let found = self.source.get(&name, &path, Freshness::Kept).await?;
         if matches!(found.outcome, Outcome::MissLeader | Outcome::MissFollower) {
-            self.source.keep(&name, &path, &found.bytes).await;
+            self.source.hold(&name, &path, &found.bytes);
+            if let SumDbPath::Lookup { module, version } = &path {
+                self.prove(&name, module, version).await;
+            }
         }
         let immutable = matches!(path, SumDbPath::Lookup { .. } | SumDbPath::Tile(_));
         Ok(SumDbResponse { body: found.bytes, immutable, outcome: found.outcome })
+    }
+}
+
+impl SumDbProxy {
+    /// Proves a record that was fetched for a client, and so keeps it and its tiles for ever. The client
+    /// makes its own proof: whatever comes of ours, it gets its answer.
+    async fn prove(&self, name: &str, module: &ModulePath, version: &Version) {
+        let Some(prover) = self.source.prover(name) else { return };
+        let proving = prover.lookup(module, version, Freshness::Kept);
+        match tokio::time::timeout(MAX_PROOF_WAIT, proving).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(Failure::Proof(error))) => {
+                tracing::error!(
+                    database = name, %module, %version, %error,
+                    "SECURITY: an answer of the checksum database is not proven and is not kept"
+                );
+            }
+            Ok(Err(Failure::Fetch(error))) => {
+                tracing::warn!(database = name, %module, %version, %error, "not proven, not kept");
+            }
+            Err(_) => {
+                tracing::warn!(database = name, %module, %version, "proof takes long, not kept");
+            }
+        }
     }
 }
 

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dipylon_middleware::{Error, ErrorKind};
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
 use http::StatusCode;
-use tokio::sync::Mutex;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::base_url::BaseUrl;
@@ -17,10 +19,13 @@ use super::goproxy_setting::{EntryKind, GoProxyList, Separator};
 use super::http_body::{limited, read_all};
 use super::http_client::{Get, HttpClient};
 use super::http_status::refusal;
-use super::sumdb_source::{DatabaseSite, MAX_SUMDB_BODY_BYTES};
+use super::sumdb_site::DatabaseSite;
+use super::sumdb_source::MAX_SUMDB_BODY_BYTES;
 
 /// How long a found way is used before the proxies are asked again.
 const ROUTE_TTL: Duration = Duration::from_secs(3600);
+/// How long a proxy has to say whether it carries a database.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a failure to find one is shared, so that parallel lookups do not each probe.
 const FAILURE_TTL: Duration = Duration::from_secs(1);
 
@@ -35,12 +40,7 @@ pub(crate) enum Route {
 
 impl Route {
     /// GETs `path`, which begins with a slash and is percent-encoded.
-    pub(crate) async fn get(
-        &self,
-        http: &HttpClient,
-        path: &str,
-        traceparent: Option<String>,
-    ) -> Result<Bytes, Error> {
+    pub(crate) async fn get(&self, http: &HttpClient, path: &str) -> Result<Bytes, Error> {
         match self {
             Self::Tree(tree, base) => {
                 tree.read(&format!("{base}{path}"), MAX_SUMDB_BODY_BYTES).await
@@ -50,7 +50,7 @@ impl Route {
                     Error::new(ErrorKind::Internal, format!("{base}{path} is no URL"))
                 })?;
                 let authorization = base.authorization().cloned();
-                let answer = http.get(Get { authorization, traceparent, ..Get::new(uri) }).await?;
+                let answer = http.get(Get { authorization, ..Get::new(uri) }).await?;
                 if answer.status != StatusCode::OK {
                     return Err(refusal(answer).await);
                 }
@@ -61,18 +61,30 @@ impl Route {
     }
 }
 
+/// A search under way; everybody who needs the way waits for the same one.
+type Search = Shared<BoxFuture<'static, Result<Route, Error>>>;
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Unknown,
+    Searching(Search),
+    Known(Result<Route, Error>, Instant),
+}
+
 /// Finds the way to a database once in a while.
 pub(crate) struct Router {
     proxies: GoProxyList,
-    known: Mutex<Option<(Result<Route, Error>, Instant)>>,
+    probe_timeout: Duration,
+    state: Arc<Mutex<State>>,
 }
 
 impl Router {
     pub(crate) fn new(proxies: GoProxyList) -> Self {
-        Self { proxies, known: Mutex::new(None) }
+        Self { proxies, probe_timeout: PROBE_TIMEOUT, state: Arc::default() }
     }
 
-    /// The way to `site`. Concurrent callers wait for one probe.
+    /// The way to `site`. Concurrent callers wait for one search, which goes on without them.
     ///
     /// # Errors
     /// What a proxy failed with, when the list's separator forbids to pass it over.
@@ -81,41 +93,135 @@ impl Router {
         site: &DatabaseSite,
         http: &HttpClient,
     ) -> Result<Route, Error> {
-        let mut known = self.known.lock().await;
-        if let Some((route, until)) = known.as_ref()
-            && Instant::now() < *until
-        {
-            return route.clone();
-        }
-        let route = self.find(site, http).await;
-        let ttl = if route.is_ok() { ROUTE_TTL } else { FAILURE_TTL };
-        *known = Some((route.clone(), Instant::now() + ttl));
-        route
+        let search = {
+            let mut state = self.state.lock();
+            match &*state {
+                State::Known(route, until) if Instant::now() < *until => return route.clone(),
+                State::Searching(search) => search.clone(),
+                _ => {
+                    let search = self.search(site, http);
+                    *state = State::Searching(search.clone());
+                    search
+                }
+            }
+        };
+        search.await
     }
 
-    async fn find(&self, site: &DatabaseSite, http: &HttpClient) -> Result<Route, Error> {
-        if site.is_pinned() {
-            return Ok(Route::Http(site.url().clone()));
+    /// Searches in a task of its own: what is learnt is remembered although nobody waits any more.
+    fn search(&self, site: &DatabaseSite, http: &HttpClient) -> Search {
+        let (site, http) = (site.clone(), http.clone());
+        let (proxies, timeout) = (self.proxies.clone(), self.probe_timeout);
+        let task = tokio::spawn(async move { find(&proxies, &site, &http, timeout).await });
+        let state = Arc::clone(&self.state);
+        let ended = tokio::spawn(async move {
+            let route = task.await.unwrap_or_else(|error| {
+                Err(Error::new(ErrorKind::Internal, format!("the search was ended: {error}")))
+            });
+            let ttl = if route.is_ok() { ROUTE_TTL } else { FAILURE_TTL };
+            *state.lock() = State::Known(route.clone(), Instant::now() + ttl);
+            route
+        });
+        let ended = ended.map(|ended| {
+            ended.unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, error.to_string())))
+        });
+        ended.boxed().shared()
+    }
+}
+
+async fn find(
+    proxies: &GoProxyList,
+    site: &DatabaseSite,
+    http: &HttpClient,
+    timeout: Duration,
+) -> Result<Route, Error> {
+    if site.is_pinned() {
+        return Ok(Route::Http(site.url().clone()));
+    }
+    let below = format!("/sumdb/{}", site.name());
+    let mut failure = None;
+    for entry in proxies.entries() {
+        let route = match &entry.kind {
+            EntryKind::Proxy(base) => Route::Http(base.below(&below)),
+            EntryKind::Tree(root) => Route::Tree(FileTree::new(root), below.clone()),
+            EntryKind::Direct => return Ok(Route::Http(site.url().clone())),
+            EntryKind::Off => break,
+        };
+        let probe = tokio::time::timeout(timeout, route.get(http, "/supported")).await;
+        let probed = probe.unwrap_or_else(|_| {
+            let text = format!(
+                "a proxy did not say within {timeout:?} whether it carries {}",
+                site.name()
+            );
+            Err(Error::new(ErrorKind::UpstreamTimeout, text))
+        });
+        match probed {
+            Ok(_) => return Ok(route),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if entry.separator == Separator::NotFound => return Err(error),
+            Err(error) => failure = Some(error),
         }
-        let below = format!("/sumdb/{}", site.name());
-        let mut failure = None;
-        for entry in self.proxies.entries() {
-            let route = match &entry.kind {
-                EntryKind::Proxy(base) => Route::Http(base.below(&below)),
-                EntryKind::Tree(root) => Route::Tree(FileTree::new(root), below.clone()),
-                EntryKind::Direct => return Ok(Route::Http(site.url().clone())),
-                EntryKind::Off => break,
-            };
-            match route.get(http, "/supported", None).await {
-                Ok(_) => return Ok(route),
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) if entry.separator == Separator::NotFound => return Err(error),
-                Err(error) => failure = Some(error),
-            }
-        }
-        match failure {
-            Some(error) => Err(error),
-            None => Ok(Route::Http(site.url().clone())),
-        }
+    }
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(Route::Http(site.url().clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant as Clock;
+
+    use dipylon_testkit::checksum_db::ChecksumDb;
+    use dipylon_testkit::upstream::{Fault, Upstream, When};
+
+    use super::*;
+    use crate::fetch::http_client::HttpClientConfig;
+
+    const SHORT: Duration = Duration::from_millis(200);
+
+    /// A proxy that never answers, one that carries the database, and a router over both.
+    async fn world(separator: &str) -> (Upstream, Upstream, Router) {
+        let (silent, carrier) = (Upstream::start().await, Upstream::start().await);
+        silent.fault(When::any(), Fault::HangBeforeHeaders);
+        carrier.attach(&ChecksumDb::new("sum.test", 1));
+        let list = format!("{}{separator}{}", silent.url(), carrier.url());
+        let proxies = GoProxyList::parse(&list).unwrap();
+        let router = Router { probe_timeout: SHORT, ..Router::new(proxies) };
+        (silent, carrier, router)
+    }
+
+    fn site() -> DatabaseSite {
+        DatabaseSite::of_url("https://sum.test").unwrap()
+    }
+
+    fn http() -> HttpClient {
+        HttpClient::new(&HttpClientConfig::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_silent_proxy_is_passed_over_where_the_separator_allows_it() {
+        let (_silent, carrier, router) = world("|").await;
+        let began = Clock::now();
+        let route = router.route(&site(), &http()).await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        let Route::Http(base) = route else { panic!("{route:?}") };
+        assert_eq!(base.to_string(), format!("{}/sumdb/sum.test", carrier.url()));
+
+        let (_silent, _carrier, router) = world(",").await;
+        let error = router.route(&site(), &http()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UpstreamTimeout, "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_is_learnt_is_remembered_although_nobody_waits_any_more() {
+        let (silent, carrier, router) = world("|").await;
+        let site = site();
+        let http = http();
+        let given_up = tokio::time::timeout(SHORT / 4, router.route(&site, &http)).await;
+        assert!(given_up.is_err(), "the first proxy is silent");
+        router.route(&site, &http).await.unwrap();
+        assert_eq!((silent.total(), carrier.total()), (1, 1), "one search");
+        assert!(matches!(&*router.state.lock(), State::Known(Ok(_), _)));
     }
 }

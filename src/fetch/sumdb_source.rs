@@ -1,9 +1,10 @@
 //! Fetches what checksum databases say, and keeps it: one source for our own verification and for
 //! clients.
 //!
-//! Kept for ever are lookups and tiles, in memory and below `.dipylon/sumdb/`; never the newest tree
-//! head, which changes. With the database down, what is kept still answers. Equal requests at one time
-//! share one fetch, and all fetches together are bounded.
+//! Kept for ever are proven lookups and tiles, in memory and below `.dipylon/sumdb/`; what was fetched
+//! for a client and is not proven is held in memory for a while; the newest tree head, which changes,
+//! is never kept. With the database down, what is kept or held still answers. Equal requests at one
+//! time share one fetch, and all fetches together are bounded.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -13,9 +14,7 @@ use bytes::Bytes;
 use dipylon_middleware::telemetry::{FetchKind, Outcome, Telemetry};
 use dipylon_middleware::{Error, ErrorKind};
 use dipylon_protocol::route::SumDbPath;
-use dipylon_protocol::sumdb::note::{Note, Verifier};
-use dipylon_protocol::sumdb::tlog::parse_record;
-use dipylon_protocol::sumdb::{Database, Tile};
+use dipylon_protocol::sumdb::Tile;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared, WeakShared};
 use parking_lot::Mutex;
@@ -24,11 +23,14 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::ExtraStore;
-use super::base_url::{BadBaseUrl, BaseUrl};
 use super::goproxy_setting::GoProxyList;
 use super::http_client::HttpClient;
+use super::sumdb_answer::check;
 use super::sumdb_cache::SumDbCache;
+use super::sumdb_prover::Prover;
 use super::sumdb_route::Router;
+pub use super::sumdb_site::DatabaseSite;
+use super::trusted_head::TrustedHead;
 
 /// Longest answer taken from a checksum database, in bytes.
 pub const MAX_SUMDB_BODY_BYTES: u64 = 1 << 20;
@@ -40,52 +42,6 @@ pub const MAX_SUMDB_FETCH: Duration = Duration::from_secs(60);
 pub const NEGATIVE_TTL: Duration = Duration::from_secs(5);
 /// Most lookups remembered as "does not exist".
 const MAX_NEGATIVES: usize = 1024;
-
-/// A checksum database: its name, where it is, and its key where that is known.
-#[derive(Clone, Debug)]
-pub struct DatabaseSite {
-    name: String,
-    url: BaseUrl,
-    pinned: bool,
-    verifier: Option<Verifier>,
-}
-
-impl DatabaseSite {
-    /// The database that GOSUMDB names. A URL in GOSUMDB is used as it is, past all proxies.
-    ///
-    /// # Errors
-    /// When its URL or name is none.
-    pub fn of_database(database: &Database) -> Result<Self, BadBaseUrl> {
-        let url = match &database.url {
-            Some(url) => BaseUrl::parse(url)?,
-            None => BaseUrl::parse(&format!("https://{}", database.name))?,
-        };
-        let verifier = Some(database.verifier.clone());
-        Ok(Self { name: database.name.clone(), url, pinned: database.url.is_some(), verifier })
-    }
-
-    /// An entry of the configuration's `SumDBs`: the host is the name, and a path is ignored.
-    ///
-    /// # Errors
-    /// When it is no http(s) URL.
-    pub fn of_url(url: &str) -> Result<Self, BadBaseUrl> {
-        let url = BaseUrl::parse(url)?.at_root();
-        Ok(Self { name: url.host().to_owned(), url, pinned: false, verifier: None })
-    }
-
-    /// The name, as it stands in `/sumdb/NAME/`.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(crate) fn url(&self) -> &BaseUrl {
-        &self.url
-    }
-
-    pub(crate) fn is_pinned(&self) -> bool {
-        self.pinned
-    }
-}
 
 /// What a [`SumDbSource`] is made of.
 pub struct SumDbSourceConfig {
@@ -123,6 +79,8 @@ pub enum Freshness {
 struct Site {
     site: DatabaseSite,
     router: Router,
+    /// Of a database whose key is known.
+    head: Option<Arc<TrustedHead>>,
 }
 
 type Fetching = Shared<BoxFuture<'static, Result<Bytes, Error>>>;
@@ -150,8 +108,11 @@ impl SumDbSource {
     pub fn new(config: SumDbSourceConfig, telemetry: &Telemetry) -> Self {
         let mut sites: Vec<Site> = Vec::new();
         for site in config.databases {
-            if !sites.iter().any(|known| known.site.name == site.name) {
-                sites.push(Site { site, router: Router::new(config.proxies.clone()) });
+            if !sites.iter().any(|known| known.site.name() == site.name()) {
+                let head = site
+                    .verifier()
+                    .map(|_| Arc::new(TrustedHead::new(site.name(), Arc::clone(&config.store))));
+                sites.push(Site { site, router: Router::new(config.proxies.clone()), head });
             }
         }
         let inner = Inner {
@@ -177,7 +138,6 @@ impl SumDbSource {
         name: &str,
         path: &SumDbPath,
         freshness: Freshness,
-        traceparent: Option<String>,
     ) -> Result<Found, Error> {
         let key = key_of(name, path);
         let immutable = is_immutable(path);
@@ -196,11 +156,43 @@ impl SumDbSource {
         {
             return Err(error.remembered());
         }
-        let (flight, outcome) = self.fetching(&key, name, path, traceparent);
-        Ok(Found { bytes: flight.await?, outcome })
+        let (flight, outcome) = self.fetching(&key, name, path);
+        match flight.await {
+            Ok(bytes) => Ok(Found { bytes, outcome }),
+            Err(error) if immutable && error.kind() == ErrorKind::ChecksumUnavailable => {
+                let seen = self.inner.cache.seen(&key).filter(|_| freshness == Freshness::Kept);
+                let stale = |bytes| Found { bytes, outcome: Outcome::StaleError };
+                seen.map(stale).ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    /// Keeps a fetched answer: for a caller who has looked at it. Does nothing for what may change.
+    /// Holds a fetched answer in memory for a while: for a caller who has not proven it. Does nothing
+    /// for what may change.
+    pub(crate) fn hold(&self, name: &str, path: &SumDbPath, bytes: &Bytes) {
+        if is_immutable(path) {
+            self.inner.cache.hold(&key_of(name, path), bytes);
+        }
+    }
+
+    /// What proves the records of a database, where its key is known.
+    pub(crate) fn prover(&self, name: &str) -> Option<Prover> {
+        let site = self.site(name)?;
+        let head = Arc::clone(site.head.as_ref()?);
+        Some(Prover { database: site.site.database()?, head, source: self.clone() })
+    }
+
+    /// The trusted head of a database whose key is known.
+    pub(crate) fn head_of(&self, name: &str) -> Option<Arc<TrustedHead>> {
+        self.site(name)?.head.clone()
+    }
+
+    fn site(&self, name: &str) -> Option<&Site> {
+        self.inner.sites.iter().find(|site| site.site.name() == name)
+    }
+
+    /// Keeps an answer for ever: for a caller who has proven it. Does nothing for what may change.
     pub async fn keep(&self, name: &str, path: &SumDbPath, bytes: &Bytes) {
         if is_immutable(path) {
             self.inner.cache.keep(&key_of(name, path), bytes).await;
@@ -208,13 +200,7 @@ impl SumDbSource {
     }
 
     /// Joins the fetch under way for `key`, or begins one.
-    fn fetching(
-        &self,
-        key: &str,
-        name: &str,
-        path: &SumDbPath,
-        traceparent: Option<String>,
-    ) -> (Fetching, Outcome) {
+    fn fetching(&self, key: &str, name: &str, path: &SumDbPath) -> (Fetching, Outcome) {
         let mut flights = self.inner.flights.lock();
         if let Some(flight) = flights.get(key).and_then(WeakShared::upgrade) {
             return (flight, Outcome::MissFollower);
@@ -223,7 +209,7 @@ impl SumDbSource {
         let landing = Landing { flights: Arc::downgrade(&inner.flights), key: key.to_owned() };
         let (name, path) = (name.to_owned(), path.clone());
         let flight = async move {
-            let result = inner.fetch(&name, &path, traceparent).await;
+            let result = inner.fetch(&name, &path).await;
             inner.remember(&landing.key, &path, &result);
             drop(landing);
             result
@@ -264,14 +250,9 @@ impl Inner {
         (bytes.len() >= tile.len_bytes()).then(|| (bytes.slice(..tile.len_bytes()), outcome))
     }
 
-    async fn fetch(
-        &self,
-        name: &str,
-        path: &SumDbPath,
-        traceparent: Option<String>,
-    ) -> Result<Bytes, Error> {
+    async fn fetch(&self, name: &str, path: &SumDbPath) -> Result<Bytes, Error> {
         let started = std::time::Instant::now();
-        let asked = tokio::time::timeout(MAX_SUMDB_FETCH, self.ask(name, path, traceparent)).await;
+        let asked = tokio::time::timeout(MAX_SUMDB_FETCH, self.ask(name, path)).await;
         let result = asked.unwrap_or_else(|_| {
             let text = format!("no answer to {path} within {MAX_SUMDB_FETCH:?}");
             Err(Error::new(ErrorKind::UpstreamTimeout, text))
@@ -286,13 +267,8 @@ impl Inner {
         result.map_err(|error| unavailable(name, &error))
     }
 
-    async fn ask(
-        &self,
-        name: &str,
-        path: &SumDbPath,
-        traceparent: Option<String>,
-    ) -> Result<Bytes, Error> {
-        let site = self.sites.iter().find(|site| site.site.name == name).ok_or_else(|| {
+    async fn ask(&self, name: &str, path: &SumDbPath) -> Result<Bytes, Error> {
+        let site = self.sites.iter().find(|site| site.site.name() == name).ok_or_else(|| {
             Error::new(ErrorKind::Internal, "it is not configured: add it to SumDBs")
         })?;
         let _slot = self
@@ -304,8 +280,8 @@ impl Inner {
             // That a proxy cannot say whether it carries the database does not make the record missing.
             Error::new(ErrorKind::UpstreamFailed, error.message())
         })?;
-        let bytes = route.get(&self.http, &format!("/{path}"), traceparent).await?;
-        check(path, site.site.verifier.as_ref(), &bytes)?;
+        let bytes = route.get(&self.http, &format!("/{path}")).await?;
+        check(path, site.site.verifier(), &bytes)?;
         Ok(bytes)
     }
 
@@ -337,49 +313,5 @@ fn unavailable(name: &str, error: &Error) -> Error {
     match error.retry_after() {
         Some(after) => unavailable.with_retry_after(after),
         None => unavailable,
-    }
-}
-
-/// Is an answer what it should look like? A login page must not be kept for ever. The proof that a
-/// tile or record belongs to the log is the asker's.
-fn check(path: &SumDbPath, verifier: Option<&Verifier>, bytes: &[u8]) -> Result<(), Error> {
-    let bad = |reason: &dyn std::fmt::Display| {
-        let text = format!("the answer to {path} is refused: {reason}");
-        Err(Error::new(ErrorKind::BadContent, text))
-    };
-    match path {
-        SumDbPath::Tile(text) => match Tile::parse(text) {
-            Ok(tile) if tile.level.is_none() => {
-                let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
-                if first.is_none_or(|byte| *byte == b'<') {
-                    bad(&"it has no records")
-                } else {
-                    Ok(())
-                }
-            }
-            Ok(tile) if bytes.len() == tile.len_bytes() => Ok(()),
-            Ok(tile) => bad(&format_args!("{} bytes instead of {}", bytes.len(), tile.len_bytes())),
-            Err(error) => bad(&error),
-        },
-        SumDbPath::Lookup { .. } => {
-            let signed = match parse_record(bytes) {
-                Ok((_, _, signed)) => signed,
-                Err(error) => return bad(&error),
-            };
-            check_signature(signed, verifier).or_else(|error| bad(&error))
-        }
-        SumDbPath::Latest => check_signature(bytes, verifier).or_else(|error| bad(&error)),
-        SumDbPath::Supported => Ok(()),
-    }
-}
-
-/// With a key the signature must be good; without one, it must at least be a tree head.
-fn check_signature(signed: &[u8], verifier: Option<&Verifier>) -> Result<(), String> {
-    match verifier {
-        Some(verifier) => Note::open(signed, std::slice::from_ref(verifier))
-            .map(|_| ())
-            .map_err(|error| error.to_string()),
-        None if signed.starts_with(b"go.sum database tree\n") => Ok(()),
-        None => Err("it is no signed tree head".to_owned()),
     }
 }

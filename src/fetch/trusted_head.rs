@@ -139,3 +139,6 @@ impl State {
         self.stored = Some(stored);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -128,7 +128,8 @@ impl Admin {
 
     fn robots(&self) -> Result<Response<Body>, Error> {
         let path = &self.config.robots_file;
-        let missing = || Error::new(ErrorKind::NotStored, "404 page not found: there is no robots.txt");
+        let missing =
+            || Error::new(ErrorKind::NotStored, "404 page not found: there is no robots.txt");
         let length = std::fs::metadata(path).map_err(|_| missing())?.len();
         if length > ROBOTS_BYTES_MAX {
             return Err(Error::new(ErrorKind::Internal, "RobotsFile is larger than 1 MiB"));
@@ -140,7 +141,10 @@ impl Admin {
     fn metrics(&self, request: &EdgeRequest) -> Result<Response<Body>, Error> {
         only_get(request)?;
         if !self.config.metrics {
-            return Err(Error::new(ErrorKind::NotStored, "404 page not found: StatsExporter is off"));
+            return Err(Error::new(
+                ErrorKind::NotStored,
+                "404 page not found: StatsExporter is off",
+            ));
         }
         let encoder = TextEncoder::new();
         let mut text = Vec::new();
@@ -174,9 +178,8 @@ impl Admin {
         let parameters = query::parse(request.head.uri.query());
         let since = match parameters.get("since").map(String::as_str) {
             None | Some("") => OffsetDateTime::UNIX_EPOCH,
-            Some(text) => OffsetDateTime::parse(text, &Rfc3339).map_err(|error| {
-                bad(&format!("since {text:?} is no RFC 3339 time: {error}"))
-            })?,
+            Some(text) => OffsetDateTime::parse(text, &Rfc3339)
+                .map_err(|error| bad(&format!("since {text:?} is no RFC 3339 time: {error}")))?,
         };
         let limit = match parameters.get("limit").map(String::as_str) {
             None | Some("") => INDEX_PAGE,

@@ -41,7 +41,9 @@ impl HomePage {
         if length > TEMPLATE_BYTES_MAX {
             return self.unreadable(&"larger than 1 MiB");
         }
-        std::fs::read_to_string(&self.template).or_else(|error| self.unreadable(&error).ok_or(())).ok()
+        std::fs::read_to_string(&self.template)
+            .or_else(|error| self.unreadable(&error).ok_or(()))
+            .ok()
     }
 
     fn unreadable(&self, error: &dyn std::fmt::Display) -> Option<String> {
@@ -119,13 +121,16 @@ mod tests {
 
     #[test]
     fn values_are_escaped_and_branches_follow_emptiness() {
-        let template = "{{.Host}} {{ if .NoSumPatterns }}x{{ else }}y{{ end }}{{- if .Host -}}z{{end}}";
+        let template =
+            "{{.Host}} {{ if .NoSumPatterns }}x{{ else }}y{{ end }}{{- if .Host -}}z{{end}}";
         assert_eq!(render(template, VALUES).unwrap(), "http://a&lt;b yz");
     }
 
     #[test]
     fn a_template_we_cannot_read_is_an_error_never_a_panic() {
-        for bad in ["{{", "{{ range .X }}", "{{ .Other }}", "{{ if .Host }}", "{{ end }}", "{{ else }}"] {
+        for bad in
+            ["{{", "{{ range .X }}", "{{ .Other }}", "{{ if .Host }}", "{{ end }}", "{{ else }}"]
+        {
             assert!(render(bad, VALUES).is_err(), "{bad}");
         }
     }

@@ -6,6 +6,7 @@ mod listener;
 mod profiling;
 mod query;
 mod server;
+mod stall_guard;
 
 pub use admin::{Admin, AdminConfig, Readiness};
 pub use home::HomePage;

@@ -36,13 +36,21 @@ mod cpu {
         let seconds = Duration::from_secs(seconds.unwrap_or(SECONDS).clamp(1, SECONDS_MAX));
         let profile = match request.uri().path() {
             "/debug/pprof/" | "/debug/pprof" => Ok(("text/plain; charset=utf-8", INDEX.into())),
-            "/debug/pprof/profile" => {
-                sample(seconds).await.and_then(protobuf).map(|p| ("application/octet-stream", p))
+            "/debug/pprof/profile" => sample(seconds)
+                .await
+                .and_then(|report| protobuf(&report))
+                .map(|p| ("application/octet-stream", p)),
+            "/debug/pprof/flamegraph" => sample(seconds)
+                .await
+                .and_then(|report| flame_graph(&report))
+                .map(|svg| ("image/svg+xml", svg)),
+            _ => {
+                return Ok(answer(
+                    StatusCode::NOT_FOUND,
+                    "text/plain",
+                    "404 page not found\n".into(),
+                ));
             }
-            "/debug/pprof/flamegraph" => {
-                sample(seconds).await.and_then(flame_graph).map(|svg| ("image/svg+xml", svg))
-            }
-            _ => return Ok(answer(StatusCode::NOT_FOUND, "text/plain", "404 page not found\n".into())),
         };
         Ok(match profile {
             Ok((content_type, bytes)) => answer(StatusCode::OK, content_type, bytes),
@@ -63,17 +71,21 @@ mod cpu {
         guard.report().build()
     }
 
-    fn protobuf(report: pprof::Report) -> pprof::Result<Bytes> {
+    fn protobuf(report: &pprof::Report) -> pprof::Result<Bytes> {
         Ok(report.pprof()?.encode_to_vec().into())
     }
 
-    fn flame_graph(report: pprof::Report) -> pprof::Result<Bytes> {
+    fn flame_graph(report: &pprof::Report) -> pprof::Result<Bytes> {
         let mut svg = Vec::new();
         report.flamegraph(&mut svg)?;
         Ok(svg.into())
     }
 
-    fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    fn answer(
+        status: StatusCode,
+        content_type: &'static str,
+        body: Bytes,
+    ) -> Response<Full<Bytes>> {
         let mut response = Response::new(Full::new(body));
         *response.status_mut() = status;
         let value = http::HeaderValue::from_static(content_type);

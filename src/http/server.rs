@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::listener::{Listener, Stream};
+use super::stall_guard::StallGuard;
 
 /// What the server calls: the whole edge stack.
 pub type Edge = Border<Request<()>, Response<Body>>;
@@ -28,6 +29,8 @@ pub type Edge = Border<Request<()>, Response<Body>>;
 /// From the first byte of a request's head to its last, and between requests of one connection. The
 /// `go` command closes idle connections after 90 s: it shall be the one to close.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
+/// A client may take nothing of an answer for this long.
+const STALL_MAX: Duration = Duration::from_secs(300);
 /// A TLS handshake may take this long.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after a failed accept, so that a full descriptor table does not become a busy loop.
@@ -81,7 +84,9 @@ impl Server {
                     let Some(place) = server.admit() else { continue };
                     let watcher = graceful.watcher();
                     let server = Arc::clone(&server);
-                    tokio::spawn(async move { server.connection(stream, peer, place, watcher).await });
+                    tokio::spawn(
+                        async move { server.connection(stream, peer, place, watcher).await },
+                    );
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -113,9 +118,12 @@ impl Server {
         let secure = self.tls.is_some();
         let connection = Connection { peer, secure };
         match &self.tls {
-            None => self.serve(stream, connection, watcher).await,
+            None => self.serve(stream, connection, false, watcher).await,
             Some(acceptor) => match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => self.serve(stream, connection, watcher).await,
+                Ok(Ok(stream)) => {
+                    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                    self.serve(stream, connection, http2, watcher).await;
+                }
                 Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!("a TLS handshake took too long"),
             },
@@ -123,12 +131,8 @@ impl Server {
         drop(place);
     }
 
-    async fn serve<S>(
-        &self,
-        stream: S,
-        connection: Connection,
-        watcher: Watcher,
-    ) where
+    async fn serve<S>(&self, stream: S, connection: Connection, http2: bool, watcher: Watcher)
+    where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let edge = self.edge.clone();
@@ -138,7 +142,11 @@ impl Server {
             request.extensions_mut().insert(connection);
             edge.send(request)
         });
-        let serving = builder().serve_connection(TokioIo::new(stream), service).into_owned();
+        let stream = TokioIo::new(StallGuard::new(stream, STALL_MAX));
+        // Not detected from the first bytes, for which there would be no timeout: TLS says which it
+        // is, and plain connections are HTTP/1.
+        let builder = if http2 { builder().http2_only() } else { builder().http1_only() };
+        let serving = builder.serve_connection(stream, service).into_owned();
         if let Err(error) = watcher.watch(serving).await {
             tracing::debug!(%error, "a connection ended early");
         }
@@ -163,7 +171,10 @@ fn builder() -> auto::Builder<TokioExecutor> {
 ///
 /// # Errors
 /// When a file cannot be read, holds nothing usable, or the two do not fit.
-pub fn tls(certificate: &std::path::Path, key: &std::path::Path) -> io::Result<Arc<rustls::ServerConfig>> {
+pub fn tls(
+    certificate: &std::path::Path,
+    key: &std::path::Path,
+) -> io::Result<Arc<rustls::ServerConfig>> {
     use rustls::pki_types::pem::PemObject as _;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
     let at = |path: &std::path::Path, error: &dyn std::fmt::Display| {

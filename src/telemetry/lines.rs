@@ -69,9 +69,7 @@ impl Line {
     }
 
     fn object(self, now: OffsetDateTime, [time, level, message]: [&str; 3]) -> String {
-        let stamp = now
-            .format(&time::format_description::well_known::Rfc3339)
-            .unwrap_or_default();
+        let stamp = now.format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
         let mut object = Map::new();
         object.insert(time.to_owned(), stamp.into());
         object.insert(level.to_owned(), self.level().into());

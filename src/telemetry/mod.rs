@@ -2,4 +2,5 @@
 
 mod lines;
 pub mod logs;
+pub mod reference;
 pub mod traces;

@@ -1,6 +1,8 @@
 //! Traces: a provider that is always there, so that every request has ids, and an OTLP exporter where
 //! one is configured.
 
+#[cfg(feature = "otlp")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -9,6 +11,9 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 
 /// The flush at exit may take this long: a dead collector must not hold a drain.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+/// One export over HTTP may take this long.
+#[cfg(feature = "otlp")]
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where traces go, and how many.
 #[derive(Clone, Debug)]
@@ -60,7 +65,8 @@ impl Traces {
     pub async fn flush(self) {
         let provider = self.provider;
         let flushed =
-            tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_TIMEOUT)).await;
+            tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_TIMEOUT))
+                .await;
         if let Ok(Err(error)) = flushed {
             tracing::warn!(%error, "the last traces were not sent");
         }
@@ -96,6 +102,7 @@ fn grpc_exporter(config: &TraceConfig) -> Result<opentelemetry_otlp::SpanExporte
 
 #[cfg(feature = "otlp")]
 fn http_exporter(config: &TraceConfig) -> Result<opentelemetry_otlp::SpanExporter, String> {
+    use opentelemetry_http::hyper::HyperClient;
     use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithHttpConfig as _};
     let connector = hyper_rustls::HttpsConnectorBuilder::new()
         .with_native_roots()
@@ -103,18 +110,48 @@ fn http_exporter(config: &TraceConfig) -> Result<opentelemetry_otlp::SpanExporte
         .https_or_http()
         .enable_http1()
         .build();
-    let client =
-        opentelemetry_http::hyper::HyperClient::new(connector, Duration::from_secs(10), None);
+    let client = OnRuntime {
+        client: Arc::new(HyperClient::new(connector, EXPORT_TIMEOUT, None)),
+        runtime: tokio::runtime::Handle::current(),
+    };
     let mut builder = SpanExporter::builder()
         .with_http()
         .with_http_client(client)
         .with_headers(config.headers.iter().cloned().collect());
     if !config.url.is_empty() {
         let url = config.url.trim_end_matches('/');
-        let full = if url.ends_with("/v1/traces") { url.to_owned() } else { format!("{url}/v1/traces") };
+        let full =
+            if url.ends_with("/v1/traces") { url.to_owned() } else { format!("{url}/v1/traces") };
         builder = builder.with_endpoint(full);
     }
     builder.build().map_err(|error| error.to_string())
+}
+
+/// Sends on the runtime: the batch processor exports from a plain thread, where no socket can be opened.
+#[cfg(feature = "otlp")]
+#[derive(Debug)]
+struct OnRuntime<C> {
+    client: Arc<C>,
+    runtime: tokio::runtime::Handle,
+}
+
+#[cfg(feature = "otlp")]
+type Sent = Result<http::Response<bytes::Bytes>, opentelemetry_http::HttpError>;
+
+#[cfg(feature = "otlp")]
+impl<C: opentelemetry_http::HttpClient + 'static> opentelemetry_http::HttpClient for OnRuntime<C> {
+    fn send_bytes<'client, 'future>(
+        &'client self,
+        request: http::Request<bytes::Bytes>,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Sent> + Send + 'future>>
+    where
+        'client: 'future,
+        Self: 'future,
+    {
+        let client = Arc::clone(&self.client);
+        let sending = self.runtime.spawn(async move { client.send_bytes(request).await });
+        Box::pin(async move { sending.await? })
+    }
 }
 
 #[cfg(feature = "otlp")]

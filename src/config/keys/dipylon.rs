@@ -71,15 +71,16 @@ table! {
         /// How much disk the zips in hand may take, in bytes.
         max_spool_bytes: u64 = "MaxSpoolBytes", ["DIPYLON_MAX_SPOOL_BYTES"], 20 * GIB,
             check(bytes(MIB, MAX_BYTES));
-        /// The directory for the zips in hand. Empty: `GoGetDir`, or the system's temporary
-        /// directory.
+        /// The directory for the zips in hand. Empty: beside the store where that is a local disk,
+        /// else `GoGetDir`, or the system's temporary directory.
         spool_dir: Option<PathBuf> = "SpoolDir", ["DIPYLON_SPOOL_DIR"], None;
         /// Logs one line for each request.
         log_access: bool = "LogAccess", ["DIPYLON_LOG_ACCESS"], true;
         /// The proxies in front, whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
         trusted_proxies: Vec<IpNet> = "TrustedProxies", ["DIPYLON_TRUSTED_PROXIES"], Vec::new();
-        /// The directory for the Go command's own caches. Empty: under `GoGetDir`, or under the
-        /// system's temporary directory.
+        /// The directory for the Go command's own caches, which must belong to this user and be
+        /// writable by nobody else. Empty: `dipylon/go` under `XDG_CACHE_HOME` or `HOME/.cache`, or a
+        /// directory named after the user under `GoGetDir` or the system's temporary directory.
         go_cache_dir: Option<PathBuf> = "GoCacheDir", ["DIPYLON_GO_CACHE_DIR"], None;
         /// How the collector of traces is spoken to.
         otlp_protocol: OtlpProtocol = "OtlpProtocol", ["DIPYLON_OTLP_PROTOCOL"], OtlpProtocol::Grpc;

@@ -102,7 +102,10 @@ mod tests {
         let latest = String::from_utf8(listing.latest().unwrap()).unwrap();
         assert_eq!(
             latest,
-            r#"{"Version":"v1.1.0","Time":"2024-03-01T12:00:00Z","Origin":{"VCS":"git","URL":"https://example.com/m","Hash":"5f17","Ref":"refs/tags/v1.1.0"}}"#
+            concat!(
+                r#"{"Version":"v1.1.0","Time":"2024-03-01T12:00:00Z","Origin":{"VCS":"git","#,
+                r#""URL":"https://example.com/m","Hash":"5f17","Ref":"refs/tags/v1.1.0"}}"#
+            )
         );
     }
 

@@ -12,6 +12,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -39,6 +40,12 @@ const MAX_NOTE_BYTES: u64 = 4_096;
 const EVICT_ATTEMPTS: usize = 20;
 const EVICT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Mode of the cache directory: the owner's alone.
+const PRIVATE_MODE: u32 = 0o700;
+
+/// The bits of a mode that let others than the owner write.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
 /// Held while a `go` command runs.
 pub(super) type InUse = OwnedRwLockReadGuard<()>;
 
@@ -54,8 +61,10 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// Takes the first free slot.
+    /// Takes the first free slot of `directory`, which must be ours alone: what another user puts there
+    /// would run.
     pub(super) fn open(directory: &Path, limit_bytes: u64) -> io::Result<Self> {
+        make_private(directory)?;
         let (root, lock) = take_slot(directory)?;
         let cache = Self {
             root,
@@ -251,6 +260,32 @@ impl Cache {
     }
 }
 
+/// Makes a directory that only we can read, or checks that one is ours and only we can write to it.
+fn make_private(directory: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(PRIVATE_MODE).create(directory)?;
+    let ours = rustix::process::geteuid().as_raw();
+    // A link that somebody else made may lead elsewhere tomorrow.
+    for metadata in [fs::symlink_metadata(directory)?, fs::metadata(directory)?] {
+        let owner = metadata.uid();
+        if owner != ours {
+            let text = format!(
+                "it belongs to user {owner} and this process is user {ours}: set GoCacheDir \
+                 (DIPYLON_GO_CACHE_DIR) to a directory of its own"
+            );
+            return Err(io::Error::other(text));
+        }
+        let mode = metadata.mode() & 0o777;
+        if metadata.is_dir() && mode & WRITABLE_BY_OTHERS != 0 {
+            let text = format!(
+                "other users can write to it (mode {mode:03o}): chmod it to 700, or set GoCacheDir \
+                 (DIPYLON_GO_CACHE_DIR) to a directory of its own"
+            );
+            return Err(io::Error::other(text));
+        }
+    }
+    Ok(())
+}
+
 fn take_slot(directory: &Path) -> io::Result<(PathBuf, File)> {
     for number in 0..MAX_SLOTS {
         let root = directory.join(format!("slot-{number}"));
@@ -336,94 +371,5 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn clone(cache: &Cache, name: &str, bytes: usize, age_secs: u64) -> PathBuf {
-        let directory = cache.clones().join(name);
-        fs::create_dir_all(directory.join("objects")).unwrap();
-        fs::write(directory.join("objects/pack"), vec![0; bytes]).unwrap();
-        fs::write(note_of(&directory), format!("git3:https://example.com/{name}\n")).unwrap();
-        let used = SystemTime::now() - Duration::from_secs(age_secs);
-        File::open(note_of(&directory)).unwrap().set_modified(used).unwrap();
-        directory
-    }
-
-    #[tokio::test]
-    async fn the_clone_unused_for_longest_goes_first() {
-        let directory = tempfile::tempdir().unwrap();
-        let cache = Arc::new(Cache::open(directory.path(), 250).unwrap());
-        let (old, older, new) = (
-            clone(&cache, "old", 100, 50),
-            clone(&cache, "older", 100, 90),
-            clone(&cache, "new", 100, 1),
-        );
-        cache.clone().sweep().await;
-        assert!(old.exists() && new.exists() && !older.exists() && !note_of(&older).exists());
-        cache.clone().sweep().await;
-        assert!(old.exists() && new.exists(), "what fits stays");
-    }
-
-    #[tokio::test]
-    async fn a_used_clone_counts_as_new() {
-        let directory = tempfile::tempdir().unwrap();
-        let cache = Arc::new(Cache::open(directory.path(), 150).unwrap());
-        let (old, new) = (clone(&cache, "old", 100, 90), clone(&cache, "new", 100, 10));
-        cache.touch("https://example.com/old");
-        cache.clone().sweep().await;
-        assert!(old.exists() && !new.exists());
-    }
-
-    #[tokio::test]
-    async fn nothing_is_swept_under_a_running_fetch_below_the_hard_limit() {
-        let directory = tempfile::tempdir().unwrap();
-        let cache = Arc::new(Cache::open(directory.path(), 90).unwrap());
-        let kept = clone(&cache, "kept", 100, 90);
-        let fetching = cache.enter().await;
-        cache.clone().sweep().await;
-        assert!(kept.exists());
-        drop(fetching);
-        cache.clone().sweep().await;
-        assert!(!kept.exists());
-    }
-
-    #[tokio::test]
-    async fn above_the_hard_limit_the_sweep_waits_for_the_fetch_and_holds_new_ones() {
-        let directory = tempfile::tempdir().unwrap();
-        let cache = Arc::new(Cache::open(directory.path(), 10).unwrap());
-        let big = clone(&cache, "big", 100, 90);
-        let fetching = cache.enter().await;
-        let sweep = tokio::spawn(cache.clone().sweep());
-        while cache.gate.try_read().is_ok() {
-            tokio::task::yield_now().await;
-        }
-        assert!(big.exists(), "a fetch is running");
-        drop(fetching);
-        sweep.await.unwrap();
-        assert!(!big.exists());
-        let _next = cache.enter().await;
-    }
-
-    #[tokio::test]
-    async fn two_owners_of_one_directory_never_share_a_slot() {
-        let directory = tempfile::tempdir().unwrap();
-        let first = Cache::open(directory.path(), 10).unwrap();
-        let second = Cache::open(directory.path(), 10).unwrap();
-        assert_ne!(first.root(), second.root());
-        let freed = first.root().to_owned();
-        drop(first);
-        assert_eq!(Cache::open(directory.path(), 10).unwrap().root(), freed);
-    }
-
-    #[tokio::test]
-    async fn a_clone_that_go_has_locked_is_not_evicted() {
-        let directory = tempfile::tempdir().unwrap();
-        let cache = Arc::new(Cache::open(directory.path(), 10).unwrap());
-        let target = clone(&cache, "aa", 10, 0);
-        let lock = File::create(target.with_extension("lock")).unwrap();
-        flock(&lock, FlockOperation::LockExclusive).unwrap();
-        assert!(!cache.evict(target.clone()).await && target.exists());
-        drop(lock);
-        assert!(cache.evict(target.clone()).await && !target.exists());
-    }
-}
+#[path = "cache_tests.rs"]
+mod tests;

@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::environment::Variables;
 
@@ -50,6 +51,8 @@ pub(super) struct Run<'a> {
     pub(super) directory: &'a Path,
     /// When the group is ended.
     pub(super) deadline: Instant,
+    /// Ends the group before its time.
+    pub(super) stop: &'a CancellationToken,
     /// Lives until the group is gone.
     pub(super) keep: Arc<dyn Any + Send + Sync>,
 }
@@ -72,6 +75,8 @@ pub(super) enum RunError {
     Start(io::Error),
     /// The deadline passed.
     Deadline,
+    /// The program ends.
+    Stopped,
     /// More than [`MAX_STDOUT_BYTES`].
     TooLong,
     /// The pipes or the status could not be read.
@@ -80,6 +85,9 @@ pub(super) enum RunError {
 
 /// Runs a program to its end or to the deadline. Dropping the future ends the group as well.
 pub(super) async fn run(run: Run<'_>) -> Result<Output, RunError> {
+    if run.stop.is_cancelled() {
+        return Err(RunError::Stopped);
+    }
     let mut command = Command::new(run.program);
     command.args(run.arguments).env_clear().envs(run.variables).current_dir(run.directory);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
@@ -90,7 +98,10 @@ pub(super) async fn run(run: Run<'_>) -> Result<Output, RunError> {
     let collected = match &mut cancelled.0 {
         Some(group) => {
             let collecting = group.collect((stdout, &mut out), (stderr, &mut err));
-            timeout_at(run.deadline, collecting).await
+            tokio::select! {
+                collected = timeout_at(run.deadline, collecting) => collected,
+                () = run.stop.cancelled() => return Err(RunError::Stopped),
+            }
         }
         None => return Err(RunError::Deadline),
     };
@@ -250,3 +261,7 @@ impl Drop for EndOnDrop {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "command_tests.rs"]
+mod tests;

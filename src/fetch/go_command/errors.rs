@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use dipylon_middleware::error::ErrorKind;
+use dipylon_middleware::redact::redact_prose;
 
 use ErrorKind::{
     Internal, NotFound, UpstreamFailed, UpstreamRefused, UpstreamThrottled, UpstreamTimeout,
@@ -172,8 +173,8 @@ pub(super) fn has_lost_a_ref(text: &str) -> bool {
     text.contains("unknown revision refs/")
 }
 
-/// One line for a person: without boilerplate, without the directories in `hidden`, without secrets
-/// in a query string. Credentials before a host and control characters go in `Error::new`.
+/// One line for a person or a log: without boilerplate, without the directories in `hidden`, without
+/// the credentials of a URL.
 pub(super) fn clean(text: &str, hidden: &[&Path]) -> String {
     let mut text = start(text).to_owned();
     for directory in hidden {
@@ -187,7 +188,7 @@ pub(super) fn clean(text: &str, hidden: &[&Path]) -> String {
         }
         line.push_str(part);
     }
-    hide_query_secrets(&line)
+    redact_prose(&hide_query_secrets(&line)).into_owned()
 }
 
 fn start(text: &str) -> &str {

@@ -2,15 +2,15 @@
 //!
 //! `go mod download -json -- MODULE@VERSION` for info, mod and zip, which come together; `go list -m
 //! -versions -json -- MODULE@latest` for list and latest. Each run has a temporary tree of its own
-//! ([`workspace`]) and shares clones and toolchains with the others ([`cache`]). The bytes are not
+//! (`workspace`) and shares clones and toolchains with the others (`cache`). The bytes are not
 //! verified here: the gateway's own verifier compares them with the checksum database.
 //!
 //! A list names retracted versions as well, as the module mirror does: a client finds a retraction by
 //! reading the newest version, which may have retracted itself.
 //!
 //! # Failure modes
-//! [`errors`] decides what is "not found"; everything unknown is a failure. A run that is cut short,
-//! or whose future is dropped, ends with its whole process group ([`command`]), and its tree goes.
+//! `errors` decides what is "not found"; everything unknown is a failure. A run that is cut short,
+//! or whose future is dropped, ends with its whole process group (`command`), and its tree goes.
 //! A clone that a killed git left damaged is thrown away and the run repeated once.
 //!
 //! # Limits
@@ -46,7 +46,7 @@ use environment::Environment;
 use runner::{Runner, Task};
 use workspace::Workspaces;
 
-pub use runner::probe;
+pub use runner::{MAX_END_WAIT, Runs, probe};
 
 /// What clones may take on disk unless the settings say otherwise, in bytes.
 pub const DEFAULT_CLONE_CACHE_LIMIT_BYTES: u64 = 20 << 30;
@@ -102,13 +102,18 @@ impl GoCommand {
         let cache = Cache::open(&cache_dir, config.clone_cache_limit_bytes)
             .map_err(|error| unusable(&cache_dir, error))?;
         let environment = Environment::new(&config.inherited, &config.child_env);
-        let binary =
-            binary_from_anywhere(&config.binary).map_err(|e| unusable(&config.binary, e))?;
+        let binary = absolute_unless_a_name(config.binary)
+            .map_err(|error| Error::new(ErrorKind::Internal, format!("GoBinary: {error}")))?;
         Ok(Self {
             runner: Runner::new(binary, environment, Arc::new(workspaces), Arc::new(cache)),
             fetch_timeout: config.fetch_timeout,
             list_timeout: config.list_timeout,
         })
+    }
+
+    /// What ends all runs.
+    pub fn runs(&self) -> Runs {
+        self.runner.runs()
     }
 
     /// Finds out whether the program can be run at all; see [`probe`].
@@ -195,6 +200,10 @@ impl Fetcher for GoCommand {
         "direct".into()
     }
 
+    fn fetches_whole_versions(&self, _: &ModulePath) -> bool {
+        true
+    }
+
     fn fetch(&self, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, Error>> {
         Box::pin(self.answer(request))
     }
@@ -202,7 +211,7 @@ impl Fetcher for GoCommand {
 
 /// The child starts in another directory, from which `./go` would be something else. A bare name is
 /// left to PATH.
-fn binary_from_anywhere(binary: &Path) -> std::io::Result<OsString> {
+fn absolute_unless_a_name(binary: PathBuf) -> std::io::Result<OsString> {
     let is_name = binary.components().count() == 1 && !binary.is_absolute();
     if is_name { Ok(binary.into()) } else { std::path::absolute(binary).map(Into::into) }
 }

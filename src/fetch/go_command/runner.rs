@@ -11,6 +11,8 @@ use dipylon_middleware::error::{Error, ErrorKind};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::answer::{Download, Origin};
 use super::cache::Cache;
@@ -22,6 +24,10 @@ use super::workspace::{Tree, Workspaces};
 
 /// How long `go version` may take at start-up.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an end that will not wait for the runs waits for their process groups to go: they have two
+/// seconds to end by themselves, then they are killed.
+pub const MAX_END_WAIT: Duration = Duration::from_secs(3);
 
 /// Runs for one question: the first, one with a newer toolchain, one after a damaged clone was removed.
 const MAX_RUNS: usize = 3;
@@ -36,6 +42,23 @@ pub(super) struct Task<'a> {
     pub(super) deadline: Instant,
 }
 
+/// Ends the `go` commands of a program that will not wait for them any longer.
+#[derive(Clone, Debug)]
+pub struct Runs {
+    stop: CancellationToken,
+    trees: TaskTracker,
+}
+
+impl Runs {
+    /// Lets no new run begin, ends the process group of each, and waits for at most
+    /// [`MAX_END_WAIT`] until they are gone and their temporary trees removed. Says whether they are.
+    pub async fn end(&self) -> bool {
+        self.stop.cancel();
+        self.trees.close();
+        tokio::time::timeout(MAX_END_WAIT, self.trees.wait()).await.is_ok()
+    }
+}
+
 /// What all runs share.
 #[derive(Debug)]
 pub(super) struct Runner {
@@ -45,6 +68,7 @@ pub(super) struct Runner {
     workspaces: Arc<Workspaces>,
     cache: Arc<Cache>,
     toolchains: Mutex<Vec<Toolchain>>,
+    stop: CancellationToken,
 }
 
 impl Runner {
@@ -55,7 +79,20 @@ impl Runner {
         cache: Arc<Cache>,
     ) -> Self {
         let policy = Policy::parse(environment.get("GOTOOLCHAIN").unwrap_or_default());
-        Self { binary, environment, policy, workspaces, cache, toolchains: Mutex::default() }
+        Self {
+            binary,
+            environment,
+            policy,
+            workspaces,
+            cache,
+            toolchains: Mutex::default(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// What ends all runs.
+    pub(super) fn runs(&self) -> Runs {
+        Runs { stop: self.stop.clone(), trees: self.workspaces.trees().clone() }
     }
 
     /// Runs to an answer, which may be a refusal. The tree holds the files that the answer names.
@@ -176,6 +213,7 @@ impl Runner {
             variables,
             directory: &directory,
             deadline: task.deadline,
+            stop: &self.stop,
             keep,
         };
         command::run(run).await.map_err(|error| run_error(task.subject, program, error))
@@ -272,6 +310,9 @@ fn late(subject: &str) -> Error {
 fn run_error(subject: &str, program: &OsStr, error: RunError) -> Error {
     let (kind, text) = match error {
         RunError::Deadline => return late(subject),
+        RunError::Stopped => {
+            (ErrorKind::Overloaded, "the gateway is shutting down: ask again".to_owned())
+        }
         RunError::Start(error) => {
             let program = Path::new(program).display();
             let text = format!(
@@ -297,7 +338,7 @@ fn run_error(subject: &str, program: &OsStr, error: RunError) -> Error {
 /// # Errors
 /// `UpstreamFailed` naming `GoBinary` where it cannot be started; `UpstreamTimeout` where it hangs.
 pub async fn probe(binary: &Path, inherited: &[(String, String)]) -> Result<String, Error> {
-    let program = super::binary_from_anywhere(binary)
+    let program = super::absolute_unless_a_name(binary.to_owned())
         .map_err(|error| run_error("go version", binary.as_os_str(), RunError::Start(error)))?;
     let mut variables: Variables =
         inherited.iter().map(|(name, value)| (name.into(), value.into())).collect();
@@ -308,6 +349,7 @@ pub async fn probe(binary: &Path, inherited: &[(String, String)]) -> Result<Stri
         variables: &variables,
         directory: &std::env::temp_dir(),
         deadline: Instant::now() + PROBE_TIMEOUT,
+        stop: &CancellationToken::new(),
         keep: Arc::new(()),
     };
     let output =

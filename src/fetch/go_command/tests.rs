@@ -1,4 +1,4 @@
-//! What needs neither `go` nor git: `/bin/sh` stands for the child, and small scripts for `go`.
+//! What needs neither the real `go` nor git: small scripts stand for `go`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,29 +8,14 @@ use std::time::Duration;
 use dipylon_middleware::request::RequestContext;
 use tokio::time::Instant;
 
-use super::command::{
-    MAX_STDERR_BYTES, MAX_STDOUT_BYTES, Output, Run, RunError, TERMINATION_GRACE, run,
-};
-use super::environment::Variables;
+use super::command::TERMINATION_GRACE;
 use super::*;
 
-const SOON: Duration = Duration::from_millis(300);
-const LONG: Duration = Duration::from_secs(60);
-
-async fn shell(script: &str, limit: Duration) -> Result<Output, RunError> {
-    run(Run {
-        program: "/bin/sh".as_ref(),
-        arguments: &["-c", script],
-        variables: &Variables::from([("PATH".into(), "/usr/bin:/bin".into())]),
-        directory: "/".as_ref(),
-        deadline: Instant::now() + limit,
-        keep: Arc::new(()),
-    })
-    .await
-}
+pub(super) const SOON: Duration = Duration::from_millis(300);
+pub(super) const LONG: Duration = Duration::from_secs(60);
 
 /// Waits, within a bound, for what happens in the background.
-async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+pub(super) async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let until = Instant::now() + TERMINATION_GRACE + Duration::from_secs(10);
     while !done() {
         assert!(Instant::now() < until, "{what} did not happen");
@@ -38,70 +23,13 @@ async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-fn is_running(pid_file: &Path) -> bool {
+pub(super) fn is_running(pid_file: &Path) -> bool {
     let Ok(text) = fs::read_to_string(pid_file) else { return false };
     let Ok(pid) = text.trim().parse::<u32>() else { return false };
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => !stat.contains(") Z "),
         Err(_) => false,
     }
-}
-
-#[tokio::test]
-async fn output_and_status_are_told() {
-    let output = shell("echo out; echo err >&2; exit 3", LONG).await.unwrap();
-    assert_eq!(
-        (output.status.code(), output.stdout, output.stderr),
-        (Some(3), b"out\n".to_vec(), "err\n".into())
-    );
-}
-
-#[tokio::test]
-async fn nothing_of_our_environment_reaches_the_child() {
-    let output = shell("env | cut -d= -f1 | sort | tr '\\n' ' '", LONG).await.unwrap();
-    let names = String::from_utf8(output.stdout).unwrap();
-    // The shell itself adds the other three.
-    assert!(
-        names.split_whitespace().all(|name| ["PATH", "PWD", "SHLVL", "_"].contains(&name)),
-        "{names}"
-    );
-}
-
-#[tokio::test]
-async fn a_flood_of_messages_is_read_to_the_end_and_cut() {
-    let output = shell("yes boom | head -c 3000000 >&2; echo done", LONG).await.unwrap();
-    assert_eq!((output.stderr.len(), output.stdout), (MAX_STDERR_BYTES, b"done\n".to_vec()));
-}
-
-#[tokio::test]
-async fn too_long_an_answer_is_an_error() {
-    let script = format!("head -c {} /dev/zero", MAX_STDOUT_BYTES + 1);
-    assert!(matches!(shell(&script, LONG).await, Err(RunError::TooLong)));
-}
-
-#[tokio::test]
-async fn what_the_child_leaves_behind_does_not_hold_the_answer() {
-    let folder = tempfile::tempdir().unwrap();
-    let pid = folder.path().join("pid");
-    let script = format!("sleep 1000 & echo $! > {}; echo done", pid.display());
-    let output = shell(&script, LONG).await.unwrap();
-    assert_eq!(output.stdout, b"done\n");
-    eventually("the end of what was left", || !is_running(&pid)).await;
-}
-
-#[tokio::test]
-async fn at_the_deadline_the_whole_group_ends_even_when_it_ignores_sigterm() {
-    let folder = tempfile::tempdir().unwrap();
-    let pid = folder.path().join("pid");
-    let script = format!(
-        "(trap '' TERM; echo $$ >/dev/null; sh -c 'echo $PPID' > {}; while :; do sleep 1; done) & wait",
-        pid.display()
-    );
-    let begun = Instant::now();
-    assert!(matches!(shell(&script, SOON).await, Err(RunError::Deadline)));
-    assert!(begun.elapsed() < TERMINATION_GRACE, "the caller does not wait for the end");
-    assert!(is_running(&pid), "it has ignored the polite signal");
-    eventually("the end of the group", || !is_running(&pid)).await;
 }
 
 #[test]
@@ -117,6 +45,26 @@ fn at_the_end_of_the_runtime_the_group_ends_and_the_tree_goes() {
     drop(go);
     assert!(!is_running(&pid), "killed at once");
     assert_eq!(sandbox.trees(), 0);
+}
+
+#[tokio::test]
+async fn an_end_that_does_not_wait_kills_the_group_and_removes_the_tree() {
+    let sandbox = Sandbox::new("trap '' TERM; echo $$ > \"$PIDS/pid\"; sleep 1000 & wait; wait");
+    let pid = sandbox.folder.path().join("pid");
+    let go = Arc::new(sandbox.go());
+    let fetching = go.clone();
+    let fetch =
+        tokio::spawn(async move { fetching.fetch(request(FetchAsk::List)).await.map(drop) });
+    eventually("the start", || is_running(&pid)).await;
+    let began = Instant::now();
+    assert!(go.runs().end().await, "everything is gone");
+    assert!(began.elapsed() <= MAX_END_WAIT, "{:?}", began.elapsed());
+    assert!(!is_running(&pid));
+    assert_eq!(sandbox.trees(), 1, "the directory of the process is left");
+    let error = fetch.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Overloaded, "{error}");
+    let error = go.fetch(request(FetchAsk::List)).await.map(drop).unwrap_err();
+    assert!(error.message().contains("shutting down"), "{error}");
 }
 
 /// A scripted `go`.
@@ -307,11 +255,26 @@ const TOO_OLD: &str = r#"
 case "$1 $GOTOOLCHAIN" in
 "env go1.99.0")
     root="$GOMODCACHE/golang.org/toolchain@v0.0.1-go1.99.0.linux-amd64"
-    if [ ! -d "$root" ]; then echo "$GOPROXY $GOSUMDB" >> "$PIDS/downloads"; mkdir -p "$root/bin"; fi
-    printf '#!/bin/sh\necho "$GOROOT" > "%s/ran"\ncd "$GOMODCACHE"\necho i > i; echo m > m; printf zip > z\necho "{\\"Version\\":\\"v1.0.0\\",\\"Info\\":\\"$PWD/i\\",\\"GoMod\\":\\"$PWD/m\\",\\"Zip\\":\\"$PWD/z\\"}"\n' "$PIDS" > "$root/bin/go"
-    chmod +x "$root/bin/go"; echo "$root" ;;
-"mod local") echo '{"Version":"v1.0.0","Error":"example.com/m@v1.0.0 requires go >= 1.99 (running go 1.26.8; GOTOOLCHAIN=local)"}'; exit 1 ;;
-*) echo "unexpected: $* $GOTOOLCHAIN" >&2; exit 1 ;;
+    if [ ! -d "$root" ]; then
+        echo "$GOPROXY $GOSUMDB" >> "$PIDS/downloads"
+        mkdir -p "$root/bin"
+    fi
+    cat > "$root/bin/go" <<'END'
+#!/bin/sh
+echo "$GOROOT" > "$PIDS/ran"
+cd "$GOMODCACHE"
+echo i > i; echo m > m; printf zip > z
+echo '{"Version":"v1.0.0",'"\"Info\":\"$PWD/i\",\"GoMod\":\"$PWD/m\",\"Zip\":\"$PWD/z\"}"
+END
+    chmod +x "$root/bin/go"
+    echo "$root" ;;
+"mod local")
+    needs='requires go >= 1.99 (running go 1.26.8; GOTOOLCHAIN=local)'
+    echo '{"Version":"v1.0.0","Error":"example.com/m@v1.0.0 '"$needs"'"}'
+    exit 1 ;;
+*)
+    echo "unexpected: $* $GOTOOLCHAIN" >&2
+    exit 1 ;;
 esac"#;
 
 #[tokio::test]

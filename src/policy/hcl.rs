@@ -1,0 +1,89 @@
+//! HCL with positions: every complaint names the file, the line and the column.
+//!
+//! `hcl_edit` parses, because it knows where each node stands; `hcl` evaluates, because operators and
+//! templates are allowed. Never serde: it takes a number for a text, and loses one of two blocks with
+//! the same label.
+
+use dipylon_middleware::{Error, ErrorKind};
+use hcl::eval::{Context, ErrorKind as Mistake, Evaluate as _};
+use hcl_edit::Span;
+use hcl_edit::structure::{Attribute, Body};
+
+/// An HCL text and the name of the place it comes from.
+pub(super) struct Source<'a> {
+    place: &'a str,
+    text: &'a str,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(place: &'a str, text: &'a str) -> Self {
+        Self { place, text: text.strip_prefix('\u{feff}').unwrap_or(text) }
+    }
+
+    /// The text as a tree. Nesting and operators are bounded by the parser.
+    pub(super) fn parse(&self) -> Result<Body, Error> {
+        hcl_edit::parser::parse_body(self.text).map_err(|error| {
+            let (line, column) = (error.location().line(), error.location().column());
+            self.refuse(line, column, error.message())
+        })
+    }
+
+    /// A complaint about a node: about its first character.
+    pub(super) fn at(&self, node: &impl Span, reason: impl AsRef<str>) -> Error {
+        let (line, column) = self.position(node.span().map_or(0, |span| span.start));
+        self.refuse(line, column, reason.as_ref())
+    }
+
+    /// A complaint about what is not there.
+    pub(super) fn missing(&self, reason: impl AsRef<str>) -> Error {
+        self.refuse(1, 1, reason.as_ref())
+    }
+
+    fn refuse(&self, line: usize, column: usize, reason: &str) -> Error {
+        let text = format!("{}:{line}:{column}: {reason}", self.place);
+        Error::new(ErrorKind::Unsupported, text)
+    }
+
+    /// Line and column, in characters, both from 1.
+    fn position(&self, offset: usize) -> (usize, usize) {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        (before.matches('\n').count() + 1, line.chars().count() + 1)
+    }
+
+    /// The value of an attribute, which must be a text. There are no variables and no functions.
+    pub(super) fn string(&self, attribute: &Attribute) -> Result<String, Error> {
+        let name = attribute.key.as_str();
+        let expression = hcl::Expression::from(attribute.value.clone());
+        let value = expression.evaluate(&Context::new()).map_err(|error| {
+            let reason = match error.kind() {
+                Mistake::UndefinedVar(variable) => {
+                    format!("there is no variable {variable}: want a text in quotes")
+                }
+                Mistake::UndefinedFunc(function) => {
+                    format!("there is no function {function}: want a text in quotes")
+                }
+                other => other.to_string(),
+            };
+            self.at(&attribute.value, format!("{name}: {reason}"))
+        })?;
+        match value {
+            hcl::Value::String(text) => Ok(text),
+            other => {
+                let reason = format!("{name} is {}: want a text in quotes", kind(&other));
+                Err(self.at(&attribute.value, reason))
+            }
+        }
+    }
+}
+
+fn kind(value: &hcl::Value) -> &'static str {
+    match value {
+        hcl::Value::Null => "null",
+        hcl::Value::Bool(_) => "a boolean",
+        hcl::Value::Number(_) => "a number",
+        hcl::Value::String(_) => "a text",
+        hcl::Value::Array(_) => "a list",
+        hcl::Value::Object(_) => "an object",
+    }
+}

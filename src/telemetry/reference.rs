@@ -1,0 +1,120 @@
+//! The reference page, made from the catalogue.
+
+use std::fmt::Write as _;
+
+use dipylon_middleware::telemetry::catalogue::{
+    FieldInfo, LABELS, METRICS, REQUEST_EVENT, ROOT_SPAN, SECONDS, series_max,
+};
+use dipylon_middleware::telemetry::{LabelInfo, MetricInfo};
+
+const INTRODUCTION: &str = "\
+# Telemetry
+
+This page is made from the program's own catalogue; `DIPYLON_BLESS=1 cargo test --test telemetry`
+writes it anew. A metric, label value or field that is not here does not exist.
+
+One word says how a request ended, its *outcome*. It stands in the metrics, on the spans, in the log,
+as `detail` in the answer's `Cache-Status`, and it is the same word everywhere.
+
+Every answer carries `X-Request-Id` and `Athens-Request-ID` (equal; a client's own is kept),
+`traceparent`, `Cache-Status` and `Server-Timing`.
+";
+
+const METRICS_INTRODUCTION: &str = "
+Served at `/metrics` in Prometheus's text format (`StatsExporter`), always at the root, never below
+`PathPrefix`. Labels are closed sets: no module, host, path or user agent is ever a label, so a
+gateway exposes the same series for one module as for a million.
+";
+
+const TRACES_INTRODUCTION: &str = "
+Sent by OTLP (`TraceExporter = \"otlp\"`, `TraceExporterURL`) over gRPC, or HTTP with
+`OtlpProtocol = \"http\"`. A request with a `traceparent` continues that trace and follows its sampling;
+the others are kept in the share `TraceSamplingFraction` (all of them where `GoEnv` is `development`).
+A fetch goes upstream with a `traceparent` of the same trace. The root span is named after the route and
+has these attributes; each layer below it has a span with the layer's name and `dipylon.outcome`.
+A fetch in the background is a trace of its own: its root `background_stash` links to the request that
+caused it.
+";
+
+const LOG_INTRODUCTION: &str = "
+One event `request` for each request, when the last byte of its answer has gone (`LogAccess`). The
+fields marked with `?` are left out where there is nothing to say. Plain logs have them as
+`key=value`; JSON logs (`LogFormat = \"json\"`, `CloudRuntime = \"GCP\"`) have `-` in place of `_`.
+";
+
+/// The page as Markdown.
+pub fn page() -> String {
+    let mut page = INTRODUCTION.to_owned();
+    push_metrics(&mut page);
+    page.push_str("\n## Labels\n");
+    LABELS.iter().for_each(|label| push_label(&mut page, label));
+    page.push_str("\n## Traces\n");
+    page.push_str(TRACES_INTRODUCTION);
+    push_fields(&mut page, "attribute", ROOT_SPAN);
+    page.push_str("\n## Log\n");
+    page.push_str(LOG_INTRODUCTION);
+    push_fields(&mut page, "field", REQUEST_EVENT);
+    page
+}
+
+fn push_metrics(page: &mut String) {
+    page.push_str("\n## Metrics\n");
+    page.push_str(METRICS_INTRODUCTION);
+    let buckets: Vec<String> = SECONDS.iter().map(ToString::to_string).collect();
+    let (most, buckets) = (series_max(), buckets.join(", "));
+    let _ = write!(
+        page,
+        "At the very most there are {most} series.\nHistograms count seconds, with bounds at {buckets}.\n\
+         \n| metric | type | labels | meaning |\n|---|---|---|---|\n"
+    );
+    for MetricInfo { name, help, kind, label_infos, .. } in METRICS {
+        let labels: Vec<String> = label_infos.iter().map(link).collect();
+        let (kind, labels, help) = (kind.as_str(), labels.join(", "), cell(help));
+        let _ = writeln!(page, "| `{name}` | {kind} | {labels} | {help} |");
+    }
+}
+
+/// Two sets may share a label's name, so the link goes by the set.
+fn link(label: &LabelInfo) -> String {
+    format!("[`{}`](#{})", label.name, anchor(label))
+}
+
+fn heading(label: &LabelInfo) -> String {
+    let shared = LABELS.iter().filter(|other| other.name == label.name).count() > 1;
+    let of =
+        METRICS.iter().find(|metric| metric.label_infos.iter().any(|one| one.set == label.set));
+    match of {
+        Some(metric) if shared => format!("`{}` of `{}`", label.name, metric.name),
+        _ => format!("`{}`", label.name),
+    }
+}
+
+/// The anchor that a heading gets: lower case, blanks as dashes, other signs left out.
+fn anchor(label: &LabelInfo) -> String {
+    let letters = heading(label).to_lowercase().replace(' ', "-");
+    letters.chars().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).collect()
+}
+
+fn push_label(page: &mut String, label: &LabelInfo) {
+    let _ = write!(
+        page,
+        "\n### {}\n\n{}\n\n| value | meaning |\n|---|---|\n",
+        heading(label),
+        label.about.trim()
+    );
+    for (value, meaning) in label.values {
+        let _ = writeln!(page, "| `{value}` | {} |", cell(meaning));
+    }
+}
+
+fn push_fields(page: &mut String, title: &str, fields: &[FieldInfo]) {
+    let _ = write!(page, "\n| {title} | meaning |\n|---|---|\n");
+    for (name, meaning) in fields {
+        let _ = writeln!(page, "| `{name}` | {} |", cell(meaning));
+    }
+}
+
+/// A text within a Markdown table.
+fn cell(text: &str) -> String {
+    text.trim().replace('|', "\\|")
+}
