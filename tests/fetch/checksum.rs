@@ -100,7 +100,10 @@ async fn a_record_is_proven_through_the_upstream_that_carries_the_database() {
     let stored = String::from_utf8(fixture.store.file(HEAD).unwrap().to_vec()).unwrap();
     assert_eq!(TreeHead::parse(&stored).unwrap().size, 701);
     let kept = fixture.store.keys();
-    assert!(kept.contains(&format!("sumdb/sum.test/lookup/example.com/a/!b@{VERSION}")), "{kept:?}");
+    assert!(
+        kept.contains(&format!("sumdb/sum.test/lookup/example.com/a/!b@{VERSION}")),
+        "{kept:?}"
+    );
     assert!(kept.iter().any(|key| key.starts_with("sumdb/sum.test/tile/8/0/")), "{kept:?}");
 }
 
@@ -120,7 +123,11 @@ async fn without_a_carrying_proxy_the_database_is_asked_directly() {
     let (first, second) = (Upstream::start().await, Upstream::start().await);
     second.fault(When::any(), Fault::Status(500, "text/plain", "".into()));
     let goproxy = format!("{},{}|direct", first.url(), second.url());
-    let settings = settings(&[("GOPROXY", &goproxy), ("GOSUMDB", ChecksumDb::new("127.0.0.1", 1).verifier_key())]).await;
+    let settings = settings(&[
+        ("GOPROXY", &goproxy),
+        ("GOSUMDB", ChecksumDb::new("127.0.0.1", 1).verifier_key()),
+    ])
+    .await;
     // Nothing listens on port 443 there, so that the way taken shows in the error.
     let error = error(&verifier(&settings, &Arc::default()), MODULE, VERSION).await;
     assert_eq!(error.kind(), ErrorKind::ChecksumUnavailable);
@@ -180,7 +187,8 @@ async fn a_toolchain_is_verified_whatever_the_settings_say() {
     let exempt = [("GOPROXY", goproxy.as_str()), ("GOSUMDB", key), ("GONOSUMDB", "golang.org")];
     let known = expected(&verifier(&settings(&exempt).await, &fixture.store), path, text).await;
     assert!(matches!(known.unwrap(), Expected::Hashes { .. }));
-    let off = verifier(&settings(&[("GOPROXY", &goproxy), ("GOSUMDB", "off")]).await, &fixture.store);
+    let off =
+        verifier(&settings(&[("GOPROXY", &goproxy), ("GOSUMDB", "off")]).await, &fixture.store);
     let refused = error(&off, path, text).await;
     assert_eq!(refused.kind(), ErrorKind::ChecksumUnavailable);
     assert!(refused.message().contains("GOSUMDB=off"), "{refused}");
@@ -252,17 +260,21 @@ async fn a_fork_is_a_security_error_and_the_head_stays() {
 async fn a_fork_that_another_replica_stored_is_seen() {
     let fixture = Fixture::new().await;
     let fork = fixture.database.fork();
-    fork.pad(400);
+    fixture.database.pad(400);
     let running = fork.start().await;
     let gosumdb = format!("{} {}", fork.verifier_key(), running.url());
     let victim = Arc::<MemoryStore>::default();
     let shown = verifier(&settings(&[("GOPROXY", "off"), ("GOSUMDB", &gosumdb)]).await, &victim);
     fork.register(&fixture.module);
     expected(&shown, MODULE, VERSION).await.unwrap();
-    // The replica that was shown the fork shares its head; the other one was shown the true log.
+    // The replica that was shown the fork shares its head; the other one is shown the true log.
     fixture.store.set(HEAD, victim.file(HEAD).unwrap());
-    let error = error(&fixture.verifier().await, MODULE, VERSION).await;
-    assert_eq!(error.kind(), ErrorKind::ChecksumMismatch, "{error}");
+    let verifier = fixture.verifier().await;
+    let seen = error(&verifier, MODULE, VERSION).await;
+    assert_eq!(seen.kind(), ErrorKind::ChecksumMismatch, "{seen}");
+    // Neither head is preferred afterwards: somebody has to look.
+    let again = error(&verifier, MODULE, VERSION).await;
+    assert_eq!(again.kind(), ErrorKind::ChecksumMismatch, "{again}");
 }
 
 #[tokio::test]

@@ -189,7 +189,10 @@ async fn a_gonoproxy_module_goes_direct_and_nowhere_else() {
 async fn an_empty_list_and_off_say_so() {
     let empty = list("", "", None);
     let error = refused(&empty, zip()).await;
-    assert_eq!((error.kind(), error.message()), (ErrorKind::NoUpstream, "no upstream: set GOPROXY"));
+    assert_eq!(
+        (error.kind(), error.message()),
+        (ErrorKind::NoUpstream, "no upstream: set GOPROXY")
+    );
     assert!(empty.check().is_err());
     let error = refused(&list("direct", "", None), zip()).await;
     assert_eq!(error.kind(), ErrorKind::NoUpstream);

@@ -5,6 +5,7 @@
 mod checksum;
 mod content;
 mod goproxy_list;
+mod network;
 mod redirects;
 mod settings;
 mod status;

@@ -96,7 +96,12 @@ async fn go_is_asked_once_in_a_clean_environment_with_what_is_known() {
     );
     resolve(Case {
         vars: &[("GOPRIVATE", "corp.test")],
-        environment: &[("HOME", "/h"), ("PATH", "/usr/bin:/bin"), ("GOFLAGS", "-x"), ("SECRET", "s")],
+        environment: &[
+            ("HOME", "/h"),
+            ("PATH", "/usr/bin:/bin"),
+            ("GOFLAGS", "-x"),
+            ("SECRET", "s"),
+        ],
         go: &go,
         ..NO_GO
     })
@@ -105,15 +110,20 @@ async fn go_is_asked_once_in_a_clean_environment_with_what_is_known() {
     let record = std::fs::read_to_string(record).unwrap();
     let want = "env -json GOPROXY GONOPROXY GOSUMDB GONOSUMDB GOINSECURE GOVCS GOTOOLCHAIN\n/\n";
     assert!(record.starts_with(want), "{record}");
-    assert!(record.contains("\nHOME=/h\n") && record.contains("\nGOPRIVATE=corp.test\n"), "{record}");
+    assert!(
+        record.contains("\nHOME=/h\n") && record.contains("\nGOPRIVATE=corp.test\n"),
+        "{record}"
+    );
     assert!(!record.contains("GOFLAGS") && !record.contains("SECRET"), "{record}");
     assert_eq!(record.matches("env -json").count(), 1);
 }
 
 #[tokio::test]
 async fn go_is_not_asked_when_everything_is_said() {
-    let all: Vec<(&str, &str)> =
-        NAMES.iter().map(|name| (*name, if *name == "GOPROXY" { "off" } else { "sum.golang.org" })).collect();
+    let all: Vec<(&str, &str)> = NAMES
+        .iter()
+        .map(|name| (*name, if *name == "GOPROXY" { "off" } else { "sum.golang.org" }))
+        .collect();
     let settings = resolve(Case { vars: &all, ..NO_GO }).await.unwrap();
     assert_eq!(settings.go_env, GoEnv::NotAsked);
 }
@@ -201,15 +211,13 @@ async fn the_child_gets_the_settings_but_neither_goproxy_nor_gosumdb_nor_goflags
     .unwrap();
     let mut names: Vec<&str> = settings.child_env.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
-    assert_eq!(
-        names,
-        ["GIT_SSH_COMMAND", "GONOPROXY", "GONOSUMDB", "GOPRIVATE", "GOTOOLCHAIN"]
-    );
+    assert_eq!(names, ["GIT_SSH_COMMAND", "GONOPROXY", "GONOSUMDB", "GOPRIVATE", "GOTOOLCHAIN"]);
 }
 
 #[tokio::test]
 async fn wrong_values_name_the_setting_its_origin_and_what_is_accepted() {
-    let error = resolve(Case { vars: &[("GOPROXY", "a.test,nonsense")], ..NO_GO }).await.unwrap_err();
+    let error =
+        resolve(Case { vars: &[("GOPROXY", "a.test,nonsense")], ..NO_GO }).await.unwrap_err();
     let text = error.to_string();
     assert!(text.contains("\"nonsense\"") && text.contains("from GoBinaryEnvVars"), "{text}");
     let wrong = [("GOSUMDB", "sum.test+12345678+AAAA")];

@@ -32,7 +32,9 @@ async fn every_file_comes_as_upstream_has_it() {
 
 #[tokio::test]
 async fn each_status_has_its_kind_for_every_file() {
-    use ErrorKind::{BadContent, NotFound, UpstreamFailed, UpstreamRefused, UpstreamThrottled};
+    use ErrorKind::{
+        BadContent, NotFound, UpstreamFailed, UpstreamRefused, UpstreamRejected, UpstreamThrottled,
+    };
     let table = [
         (404, NotFound),
         (410, NotFound),
@@ -40,7 +42,9 @@ async fn each_status_has_its_kind_for_every_file() {
         (403, UpstreamRefused),
         (451, UpstreamRefused),
         (429, UpstreamThrottled),
-        (400, UpstreamFailed),
+        (400, UpstreamRejected),
+        (408, UpstreamFailed),
+        (422, UpstreamRejected),
         (500, UpstreamFailed),
         (502, UpstreamFailed),
         (503, UpstreamFailed),

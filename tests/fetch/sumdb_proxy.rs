@@ -13,9 +13,10 @@ use dipylon_middleware::telemetry::{Outcome, Telemetry};
 use dipylon_middleware::{Error, ErrorKind};
 use dipylon_protocol::pattern::Patterns;
 use dipylon_protocol::route::{Route, SumDbPath};
+use dipylon_protocol::sumdb::Database;
 use dipylon_testkit::checksum_db::ChecksumDb;
 use dipylon_testkit::module::FakeModule;
-use dipylon_testkit::upstream::Upstream;
+use dipylon_testkit::upstream::{Fault, Upstream, When};
 use tower::ServiceExt as _;
 
 use crate::support::{MODULE, MemoryStore, VERSION, context, http, module, version};
@@ -38,12 +39,24 @@ impl Fixture {
         Self { upstream, database, store: Arc::default() }
     }
 
+    /// A proxy that does not know the database's key.
     fn proxy(&self, private: &str, offline: bool) -> SumDbProxy {
+        let site = DatabaseSite::of_url("https://sum.test/ignored").unwrap();
+        self.proxy_to(site, private, offline)
+    }
+
+    /// A proxy that knows it.
+    fn proving(&self, offline: bool) -> SumDbProxy {
+        let database = Database::parse(self.database.verifier_key()).unwrap();
+        self.proxy_to(DatabaseSite::of_database(&database).unwrap(), "", offline)
+    }
+
+    fn proxy_to(&self, site: DatabaseSite, private: &str, offline: bool) -> SumDbProxy {
         let store: Arc<dyn ExtraStore> = Arc::<MemoryStore>::clone(&self.store);
         let config = SumDbSourceConfig {
             http: http(),
             proxies: GoProxyList::parse(&self.upstream.url()).unwrap(),
-            databases: vec![DatabaseSite::of_url("https://sum.test/ignored").unwrap()],
+            databases: vec![site],
             store,
             offline,
         };
@@ -86,19 +99,20 @@ async fn supported_is_answered_here_for_carried_names_only() {
 #[tokio::test]
 async fn kept_answers_survive_the_database_and_the_process() {
     let fixture = Fixture::new().await;
-    let paths = [lookup(MODULE, VERSION), tile("tile/8/0/000"), tile("tile/8/0/001.p/45")];
-    let proxy = fixture.proxy("", false);
+    // The record is the last of 301: these tiles prove it.
+    let paths = [lookup(MODULE, VERSION), tile("tile/8/0/001.p/45"), tile("tile/8/1/000.p/1")];
+    let proxy = fixture.proving(false);
     let mut first = Vec::new();
     for path in &paths {
         let answer = ask(&proxy, NAME, path.clone()).await.unwrap();
-        assert!(answer.immutable && answer.outcome == Outcome::MissLeader, "{answer:?}");
+        assert!(answer.immutable, "{answer:?}");
         first.push(answer.body);
     }
     fixture.database.down(true);
     for (proxy, want) in [
         (proxy.clone(), Outcome::HitMemory),
-        (fixture.proxy("", false), Outcome::HitStorage),
-        (fixture.proxy("", true), Outcome::HitStorage),
+        (fixture.proving(false), Outcome::HitStorage),
+        (fixture.proving(true), Outcome::HitStorage),
     ] {
         for (path, body) in paths.iter().zip(&first) {
             let answer = ask(&proxy, NAME, path.clone()).await.unwrap();
@@ -109,6 +123,38 @@ async fn kept_answers_survive_the_database_and_the_process() {
     assert_eq!(error.kind(), ErrorKind::ChecksumUnavailable);
     let error = ask(&proxy, NAME, SumDbPath::Latest).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ChecksumUnavailable);
+}
+
+#[tokio::test]
+async fn what_is_not_proven_never_reaches_storage_and_answers_from_memory_for_a_while() {
+    let fixture = Fixture::new().await;
+    let paths = [lookup(MODULE, VERSION), tile("tile/8/0/000")];
+    let proxy = fixture.proxy("", false);
+    for path in &paths {
+        let answer = ask(&proxy, NAME, path.clone()).await.unwrap();
+        assert_eq!(answer.outcome, Outcome::MissLeader);
+    }
+    assert!(fixture.store.keys().is_empty(), "{:?}", fixture.store.keys());
+    fixture.database.down(true);
+    for path in &paths {
+        let answer = ask(&proxy, NAME, path.clone()).await.unwrap();
+        assert_eq!(answer.outcome, Outcome::HitMemory);
+        ask(&fixture.proxy("", true), NAME, path.clone()).await.unwrap_err();
+    }
+}
+
+#[tokio::test]
+async fn a_tile_that_proves_nothing_is_not_kept_although_the_client_gets_it() {
+    let fixture = Fixture::new().await;
+    let wrong = Bytes::from(vec![7; 45 * 32]);
+    let path = format!("/sumdb/{NAME}/tile/8/0/001.p/45");
+    fixture.upstream.fault(When::path(&path), Fault::Body(wrong.clone()));
+    let proxy = fixture.proving(false);
+    let answer = ask(&proxy, NAME, tile("tile/8/0/001.p/45")).await.unwrap();
+    assert_eq!(answer.body, wrong);
+    // Its proof fails on that tile.
+    ask(&proxy, NAME, lookup(MODULE, VERSION)).await.unwrap();
+    assert!(fixture.store.keys().is_empty(), "{:?}", fixture.store.keys());
 }
 
 #[tokio::test]

@@ -16,7 +16,6 @@ use dipylon_middleware::request::{FetchAsk, FetchRequest, RequestContext};
 use dipylon_middleware::stack::Border;
 use dipylon_middleware::{Error, ErrorKind};
 use dipylon_protocol::path::ModulePath;
-use dipylon_protocol::pattern::Patterns;
 use dipylon_protocol::query::VersionQuery;
 use dipylon_protocol::version::Version;
 use dipylon_testkit::upstream::Upstream;
@@ -46,7 +45,7 @@ pub(crate) fn http() -> HttpClient {
 }
 
 pub(crate) fn proxy_with(http: HttpClient, url: &str) -> ProxyClient {
-    ProxyClient::new(http, BaseUrl::parse(url).unwrap(), Patterns::default())
+    ProxyClient::new(http, BaseUrl::parse(url).unwrap())
 }
 
 pub(crate) fn proxy(upstream: &Upstream) -> ProxyClient {

@@ -141,7 +141,7 @@ async fn a_gzip_body_is_decoded_and_announces_no_length() {
 
 #[tokio::test]
 async fn a_truncated_gzip_body_is_a_failure() {
-    let (upstream, module) = upstream().await;
+    let module = FakeModule::new(MODULE, VERSION).filler(200_000);
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut gzip, &module.zip()).unwrap();
     let mut compressed = gzip.finish().unwrap();
@@ -183,18 +183,26 @@ async fn a_zip_that_announces_too_much_is_refused_at_once() {
 async fn the_trace_goes_on_upstream_and_gzip_is_offered_for_lists_only() {
     let (upstream, _) = upstream().await;
     let client = proxy(&upstream);
-    let span = SpanContext::new(
-        TraceId::from_hex("0af7651916cd43dd8448eb211c80319c").unwrap(),
-        SpanId::from_hex("b7ad6b7169203331").unwrap(),
-        TraceFlags::SAMPLED,
-        false,
-        TraceState::default(),
-    );
+    let span = |flags| {
+        SpanContext::new(
+            TraceId::from_hex("0af7651916cd43dd8448eb211c80319c").unwrap(),
+            SpanId::from_hex("b7ad6b7169203331").unwrap(),
+            flags,
+            false,
+            TraceState::default(),
+        )
+    };
+    let traced = |flags, ask| {
+        let mut asked = request(MODULE, ask);
+        asked.context.trace = opentelemetry::Context::new().with_remote_span_context(span(flags));
+        asked
+    };
+    // What is not kept here is nobody else's business.
+    client.fetch(traced(TraceFlags::NOT_SAMPLED, FetchAsk::List)).await.unwrap();
+    assert!(upstream.requests().remove(0).headers.get("traceparent").is_none());
     for ask in every_ask() {
         upstream.clear_requests();
-        let mut asked = request(MODULE, ask.clone());
-        asked.context.trace = opentelemetry::Context::new().with_remote_span_context(span.clone());
-        client.fetch(asked).await.unwrap();
+        client.fetch(traced(TraceFlags::SAMPLED, ask.clone())).await.unwrap();
         let headers = upstream.requests().remove(0).headers;
         let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         assert_eq!(headers["traceparent"], traceparent);

@@ -1,192 +1,18 @@
 //! `direct` with the real `go` and the real git, on local repositories: no network.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::Path;
 
-use bytes::Bytes;
-use dipylon::fetch::go_command::{DEFAULT_CLONE_CACHE_LIMIT_BYTES, GoCommand, GoCommandConfig};
-use dipylon_middleware::error::{Error, ErrorKind};
-use dipylon_middleware::ports::{Fetched, Fetcher as _, Payload};
-use dipylon_middleware::request::{FetchAsk, FetchRequest, RequestContext};
+use dipylon::fetch::go_command::GoCommand;
+use dipylon_middleware::error::ErrorKind;
+use dipylon_middleware::ports::Fetcher as _;
+use dipylon_middleware::request::FetchAsk;
 use dipylon_protocol::info::Info;
-use dipylon_protocol::path::ModulePath;
-use dipylon_protocol::query::VersionQuery;
-use dipylon_protocol::version::Version;
-use dipylon_testkit::git::{GitHome, GitRepo};
 use dipylon_testkit::module::FakeModule;
-use futures::TryStreamExt as _;
-use tokio::time::Instant;
 
-const WIDGET: &str = "github.com/acme/widget";
-const LONG: Duration = Duration::from_secs(60);
-/// Git needs no more for a change of one line.
-const SMALL_PACK_BYTES: u64 = 256 << 10;
-const LARGE_FILE_BYTES: usize = 2 << 20;
+mod site;
 
-/// A home with repositories, and what the gateway would configure.
-struct Site {
-    folder: tempfile::TempDir,
-    home: GitHome,
-    config: GoCommandConfig,
-}
-
-impl Site {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let home = GitHome::new();
-        let path = std::env::var("PATH").unwrap();
-        let inherited = [("PATH", path.as_str()), ("HOME", home.path().to_str().unwrap())];
-        let config = GoCommandConfig {
-            binary: "go".into(),
-            child_env: vec![("GOTOOLCHAIN".to_owned(), "auto".to_owned())],
-            inherited: inherited.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
-            temp_parent: folder.path().join("temp"),
-            cache_dir: folder.path().join("cache"),
-            fetch_timeout: LONG,
-            list_timeout: LONG,
-            clone_cache_limit_bytes: DEFAULT_CLONE_CACHE_LIMIT_BYTES,
-        };
-        Self { folder, home, config }
-    }
-
-    /// A repository that is fetched as `https://MODULE`.
-    fn repository(&self, module: &str) -> GitRepo {
-        let repo = GitRepo::create(self.folder.path().join("repositories").join(module));
-        self.home.map(&format!("https://{module}"), &repo);
-        repo
-    }
-
-    /// The repository of most tests: v1.0.0 with a large file, v1.1.0 with one line more.
-    fn widget(&self) -> GitRepo {
-        let repo = self.repository(WIDGET);
-        let large = incompressible(LARGE_FILE_BYTES);
-        repo.commit(&[
-            ("go.mod", "module github.com/acme/widget\n\ngo 1.20\n"),
-            ("widget.go", "package widget\n"),
-            ("large.txt", &large),
-        ]);
-        repo.tag("v1.0.0");
-        repo.commit(&[("widget.go", "package widget\n\n// More.\n")]);
-        repo.tag("v1.1.0");
-        repo
-    }
-
-    fn go(&self) -> Arc<GoCommand> {
-        Arc::new(GoCommand::new(self.config.clone()).unwrap())
-    }
-
-    /// A new gateway after the old one has let go of its cache, as the end of a process does.
-    async fn restarted(&self, old: Arc<GoCommand>) -> Arc<GoCommand> {
-        drop(old);
-        let lock = self.config.cache_dir.join("slot-0/lock");
-        eventually("the end of background work", || {
-            fs::File::open(&lock).unwrap().try_lock().is_ok()
-        })
-        .await;
-        self.go()
-    }
-
-    fn clones(&self) -> PathBuf {
-        self.config.cache_dir.join("slot-0/vcs")
-    }
-
-    /// The trees of fetches that are there now.
-    fn trees(&self) -> usize {
-        let mut count = 0;
-        for process in fs::read_dir(&self.config.temp_parent).unwrap() {
-            let names = fs::read_dir(process.unwrap().path()).unwrap();
-            count += names
-                .filter(|entry| {
-                    let name = entry.as_ref().unwrap().file_name();
-                    name.to_string_lossy().starts_with("fetch-")
-                })
-                .count();
-        }
-        count
-    }
-}
-
-/// Text that deflate cannot make much smaller: a linear congruence, in letters.
-fn incompressible(bytes: usize) -> String {
-    let mut state = 1_u64;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        char::from(b'!' + u8::try_from((state >> 33) % 94).unwrap())
-    };
-    (0..bytes).map(|_| next()).collect()
-}
-
-fn request(module: &str, ask: FetchAsk) -> FetchRequest {
-    let context = RequestContext::detached(Instant::now() + LONG);
-    FetchRequest { context, module: ModulePath::parse(module).unwrap(), ask }
-}
-
-fn zip_of(version: &str) -> FetchAsk {
-    FetchAsk::Zip(Version::parse(version).unwrap())
-}
-
-fn info_of(query: &str) -> FetchAsk {
-    FetchAsk::Info(VersionQuery::parse(query).unwrap())
-}
-
-/// A fetched version with its zip read.
-struct Whole {
-    version: Version,
-    info: Bytes,
-    go_mod: Bytes,
-    zip: Vec<u8>,
-}
-
-async fn whole(fetched: Fetched) -> Whole {
-    let Payload::Version { version, info, go_mod, zip } = fetched.payload else {
-        panic!("not a whole version");
-    };
-    let bytes: Vec<Bytes> = zip.stream.try_collect().await.unwrap();
-    let bytes = bytes.concat();
-    assert_eq!(zip.length, Some(bytes.len() as u64));
-    Whole { version, info, go_mod, zip: bytes }
-}
-
-async fn fetch(go: &GoCommand, module: &str, ask: FetchAsk) -> Whole {
-    whole(go.fetch(request(module, ask)).await.unwrap()).await
-}
-
-async fn text(go: &GoCommand, module: &str, ask: FetchAsk) -> String {
-    match go.fetch(request(module, ask)).await.unwrap().payload {
-        Payload::Bytes(bytes) => String::from_utf8(bytes.into()).unwrap(),
-        _ => panic!("not bytes"),
-    }
-}
-
-async fn refusal(go: &GoCommand, module: &str, ask: FetchAsk) -> Error {
-    let error = go.fetch(request(module, ask)).await.map(drop).unwrap_err();
-    let text = error.message();
-    assert!(
-        !text.contains("dipylon-go-") && !text.contains("/vcs/") && !text.contains('\n'),
-        "{text}"
-    );
-    println!("{:?}: {text}", error.kind());
-    error
-}
-
-async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(15);
-    while !done() {
-        assert!(Instant::now() < until, "{what} did not happen");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-fn bytes_below(folder: &Path) -> u64 {
-    let mut bytes = 0;
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let Ok(data) = entry.metadata() else { continue };
-        bytes += if data.is_dir() { bytes_below(&entry.path()) } else { data.len() };
-    }
-    bytes
-}
+use site::*;
 
 #[tokio::test]
 #[ignore = "needs the go command and git: run by cargo xtask test"]
@@ -483,9 +309,12 @@ async fn text_of_list(go: &GoCommand) -> String {
 
 /// A toolchain module whose `go` answers any download with one fixed version.
 fn toolchain_module(version: &str) -> FakeModule {
-    let script = "#!/bin/sh\nif [ \"$1\" = env ]; then dirname \"$(dirname \"$0\")\"; exit; fi\n\
-        cd \"$GOMODCACHE\"; echo '{\"Version\":\"v1.0.0\"}' > i; echo module m > m; printf PK > z\n\
-        printf '{\"Version\":\"v1.0.0\",\"Info\":\"%s/i\",\"GoMod\":\"%s/m\",\"Zip\":\"%s/z\"}' \"$PWD\" \"$PWD\" \"$PWD\"\n";
+    let script = r#"#!/bin/sh
+if [ "$1" = env ]; then dirname "$(dirname "$0")"; exit; fi
+cd "$GOMODCACHE"
+echo '{"Version":"v1.0.0"}' > i; echo module m > m; printf PK > z
+echo '{"Version":"v1.0.0",'"\"Info\":\"$PWD/i\",\"GoMod\":\"$PWD/m\",\"Zip\":\"$PWD/z\"}"
+"#;
     let module = FakeModule::new("golang.org/toolchain", version);
     ["bin/go", "bin/gofmt", "pkg/tool/x", "lib/x"]
         .into_iter()

@@ -1,0 +1,19 @@
+//! The whole program as a process, between clients and a fake upstream that breaks on demand.
+//!
+//! `cases` has one test for each numbered row of the protocol's edge cases; the other files go by
+//! subject. Tests share nothing: each has its own gateway, upstream, checksum database and folder,
+//! and at its end no gateway may have panicked. What needs the real `go` is ignored here and run by
+//! `cargo xtask test`.
+
+mod bad_input;
+mod cases;
+mod drain;
+mod endpoints;
+mod limits;
+mod misses;
+mod modes;
+mod outcomes;
+mod raw_upstream;
+mod started;
+mod world;
+mod zips;

@@ -1,0 +1,97 @@
+//! Lists and queries.
+
+use dipylon_testkit::go::Output;
+use dipylon_testkit::module::FakeModule;
+
+use crate::world::{World, assert_failed};
+
+const PATH: &str = "example.com/Lib";
+const PSEUDO: &str = "v1.3.1-0.20240405060708-abcdefabcdef";
+
+async fn world() -> World {
+    let world = World::start().await;
+    for version in ["v1.0.0", "v1.2.0", "v1.3.0", "v1.4.0-rc1", PSEUDO] {
+        world.add(FakeModule::new(PATH, version));
+    }
+    for query in ["master", "abcdefabcdef", "abcdefa"] {
+        world.upstream.query(PATH, query, PSEUDO);
+    }
+    world
+}
+
+fn list(world: &World, args: &[&str]) -> Output {
+    let go = world.go();
+    go.run(&go.scratch(), &[&["list", "-m"], args].concat())
+}
+
+#[tokio::test]
+#[ignore = "needs the go command: run by cargo xtask test"]
+async fn versions_are_listed_without_pseudo_versions() {
+    let world = world().await;
+    let said = list(&world, &["-versions", PATH]);
+    assert_eq!(said.expect_success().trim(), "example.com/Lib v1.0.0 v1.2.0 v1.3.0 v1.4.0-rc1");
+}
+
+#[tokio::test]
+#[ignore = "needs the go command: run by cargo xtask test"]
+async fn queries_resolve_as_they_do_without_the_gateway() {
+    let world = world().await;
+    let queries =
+        ["latest", "master", "abcdefa", "v1", "v1.2", "<v1.3.0", ">=v1.1.0", "v1.4.0-rc1"];
+    let want = ["v1.3.0", PSEUDO, PSEUDO, "v1.3.0", "v1.2.0", "v1.2.0", "v1.2.0", "v1.4.0-rc1"];
+    for (query, want) in queries.iter().zip(want) {
+        let asked = format!("{PATH}@{query}");
+        let through = list(&world, &[&asked]);
+        assert_eq!(through.expect_success().trim(), format!("{PATH} {want}"), "@{query}");
+        let go = world.go().goproxy(&world.upstream.url());
+        let past = go.run(&go.scratch(), &["list", "-m", &asked]);
+        assert_eq!(through.stdout, past.stdout, "@{query}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the go command: run by cargo xtask test"]
+async fn a_branch_is_downloaded_as_its_pseudo_version() {
+    let world = world().await;
+    let got = world.go().mod_download_json(&["example.com/Lib@master"]);
+    crate::world::assert_same(&got[0], &FakeModule::new(PATH, PSEUDO));
+}
+
+#[tokio::test]
+#[ignore = "needs the go command: run by cargo xtask test"]
+async fn a_module_without_tags_has_a_latest_all_the_same() {
+    let world = World::start().await;
+    let version = "v0.0.0-20230101000000-0123456789ab";
+    world.add(FakeModule::new("example.com/untagged", version));
+    let said = list(&world, &["example.com/untagged@latest"]);
+    assert_eq!(said.expect_success().trim(), format!("example.com/untagged {version}"));
+    assert_eq!(
+        list(&world, &["-versions", "example.com/untagged"]).expect_success().trim(),
+        "example.com/untagged"
+    );
+}
+
+#[tokio::test]
+#[ignore = "needs the go command: run by cargo xtask test"]
+async fn retracted_and_deprecated_are_shown() {
+    let world = World::start().await;
+    world.add(FakeModule::new("example.com/r", "v1.0.0"));
+    world.add(FakeModule::new("example.com/r", "v1.0.1").go_mod(
+        "// Deprecated: use example.com/s.\nmodule example.com/r\n\ngo 1.21\n\n\
+         retract v1.0.0 // It lost data.\n",
+    ));
+    let said = list(&world, &["-u", "-retracted", "-json", "example.com/r@v1.0.0"]);
+    let text = said.expect_success();
+    assert!(text.contains("It lost data."), "{text}");
+    assert!(text.contains("use example.com/s."), "{text}");
+}
+
+#[tokio::test]
+#[ignore = "needs the go command: run by cargo xtask test"]
+async fn an_update_is_announced_even_where_latest_is_unknown() {
+    let world = World::start().await;
+    world.upstream.add_path("example.com/empty");
+    let said = list(&world, &["-versions", "example.com/empty"]);
+    assert_eq!(said.expect_success().trim(), "example.com/empty");
+    assert_failed(&list(&world, &["example.com/empty@latest"]), &["no matching versions"]);
+}

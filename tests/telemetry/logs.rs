@@ -1,0 +1,165 @@
+//! The log of the running program, in its three forms.
+
+use std::collections::BTreeSet;
+
+use dipylon_middleware::telemetry::catalogue::REQUEST_EVENT;
+use dipylon_testkit::client::raw_get;
+use serde_json::Value;
+
+use crate::world::{VERSION, World, file};
+
+/// Paths of every sort, and the status of each.
+fn requests() -> [(String, u16); 6] {
+    [
+        (file(VERSION, "zip"), 200),
+        (file(VERSION, "zip"), 200),
+        (file("v1.9.9", "mod"), 404),
+        ("/example.com/Raw/@v/list".to_owned(), 404),
+        ("/healthz".to_owned(), 200),
+        ("/no/such/page".to_owned(), 404),
+    ]
+}
+
+/// Makes the requests, each under an id of its own, ends the gateway and hands over its log.
+async fn log(variables: &[(&str, &str)]) -> String {
+    let mut world = World::start(variables).await;
+    for (number, (path, status)) in requests().iter().enumerate() {
+        let id = format!("request-{number}");
+        let answer = world.get_with(path, &[("Athens-Request-ID", &id)]).await;
+        assert_eq!(answer.status, *status, "{path}: {:?}", answer.body);
+        assert_eq!(answer.header("x-request-id"), Some(id.as_str()));
+    }
+    world.end().await;
+    world.gateway.stdout()
+}
+
+/// Field names as JSON logs have them; those that may be left out end in `?`.
+fn documented() -> (BTreeSet<String>, BTreeSet<String>) {
+    let all = REQUEST_EVENT.iter().map(|(name, _)| name.replace('_', "-"));
+    let (optional, required): (BTreeSet<_>, BTreeSet<_>) =
+        all.partition(|name| name.ends_with('?'));
+    (required, optional.iter().map(|name| name.trim_end_matches('?').to_owned()).collect())
+}
+
+/// Asserts the one event of each request, in a JSON form with these three keys.
+fn assert_events(log: &str, [time, level, message]: [&str; 3]) {
+    let events: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}")))
+        .collect();
+    let (required, optional) = documented();
+    for (number, (path, status)) in requests().iter().enumerate() {
+        let id = format!("request-{number}");
+        let of_request: Vec<&Value> = events
+            .iter()
+            .filter(|event| event["request-id"] == id.as_str() && event[message] == "request")
+            .collect();
+        assert_eq!(of_request.len(), 1, "{path}: one event, not {of_request:#?}");
+        let event = of_request[0].as_object().expect("an event is an object");
+        let fields: BTreeSet<String> = event
+            .keys()
+            .filter(|key| ![time, level, message].contains(&key.as_str()))
+            .cloned()
+            .collect();
+        let lacking: Vec<_> = required.difference(&fields).collect();
+        assert!(lacking.is_empty(), "{path}: no {lacking:?} in {event:?}");
+        let known: BTreeSet<String> = required.union(&optional).cloned().collect();
+        let strange: Vec<_> = fields.difference(&known).collect();
+        assert!(strange.is_empty(), "{path}: {strange:?} are not documented");
+        assert_eq!(event["http-status"], *status);
+        assert_eq!(event["http-path"], path.as_str());
+        assert_eq!(event.contains_key("error"), *status == 404, "{event:?}");
+        assert_eq!(event.contains_key("module"), path.starts_with("/example.com/lib"), "{event:?}");
+        let stamp = event[time].as_str().unwrap_or_default();
+        assert!(stamp.ends_with('Z') && stamp.contains('T'), "{stamp:?} is no RFC 3339 time");
+        assert!(event["duration-ms"].as_f64().is_some_and(|ms| ms > 0.0), "{event:?}");
+    }
+    let outcome = |id: &str| {
+        let of =
+            events.iter().find(|event| event["request-id"] == id && event[message] == "request");
+        of.map(|event| event["outcome"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(outcome("request-0").as_deref(), Some("miss_leader"));
+    assert_eq!(outcome("request-2").as_deref(), Some("upstream_not_found"));
+    assert_eq!(outcome("request-3").as_deref(), Some("invalid"));
+}
+
+#[tokio::test]
+async fn json_has_one_event_a_request_with_the_documented_fields() {
+    let log = log(&[("ATHENS_LOG_FORMAT", "json")]).await;
+    assert_events(&log, ["time", "level", "msg"]);
+}
+
+#[tokio::test]
+async fn gcp_has_the_same_events_under_its_own_keys() {
+    let log = log(&[("ATHENS_CLOUD_RUNTIME", "GCP")]).await;
+    assert_events(&log, ["timestamp", "severity", "message"]);
+}
+
+#[tokio::test]
+async fn plain_has_one_line_a_request_in_athens_form() {
+    let log = log(&[]).await;
+    for (number, (path, status)) in requests().iter().enumerate() {
+        let of_request: Vec<&str> = log
+            .lines()
+            .filter(|line| line.contains(&format!(" request_id=request-{number} ")))
+            .filter(|line| line.contains("]: request\t"))
+            .collect();
+        assert_eq!(of_request.len(), 1, "{path}: one line, not {of_request:#?}");
+        let line = of_request[0];
+        assert!(line.contains(&format!(" http_status={status} ")), "{line}");
+        assert!(line.contains(&format!(" http_path={path} ")), "{line}");
+    }
+    for line in log.lines() {
+        let (level, rest) = line.split_once('[').unwrap_or_else(|| panic!("no level: {line:?}"));
+        assert!(["DEBUG", "INFO", "WARNING", "ERROR"].contains(&level), "{line:?}");
+        let clock = rest.split_once("]: ").unwrap_or_else(|| panic!("no clock: {line:?}")).0;
+        assert!(clock.ends_with("AM") || clock.ends_with("PM"), "{line:?}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_in_a_request_can_forge_a_line() {
+    const FORGED: &str = "ERROR[1:11AM]: the store is gone";
+    for (form, variables) in
+        [("plain", ("ATHENS_LOG_FORMAT", "plain")), ("json", ("ATHENS_LOG_FORMAT", "json"))]
+    {
+        let mut world = World::start(&[variables, ("ATHENS_LOG_LEVEL", "debug")]).await;
+        let paths = [
+            "/example.com/lib%0AERROR[1:11AM]:%20the%20store%20is%20gone/@v/list",
+            "/example.com/lib/@v/v1.0.0%0D%0AERROR[1:11AM]:%20the%20store%20is%20gone.info",
+            "/%0aERROR[1:11AM]:%20the%20store%20is%20gone",
+            "/example.com/lib/@v/list?%0AERROR[1:11AM]:%20the%20store%20is%20gone",
+            "/catalog?token=%0AERROR[1:11AM]:%20the%20store%20is%20gone",
+            "/example.com/%1b[31mred/@v/list",
+            "/example.com/%C2%85%E2%80%A8line/@v/list",
+        ];
+        for path in paths {
+            let text = format!(
+                "GET {path} HTTP/1.1\r\nHost: a\r\nUser-Agent: x\tERROR[1:11AM]:\r\n\
+                 Athens-Request-ID: a b\r\nConnection: close\r\n\r\n"
+            );
+            let answer = raw_get(world.gateway.address(), &text).await;
+            assert!(answer.starts_with("HTTP/1.1 "), "{path}: {answer}");
+        }
+        // A bare line feed within a header ends it: whatever the server makes of it, no line is forged.
+        let smuggled = format!(
+            "GET /healthz HTTP/1.1\r\nHost: a\r\nX-Request-Id: a\n{FORGED}\r\n\
+            Connection: close\r\n\r\n"
+        );
+        raw_get(world.gateway.address(), &smuggled).await;
+        world.end().await;
+        let log = world.gateway.stdout();
+        assert!(!log.lines().any(|line| line.trim_start().starts_with("ERROR")), "{form}: {log}");
+        let control = |c: char| c.is_control() && c != '\n' && c != '\t';
+        assert!(!log.contains(control), "{form}: a control character in the log: {log:?}");
+        let requests = log.lines().filter(|line| line.contains("http")).count();
+        assert!(requests >= paths.len(), "{form}: {requests} lines");
+    }
+}
+
+#[tokio::test]
+async fn access_lines_can_be_switched_off() {
+    let log = log(&[("DIPYLON_LOG_ACCESS", "false")]).await;
+    assert!(!log.contains("]: request\t"), "{log}");
+}

@@ -1,0 +1,11 @@
+//! What the running program tells of itself, held to its own catalogue: metrics both ways, the log in
+//! three forms, traces as a real OpenTelemetry collector receives them, and secrets nowhere.
+
+mod collector;
+mod logs;
+mod outages;
+mod reference;
+mod scrape;
+mod secrets;
+mod traces;
+mod world;

@@ -1,0 +1,199 @@
+//! `/metrics` against the catalogue, in both directions, and how many series there can be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use dipylon_middleware::telemetry::MetricInfo;
+use dipylon_middleware::telemetry::catalogue::{METRICS, series_max};
+use dipylon_testkit::client::raw_get;
+use dipylon_testkit::metrics::{Metrics, Sample};
+use dipylon_testkit::module::FakeModule;
+use dipylon_testkit::upstream::{Fault, When};
+
+use crate::world::{MODULE, VERSION, World, file, until};
+
+/// Exposed only after more background fetches at one time than a test has patience for.
+const BEYOND_REACH: [&str; 1] = ["dipylon_dispatch_background_refused_total"];
+/// The most series that a gateway may expose, whatever it is asked.
+const SERIES_MAX: usize = 5_000;
+/// Different modules, hosts and user agents.
+const STRANGERS: usize = 2_000;
+
+/// The metric that a sample belongs to: a histogram has three names in a scrape.
+fn metric_of(sample: &Sample) -> Option<&'static MetricInfo> {
+    METRICS.iter().find(|metric| {
+        let is_histogram = metric.kind.as_str() == "histogram";
+        let parts = ["_bucket", "_sum", "_count"];
+        if is_histogram {
+            parts.iter().any(|part| sample.name.strip_suffix(part) == Some(metric.name))
+        } else {
+            sample.name == metric.name
+        }
+    })
+}
+
+/// Asserts that a scrape holds nothing that the catalogue does not declare; answers what it has.
+fn declared(text: &str) -> BTreeSet<&'static str> {
+    let types: BTreeMap<&str, &str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+    let mut seen = BTreeSet::new();
+    for sample in Metrics::parse(text).samples() {
+        let metric = metric_of(sample)
+            .unwrap_or_else(|| panic!("{} is exposed but not in the catalogue", sample.name));
+        assert_eq!(types.get(metric.name), Some(&metric.kind.as_str()), "type of {}", metric.name);
+        let mut names: BTreeSet<&str> = sample.labels.keys().map(String::as_str).collect();
+        if sample.name.ends_with("_bucket") {
+            assert!(names.remove("le"), "{sample:?}");
+        }
+        assert_eq!(names, metric.labels.iter().copied().collect(), "labels of {}", metric.name);
+        for info in metric.label_infos {
+            let value = sample.labels[info.name].as_str();
+            let is_known = info.values.iter().any(|(known, _)| *known == value);
+            assert!(is_known, "{}: {}={value:?} is not in the catalogue", metric.name, info.name);
+        }
+        seen.insert(metric.name);
+    }
+    for metric in METRICS.iter().filter(|metric| seen.contains(metric.name)) {
+        let help = format!("# HELP {} {}", metric.name, metric.help.trim());
+        assert!(text.lines().any(|line| line == help), "no line {help:?}");
+    }
+    seen
+}
+
+/// Each sample line's name and labels, but for `dropped`: whether a call to storage ends before
+/// upstream's 404 makes it needless is a race, which a stranger may be the first to see.
+fn series(text: &str) -> BTreeSet<String> {
+    let metrics = Metrics::parse(text);
+    let samples = metrics.samples().iter();
+    samples
+        .filter(|sample| sample.labels.get("outcome").is_none_or(|outcome| outcome != "dropped"))
+        .map(|sample| format!("{}{:?}", sample.name, sample.labels))
+        .collect()
+}
+
+async fn scraped(world: &World) -> BTreeSet<&'static str> {
+    let scrape = world.get("/metrics").await;
+    assert_eq!(scrape.status, 200);
+    declared(scrape.text())
+}
+
+/// Hits, misses, refusals, failures and pages.
+async fn mixed_run() -> World {
+    let world = World::start(&[("ATHENS_INDEX_TYPE", "memory")]).await;
+    for kind in ["info", "mod", "zip", "zip", "mod", "info"] {
+        assert_eq!(world.get(&file(VERSION, kind)).await.status, 200, "{kind}");
+    }
+    world.upstream.add(FakeModule::new(MODULE, "v1.1.0"));
+    let once = Fault::Status(503, "text/plain", Bytes::from_static(b"busy\n"));
+    world.upstream.fault(When::suffix("v1.1.0.info").times(1), once);
+    assert_eq!(world.get(&file("v1.1.0", "info")).await.status, 200, "after a retry");
+    for path in [
+        "/example.com/lib/@v/list",
+        "/example.com/lib/@latest",
+        "/example.com/nothing/@v/list",
+        "/example.com/lib/@v/v1.9.9.zip",
+        "/example.com/Bad/@v/list",
+        "/healthz",
+        "/readyz",
+        "/version",
+        "/catalog",
+        "/index",
+        "/robots.txt",
+        "/",
+        "/no/such/page",
+        "/sumdb/sum.test/supported",
+        "/sumdb/sum.test/lookup/example.com/lib@v1.0.0",
+    ] {
+        world.get(path).await;
+    }
+    world
+}
+
+#[tokio::test]
+async fn everything_exposed_is_declared_and_everything_declared_is_exposed() {
+    let mut seen = scraped(&mixed_run().await).await;
+    // A mode that fetches in the background.
+    let world = World::start(&[("ATHENS_DOWNLOAD_MODE", "async")]).await;
+    assert_eq!(world.get(&file(VERSION, "zip")).await.status, 404);
+    until("the background fetch is stored", async || {
+        world.get(&file(VERSION, "zip")).await.status == 200
+    })
+    .await;
+    seen.extend(scraped(&world).await);
+    // More connections than there may be.
+    let world = World::start(&[("DIPYLON_MAX_CONNECTIONS", "4")]).await;
+    let idle: Vec<_> =
+        (0..8).map(|_| std::net::TcpStream::connect(world.gateway.address())).collect();
+    assert!(idle.iter().all(Result::is_ok));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    drop(idle);
+    until("a connection is free again", async || {
+        world.gateway.client().try_request(http::Method::GET, "/healthz", &[], "").await.is_ok()
+    })
+    .await;
+    seen.extend(scraped(&world).await);
+
+    let missing: Vec<&str> = METRICS
+        .iter()
+        .map(|metric| metric.name)
+        .filter(|name| !seen.contains(name) && !BEYOND_REACH.contains(name))
+        .collect();
+    assert!(missing.is_empty(), "declared but never exposed: {missing:?}");
+}
+
+#[tokio::test]
+async fn strangers_add_no_series() {
+    let world = mixed_run().await;
+    let address = world.gateway.address();
+    let mut early = BTreeSet::new();
+    for number in 0..STRANGERS {
+        if number == STRANGERS / 10 {
+            early = series(world.get("/metrics").await.text());
+        }
+        let kind = ["list", "v1.0.0.info", "v1.0.0.mod", "v1.0.0.zip"][number % 4];
+        let text = format!(
+            "GET /host{number}.example/module{number}/@v/{kind} HTTP/1.1\r\n\
+             Host: gateway{number}.example:{number}\r\nUser-Agent: client/{number}\r\n\
+             X-Forwarded-For: 10.0.{}.{}\r\nConnection: close\r\n\r\n",
+            number / 250,
+            number % 250
+        );
+        let answer = raw_get(address, &text).await;
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    }
+    let scrape = world.get("/metrics").await;
+    declared(scrape.text());
+    let late = series(scrape.text());
+    let new: Vec<_> = late.difference(&early).collect();
+    assert!(new.is_empty(), "{} further strangers added {new:#?}", STRANGERS * 9 / 10);
+    assert!(late.len() < SERIES_MAX, "{} series", late.len());
+    assert!(series_max() < SERIES_MAX, "the catalogue allows {} series", series_max());
+    println!("{} sample lines after {STRANGERS} strangers; at most {}", late.len(), series_max());
+}
+
+#[tokio::test]
+async fn counters_count_what_was_done() {
+    let world = mixed_run().await;
+    until("the requests are counted", async || {
+        let metrics = world.gateway.metrics().await;
+        let zips = metrics.metric("dipylon_http_server_requests_total").label("route", "zip");
+        zips.sum() == 3.0
+    })
+    .await;
+    let metrics = world.gateway.metrics().await;
+    let value = |name: &str, labels: &[(&str, &str)]| {
+        let question = metrics.metric(name);
+        labels.iter().fold(question, |question, (name, value)| question.label(name, value)).sum()
+    };
+    let requests = "dipylon_http_server_requests_total";
+    assert_eq!(value(requests, &[("route", "zip"), ("outcome", "miss_leader")]), 1.0);
+    assert_eq!(value(requests, &[("route", "list"), ("outcome", "upstream_not_found")]), 1.0);
+    assert_eq!(value("dipylon_upstream_retries_total", &[("kind", "info")]), 1.0);
+    assert_eq!(value("dipylon_stash_saves_total", &[("result", "created")]), 1.0);
+    assert!(value("dipylon_upstream_received_bytes_total", &[]) > 20_000.0);
+    assert!(value("dipylon_http_server_response_body_bytes_total", &[("route", "zip")]) > 40_000.0);
+    assert_eq!(value("dipylon_spool_bytes", &[]), 0.0);
+    // This scrape itself is the one request in hand.
+    assert_eq!(value("dipylon_http_server_active_requests", &[]), 1.0);
+}
