@@ -80,9 +80,10 @@ async fn case_10_a_zip_that_breaks_off_is_asked_for_once_more() {
 
 #[tokio::test]
 async fn case_10_a_zip_that_keeps_breaking_off_is_never_stored() {
-    let world = Setup::disk().start().await;
+    let world = Setup::disk().env("DIPYLON_UPSTREAM_IDLE_TIMEOUT", "1").start().await;
     let zip = world.add(large(3 * MIB)).zip();
-    world.upstream.fault(file("zip").as_str(), Fault::TruncateAt(zip.len() - 1000));
+    // Silence before the end, so that the body has begun for certain when it is given up.
+    world.upstream.fault(file("zip").as_str(), Fault::StallAfter(zip.len() - 1000));
     let cut = world.get(&file("zip")).await;
     assert_eq!((cut.status.as_u16(), cut.truncated), (200, true), "the body has begun: it is cut");
     assert!(cut.body.len() < zip.len() && zip.starts_with(&cut.body), "{} bytes", cut.body.len());
