@@ -22,7 +22,7 @@ pub type Body = UnsyncBoxBody<Bytes, Error>;
 
 /// What all bodies of this process that are read from files may hold in memory together, as long as
 /// there are fewer than `READ_BYTES_MAX / CHUNK_BYTES_MIN`: memory is the process's, so this is too.
-const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
+const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A chunk at least: below it the calls cost more than the copying.
 const CHUNK_BYTES_MIN: usize = 16 * 1024;
 /// A chunk at most: above it nothing is gained.

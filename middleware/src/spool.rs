@@ -27,7 +27,7 @@ use crate::error::{Error, ErrorKind};
 use crate::telemetry::Telemetry;
 
 /// Bytes a reader hands on at a time, at most; less, where many bodies are being read.
-const READ_CHUNK_BYTES: usize = 64 * 1024;
+const READ_CHUNK_BYTES: usize = 32 * 1024;
 
 /// Where spools are made, and how many bytes they may take together.
 #[derive(Clone)]
