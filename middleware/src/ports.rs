@@ -107,6 +107,9 @@ pub trait Storage: Send + Sync + 'static {
     /// Writes a file of ours under `.dipylon/`, atomically; the last write stays.
     fn write_extra<'a>(&'a self, key: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<(), Error>>;
 
+    /// Removes a file of ours under `.dipylon/`; one that is not there is removed already.
+    fn remove_extra<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>>;
+
     /// Whether the backend can be used now: for `/readyz`.
     fn check(&self) -> BoxFuture<'_, Result<(), Error>>;
 
@@ -131,6 +134,8 @@ pub enum StorageCall {
     ReadExtra(Arc<str>),
     /// [`Storage::write_extra`]
     WriteExtra(Arc<str>, Bytes),
+    /// [`Storage::remove_extra`]
+    RemoveExtra(Arc<str>),
     /// [`Storage::check`]
     Check,
 }
@@ -145,6 +150,7 @@ impl StorageCall {
             Self::Catalog(..) => StorageOperation::Catalog,
             Self::ReadExtra(_) => StorageOperation::ReadExtra,
             Self::WriteExtra(..) => StorageOperation::WriteExtra,
+            Self::RemoveExtra(_) => StorageOperation::RemoveExtra,
             Self::Check => StorageOperation::Check,
         }
     }
@@ -163,7 +169,7 @@ pub enum StorageReply {
     Page(CatalogPage),
     /// Of [`StorageCall::ReadExtra`].
     Extra(Option<Bytes>),
-    /// Of [`StorageCall::WriteExtra`] and [`StorageCall::Check`].
+    /// Of [`StorageCall::WriteExtra`], [`StorageCall::RemoveExtra`] and [`StorageCall::Check`].
     Done,
 }
 

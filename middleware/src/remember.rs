@@ -57,11 +57,6 @@ impl<K: Eq + Hash + Clone + Weigh, V: Clone + Weigh> Remember<K, V> {
     pub fn put(&self, key: K, value: V) {
         self.entries.insert(key, (Instant::now(), value));
     }
-
-    /// Forgets an answer.
-    pub fn forget(&self, key: &K) {
-        self.entries.remove(key);
-    }
 }
 
 impl<K, V> Clone for Remember<K, V> {
@@ -97,6 +92,12 @@ impl Weigh for VersionQuery {
 impl Weigh for StashKey {
     fn bytes(&self) -> u64 {
         self.module.bytes() + self.version.bytes()
+    }
+}
+
+impl Weigh for () {
+    fn bytes(&self) -> u64 {
+        0
     }
 }
 
@@ -140,8 +141,6 @@ mod tests {
         let minute = Duration::from_secs(60);
         assert_eq!(memory.get(&key(&"a"), minute), Some((key(&1), minute)));
         assert_eq!(memory.get(&key(&"a"), Duration::from_secs(59)), None);
-        memory.forget(&key(&"a"));
-        assert_eq!(memory.get(&key(&"a"), minute), None);
     }
 
     #[test]

@@ -326,8 +326,5 @@ fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-/// How long clients are told to wait while a drain goes on.
-pub const DRAIN_RETRY_AFTER: Duration = Duration::from_secs(1);
-
 #[cfg(test)]
 mod tests;

@@ -39,31 +39,33 @@ where
 }
 
 /// Implements `Service` for a stage in the one idiom: always ready, cloned per call, one boxed future.
-/// The stage itself is an `async fn handle(self, request)`.
+/// The stage itself is an `async fn handle(self, request)`. Three forms: a layer that turns one request
+/// into another, a leaf, and a layer that serves any request (`Request` may be named in the bounds).
 macro_rules! stage {
     ($name:ident<$inner:ident> : $request:ty => $reply:ty, over $down:ty => $answer:ty) => {
-        impl<$inner> tower::Service<$request> for $name<$inner>
-        where
-            $inner: $crate::stack::Stage<$down, Reply = $answer>,
-        {
-            type Response = $reply;
-            type Error = $crate::error::Error;
-            type Future = $crate::ports::BoxFuture<'static, Result<$reply, Self::Error>>;
-
-            fn poll_ready(
-                &mut self,
-                _: &mut std::task::Context<'_>,
-            ) -> std::task::Poll<Result<(), Self::Error>> {
-                std::task::Poll::Ready(Ok(()))
-            }
-
-            fn call(&mut self, request: $request) -> Self::Future {
-                Box::pin(self.clone().handle(request))
-            }
+        $crate::stack::stage! {
+            @[$inner] $name<$inner>, $request => $reply,
+            where [$inner: $crate::stack::Stage<$down, Reply = $answer>]
         }
     };
     ($name:ident : $request:ty => $reply:ty) => {
-        impl tower::Service<$request> for $name {
+        $crate::stack::stage! { @[] $name, $request => $reply, where [] }
+    };
+    ($name:ident<$inner:ident> : any $request:ident $(, where $($bounds:tt)+)?) => {
+        $crate::stack::stage! {
+            @[$inner, $request] $name<$inner>, $request => $inner::Reply,
+            where [
+                $inner: $crate::stack::Stage<$request>,
+                $request: $crate::request::HasContext + Send + 'static,
+                $($($bounds)+)?
+            ]
+        }
+    };
+    (@[$($generic:ident),*] $name:ty, $request:ty => $reply:ty, where [$($bounds:tt)*]) => {
+        impl<$($generic),*> tower::Service<$request> for $name
+        where
+            $($bounds)*
+        {
             type Response = $reply;
             type Error = $crate::error::Error;
             type Future = $crate::ports::BoxFuture<'static, Result<$reply, Self::Error>>;

@@ -43,6 +43,15 @@ impl Weighter<String, Held> for ByteWeight {
     }
 }
 
+/// What [`SumDbCache::read`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Cached {
+    pub(crate) bytes: Bytes,
+    pub(crate) outcome: Outcome,
+    /// Whether it was kept, which only what is proven is.
+    pub(crate) proven: bool,
+}
+
 /// Two levels for what is proven: memory, then storage. Beside them what is held unproven. Storage
 /// trouble is logged and costs one more upstream request;
 /// it never fails a verification that upstream can answer.
@@ -60,14 +69,14 @@ impl SumDbCache {
     }
 
     /// An answer that is kept, or was held not long ago, and where it was.
-    pub(crate) async fn read(&self, key: &str) -> Option<(Bytes, Outcome)> {
+    pub(crate) async fn read(&self, key: &str) -> Option<Cached> {
         if let Some(bytes) = self.memory.get(key) {
-            return Some((bytes, Outcome::HitMemory));
+            return Some(Cached { bytes, outcome: Outcome::HitMemory, proven: true });
         }
         if let Some((bytes, came)) = self.held.get(key)
             && came.elapsed() < HELD_FOR
         {
-            return Some((bytes, Outcome::HitMemory));
+            return Some(Cached { bytes, outcome: Outcome::HitMemory, proven: false });
         }
         if !is_storable(key) {
             return None;
@@ -76,7 +85,7 @@ impl SumDbCache {
             Ok(found) => {
                 let bytes = found?;
                 self.memory.insert(key.to_owned(), bytes.clone());
-                Some((bytes, Outcome::HitStorage))
+                Some(Cached { bytes, outcome: Outcome::HitStorage, proven: true })
             }
             Err(error) => {
                 tracing::warn!(key, %error, "a kept answer of the checksum database is unreadable");
@@ -141,7 +150,8 @@ mod tests {
         cache.hold("sumdb/x/lookup/m@v1.0.0", &bytes);
         tokio::time::advance(HELD_FOR - Duration::from_secs(1)).await;
         let found = cache.read("sumdb/x/lookup/m@v1.0.0").await;
-        assert_eq!(found, Some((bytes.clone(), Outcome::HitMemory)));
+        let held = Cached { bytes: bytes.clone(), outcome: Outcome::HitMemory, proven: false };
+        assert_eq!(found, Some(held));
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!(cache.read("sumdb/x/lookup/m@v1.0.0").await, None);
         assert_eq!(cache.seen("sumdb/x/lookup/m@v1.0.0"), Some(bytes));

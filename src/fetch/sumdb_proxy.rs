@@ -64,26 +64,27 @@ impl SumDbProxy {
             );
             return Err(Error::new(ErrorKind::PrivateChecksum, text));
         }
-        let found = self.source.get(&name, &path, Freshness::Kept).await?;
+        let mut found = self.source.get(&name, &path, Freshness::Kept).await?;
         if matches!(found.outcome, Outcome::MissLeader | Outcome::MissFollower) {
             self.source.hold(&name, &path, &found.bytes);
             if let SumDbPath::Lookup { module, version } = &path {
-                self.prove(&name, module, version).await;
+                found.proven = self.prove(&name, module, version).await;
             }
         }
-        let immutable = matches!(path, SumDbPath::Lookup { .. } | SumDbPath::Tile(_));
+        // A cache in between must not keep for ever what a later proof may contradict.
+        let immutable = found.proven;
         Ok(SumDbResponse { body: found.bytes, immutable, outcome: found.outcome })
     }
 }
 
 impl SumDbProxy {
-    /// Proves a record that was fetched for a client, and so keeps it and its tiles for ever. The client
-    /// makes its own proof: whatever comes of ours, it gets its answer.
-    async fn prove(&self, name: &str, module: &ModulePath, version: &Version) {
-        let Some(prover) = self.source.prover(name) else { return };
+    /// Proves a record that was fetched for a client, and so keeps it and its tiles for ever; whether
+    /// that went well. The client makes its own proof: whatever comes of ours, it gets its answer.
+    async fn prove(&self, name: &str, module: &ModulePath, version: &Version) -> bool {
+        let Some(prover) = self.source.prover(name) else { return false };
         let proving = prover.lookup(module, version, Freshness::Kept);
         match tokio::time::timeout(MAX_PROOF_WAIT, proving).await {
-            Ok(Ok(_)) => {}
+            Ok(Ok(_)) => return true,
             Ok(Err(Failure::Proof(error))) => {
                 tracing::error!(
                     database = name, %module, %version, %error,
@@ -97,6 +98,7 @@ impl SumDbProxy {
                 tracing::warn!(database = name, %module, %version, "proof takes long, not kept");
             }
         }
+        false
     }
 }
 

@@ -26,7 +26,7 @@ use super::ExtraStore;
 use super::goproxy_setting::GoProxyList;
 use super::http_client::HttpClient;
 use super::sumdb_answer::check;
-use super::sumdb_cache::SumDbCache;
+use super::sumdb_cache::{Cached, SumDbCache};
 use super::sumdb_prover::Prover;
 use super::sumdb_route::Router;
 pub use super::sumdb_site::DatabaseSite;
@@ -65,6 +65,8 @@ pub struct Found {
     pub bytes: Bytes,
     /// From memory, from storage, or fetched.
     pub outcome: Outcome,
+    /// Whether it was proven against the trusted tree.
+    pub proven: bool,
 }
 
 /// Whether kept answers may be used.
@@ -143,9 +145,9 @@ impl SumDbSource {
         let immutable = is_immutable(path);
         if immutable
             && freshness == Freshness::Kept
-            && let Some((bytes, outcome)) = self.inner.kept(&key, path).await
+            && let Some(Cached { bytes, outcome, proven }) = self.inner.kept(&key, path).await
         {
-            return Ok(Found { bytes, outcome });
+            return Ok(Found { bytes, outcome, proven });
         }
         if self.inner.offline {
             let text = format!("checksum database {name}: {path} is not stored, and offline");
@@ -158,10 +160,10 @@ impl SumDbSource {
         }
         let (flight, outcome) = self.fetching(&key, name, path);
         match flight.await {
-            Ok(bytes) => Ok(Found { bytes, outcome }),
+            Ok(bytes) => Ok(Found { bytes, outcome, proven: false }),
             Err(error) if immutable && error.kind() == ErrorKind::ChecksumUnavailable => {
                 let seen = self.inner.cache.seen(&key).filter(|_| freshness == Freshness::Kept);
-                let stale = |bytes| Found { bytes, outcome: Outcome::StaleError };
+                let stale = |bytes| Found { bytes, outcome: Outcome::StaleError, proven: false };
                 seen.map(stale).ok_or(error)
             }
             Err(error) => Err(error),
@@ -239,15 +241,19 @@ impl Drop for Landing {
 
 impl Inner {
     /// A kept answer. Of a partial tile, the beginning of the full one will do.
-    async fn kept(&self, key: &str, path: &SumDbPath) -> Option<(Bytes, Outcome)> {
+    async fn kept(&self, key: &str, path: &SumDbPath) -> Option<Cached> {
         if let Some(found) = self.cache.read(key).await {
             return Some(found);
         }
         let SumDbPath::Tile(text) = path else { return None };
         let tile = Tile::parse(text).ok().filter(|tile| tile.level.is_some() && !tile.is_full())?;
         let full = key.strip_suffix(text.as_str())?.to_owned() + &tile.full().to_string();
-        let (bytes, outcome) = self.cache.read(&full).await?;
-        (bytes.len() >= tile.len_bytes()).then(|| (bytes.slice(..tile.len_bytes()), outcome))
+        let mut found = self.cache.read(&full).await?;
+        let length = tile.len_bytes();
+        (found.bytes.len() >= length).then(|| {
+            found.bytes.truncate(length);
+            found
+        })
     }
 
     async fn fetch(&self, name: &str, path: &SumDbPath) -> Result<Bytes, Error> {

@@ -87,6 +87,10 @@ impl Storage for Memory {
         self.disk.write_extra(key, bytes)
     }
 
+    fn remove_extra<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        self.disk.remove_extra(key)
+    }
+
     fn check(&self) -> BoxFuture<'_, Result<(), Error>> {
         self.disk.check()
     }

@@ -132,13 +132,13 @@ async fn what_is_not_proven_never_reaches_storage_and_answers_from_memory_for_a_
     let proxy = fixture.proxy("", false);
     for path in &paths {
         let answer = ask(&proxy, NAME, path.clone()).await.unwrap();
-        assert_eq!(answer.outcome, Outcome::MissLeader);
+        assert_eq!((answer.outcome, answer.immutable), (Outcome::MissLeader, false));
     }
     assert!(fixture.store.keys().is_empty(), "{:?}", fixture.store.keys());
     fixture.database.down(true);
     for path in &paths {
         let answer = ask(&proxy, NAME, path.clone()).await.unwrap();
-        assert_eq!(answer.outcome, Outcome::HitMemory);
+        assert_eq!((answer.outcome, answer.immutable), (Outcome::HitMemory, false));
         ask(&fixture.proxy("", true), NAME, path.clone()).await.unwrap_err();
     }
 }
@@ -151,7 +151,7 @@ async fn a_tile_that_proves_nothing_is_not_kept_although_the_client_gets_it() {
     fixture.upstream.fault(When::path(&path), Fault::Body(wrong.clone()));
     let proxy = fixture.proving(false);
     let answer = ask(&proxy, NAME, tile("tile/8/0/001.p/45")).await.unwrap();
-    assert_eq!(answer.body, wrong);
+    assert_eq!((answer.body, answer.immutable), (wrong, false));
     // Its proof fails on that tile.
     ask(&proxy, NAME, lookup(MODULE, VERSION)).await.unwrap();
     assert!(fixture.store.keys().is_empty(), "{:?}", fixture.store.keys());

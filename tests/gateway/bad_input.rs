@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use dipylon_testkit::client::raw_get;
 use dipylon_testkit::module::FakeModule;
@@ -226,7 +228,8 @@ async fn a_wrong_go_mod_is_refused_by_its_checksum() {
         assert_refusal(&refused, refused.status.as_u16(), &[MODULE]);
     }
     world.until_idle().await;
-    assert!(world.stored_files().is_empty() && world.our_files().is_empty());
+    let record = ".dipylon/quarantine/example.com/lib/text/@/v1.2.3.json".to_owned();
+    assert_eq!((world.stored_files().len(), world.our_files()), (0, BTreeSet::from([record])));
 }
 
 #[tokio::test]

@@ -1,17 +1,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
-use tower::Service;
 use tower::util::ServiceExt as _;
 
 use crate::error::{Error, ErrorKind};
-use crate::ports::BoxFuture;
 use crate::request::{HasContext, RequestContext};
-use crate::stack::Stage;
+use crate::stack::{Stage, stage};
 use crate::telemetry::Phase;
 
 /// Calls that may wait for each slot.
@@ -76,25 +73,16 @@ pub struct Limit<S> {
     pub(super) line: Arc<Line>,
 }
 
-impl<S, Request> Service<Request> for Limit<S>
-where
-    S: Stage<Request>,
-    Request: HasContext + Send + 'static,
-{
-    type Response = S::Reply;
-    type Error = Error;
-    type Future = BoxFuture<'static, Result<S::Reply, Error>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let Self { inner, line } = self.clone();
-        Box::pin(async move {
-            let context = request.context().clone();
-            let _slot = line.slot(&context).await?;
-            inner.oneshot(request).await
-        })
+impl<S> Limit<S> {
+    async fn handle<Request>(self, request: Request) -> Result<S::Reply, Error>
+    where
+        S: Stage<Request>,
+        Request: HasContext + Send + 'static,
+    {
+        let context = request.context().clone();
+        let _slot = self.line.slot(&context).await?;
+        self.inner.oneshot(request).await
     }
 }
+
+stage!(Limit<S>: any Request);

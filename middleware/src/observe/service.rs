@@ -1,17 +1,14 @@
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Instant;
 
 use prometheus::{Histogram, IntGauge};
-use tower::Service;
 use tower::util::ServiceExt as _;
 
 use crate::error::Error;
-use crate::ports::BoxFuture;
 use crate::request::HasContext;
 use crate::response::HasOutcome;
-use crate::stack::Stage;
+use crate::stack::{Stage, stage};
 use crate::telemetry::{InFlight, LayerName, Metrics, Outcome, Telemetry, span};
 
 /// The handles of one layer, resolved when the stack is built.
@@ -45,33 +42,23 @@ pub struct Observe<S> {
     pub(super) handles: Handles,
 }
 
-impl<S, Request> Service<Request> for Observe<S>
-where
-    S: Stage<Request>,
-    S::Reply: HasOutcome,
-    Request: HasContext + Send + 'static,
-{
-    type Response = S::Reply;
-    type Error = Error;
-    type Future = BoxFuture<'static, Result<S::Reply, Error>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, mut request: Request) -> Self::Future {
-        let call = Call::start(&self.handles, &mut request);
-        let inner = self.inner.clone();
-        Box::pin(async move {
-            // The whole call moves in, so that dropping the future drops, and so records, it.
-            let mut call = call;
-            let result = inner.oneshot(request).await;
-            call.outcome = result.outcome();
-            call.error = result.as_ref().err().map(|error| error.message().to_owned());
-            result
-        })
+impl<S> Observe<S> {
+    async fn handle<Request>(self, mut request: Request) -> Result<S::Reply, Error>
+    where
+        S: Stage<Request>,
+        S::Reply: HasOutcome,
+        Request: HasContext + Send + 'static,
+    {
+        let Self { inner, handles } = self;
+        let mut call = Call::start(handles, &mut request);
+        let result = inner.oneshot(request).await;
+        call.outcome = result.outcome();
+        call.error = result.as_ref().err().map(|error| error.message().to_owned());
+        result
     }
 }
+
+stage!(Observe<S>: any Request, where S::Reply: HasOutcome);
 
 /// One call; recorded on drop, so that a cancelled call is counted too.
 struct Call {
@@ -84,7 +71,7 @@ struct Call {
 }
 
 impl Call {
-    fn start(handles: &Handles, request: &mut impl HasContext) -> Self {
+    fn start(handles: Handles, request: &mut impl HasContext) -> Self {
         let context = request.context_mut();
         let span = span::child(&context.trace, handles.layer);
         if let Some(child) = &span {
@@ -96,7 +83,7 @@ impl Call {
             outcome: Outcome::Dropped,
             error: None,
             _active: InFlight::enter(&handles.active),
-            handles: handles.clone(),
+            handles,
         }
     }
 }

@@ -62,7 +62,8 @@ async fn a_call_whose_caller_goes_away_is_counted_as_dropped() {
     let telemetry = Telemetry::new().unwrap();
     let layer = ObserveLayer::new(LayerName::Lookup, &telemetry);
     let hanging = service_fn(async |_: Ping| std::future::pending::<Result<Pong, Error>>().await);
-    let call = layer.layer(hanging).call(ping());
+    let mut call = layer.layer(hanging).call(ping());
+    assert!(futures::poll!(&mut call).is_pending());
     assert_eq!(telemetry.metrics.layer_active.get((LayerName::Lookup,)).get(), 1);
     drop(call);
     assert_eq!(calls(&telemetry, Outcome::Dropped), 1);

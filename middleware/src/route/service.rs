@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::{FileKind, Route as Path, RouteError};
-use http::{HeaderValue, Method, Response};
+use http::{HeaderValue, Method, Response, StatusCode};
 
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
@@ -107,10 +107,12 @@ impl Route {
         served.module = Some(module.as_str().to_owned());
         refuse_impossible(&module)?;
         let answer = self.modules.send(ModuleRequest { context, module, ask }).await?;
-        let is_file = matches!(answer.answer, Answer::File { .. });
+        // The answer to a branch changes with the branch: only what never changes takes the operator's word.
+        let is_immutable = matches!(answer.answer, Answer::File { .. }) && answer.asked.is_none();
         let wanted = Wanted { method: &request.head.method, headers: &request.head.headers };
         let mut response = render::module(answer, wanted).await?;
-        if let Some(value) = self.cache_control.as_ref().filter(|_| is_file) {
+        let replaced = is_immutable && response.status() != StatusCode::RANGE_NOT_SATISFIABLE;
+        if let Some(value) = self.cache_control.as_ref().filter(|_| replaced) {
             response.headers_mut().insert(http::header::CACHE_CONTROL, value.clone());
         }
         Ok(response)

@@ -3,17 +3,15 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 use tower::Layer;
 
-use super::service::SingleFlight;
-use crate::error::Error;
+use super::service::{Landed, SingleFlight};
 use crate::flight::Flights;
 use crate::request::StashKey;
-use crate::response::Stashed;
 use crate::telemetry::Telemetry;
 
 /// Makes [`SingleFlight`]s that share one set of flights.
 #[derive(Clone)]
 pub struct SingleFlightLayer {
-    flights: Flights<StashKey, Result<Stashed, Error>>,
+    flights: Flights<StashKey, Landed>,
     stash_timeout: Duration,
     telemetry: Telemetry,
 }

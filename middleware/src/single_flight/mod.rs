@@ -8,7 +8,8 @@
 //! On top of the stash stack: everything below runs once per key.
 //!
 //! # Telemetry
-//! `dipylon_single_flight_active`; outcomes `miss_leader` and `miss_follower`.
+//! `dipylon_single_flight_active`; outcomes `miss_leader` and `miss_follower`. A follower's span links to
+//! the leader's, whose trace holds the fetch.
 //!
 //! # Failure modes
 //! A leader that goes away does not end the stash. A stash that panics is an `Internal` error for

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 use prometheus::IntGauge;
 use tokio::time::Instant;
 use tower::util::ServiceExt as _;
@@ -11,11 +12,14 @@ use crate::response::Stashed;
 use crate::stack::{Stage, stage};
 use crate::telemetry::{InFlight, Outcome};
 
+/// What a flight brings: its result, and the leader's span for followers to link to.
+pub(super) type Landed = (Result<Stashed, Error>, SpanContext);
+
 /// Runs `S` once per key.
 #[derive(Clone, Debug)]
 pub struct SingleFlight<S> {
     pub(super) inner: S,
-    pub(super) flights: Flights<StashKey, Result<Stashed, Error>>,
+    pub(super) flights: Flights<StashKey, Landed>,
     pub(super) stash_timeout: Duration,
     pub(super) active: IntGauge,
 }
@@ -24,13 +28,15 @@ impl<S: Stage<StashRequest, Reply = Stashed>> SingleFlight<S> {
     async fn handle(self, request: StashRequest) -> Result<Stashed, Error> {
         let Self { inner, flights, stash_timeout, active } = self;
         let (key, deadline) = (request.key.clone(), request.context.deadline);
+        let trace = request.context.trace.clone();
         let landed = flights
             .join(key, deadline, |landing| async move {
                 let _active = InFlight::enter(&active);
                 let mut request = request;
                 request.context.deadline = Instant::now() + stash_timeout;
+                let leader = request.context.trace.span().span_context().clone();
                 let result = inner.oneshot(request).await;
-                landing.land(result.clone());
+                landing.land((result.clone(), leader));
                 if let Ok(stashed) = result {
                     // The key stays taken until the commit: a request in between follows.
                     stashed.finished.wait().await;
@@ -38,7 +44,12 @@ impl<S: Stage<StashRequest, Reply = Stashed>> SingleFlight<S> {
             })
             .await;
         match landed {
-            Ok((result, role)) => result.map(|stashed| with_role(stashed, role)),
+            Ok(((result, leader), role)) => {
+                if role == Role::Follower && leader.is_valid() {
+                    trace.span().add_link(leader, Vec::new());
+                }
+                result.map(|stashed| with_role(stashed, role))
+            }
             Err(NoLanding::Overdue) => Err(Error::new(
                 ErrorKind::DeadlineExceeded,
                 "the fetch takes longer than this request may wait; it goes on: ask again",

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use dipylon_protocol::route::FileKind;
 use futures::future::join_all;
+use opentelemetry::trace::{SpanKind, TraceContextExt as _};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -14,7 +15,8 @@ use crate::error::{Error, ErrorKind};
 use crate::request::{StashKey, StashRequest, Want};
 use crate::response::{Files, FinishGuard, Finished, Stashed};
 use crate::stack::Stage;
-use crate::telemetry::{Outcome, Telemetry};
+use crate::telemetry::{Outcome, Telemetry, span};
+use crate::testing::spans;
 use crate::testing::{
     SECOND, call, context_for, error, leaf, module, query, settle, stashed, telemetry,
 };
@@ -96,6 +98,31 @@ async fn a_hundred_callers_cost_one_stash_and_all_but_one_are_followers() {
     assert_eq!(below.runs(), 1);
     settle().await;
     assert_eq!(telemetry.metrics.flights_active.get(()).get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_s_span_links_to_the_leader_s() {
+    spans::install();
+    let (telemetry, below) = (telemetry(), Below::ok());
+    let service = below.under(&telemetry);
+    let traced = |name| {
+        let mut request = request();
+        let root = opentelemetry::Context::new();
+        request.context.trace = span::start(&root, name, SpanKind::Server);
+        request
+    };
+    let (leader, follower) = (traced("leader"), traced("follower"));
+    let of = |request: &StashRequest| request.context.trace.span().span_context().clone();
+    let (led, followed) = (of(&leader), of(&follower));
+    let trace = follower.context.trace.clone();
+    let (first, second) = tokio::join!(call(&service, leader), call(&service, follower));
+    assert_eq!(first.expect("the leader").outcome, Outcome::MissLeader);
+    assert_eq!(second.expect("the follower").outcome, Outcome::MissFollower);
+    trace.span().end();
+    let linked = spans::linked_to(led.trace_id());
+    assert_eq!(linked.len(), 1, "{linked:?}");
+    assert_eq!(linked[0].span_context.span_id(), followed.span_id());
+    assert_eq!(linked[0].links.links[0].span_context, led);
 }
 
 #[tokio::test(start_paused = true)]

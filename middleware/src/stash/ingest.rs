@@ -16,7 +16,7 @@ use super::service::{Job, wrong_payload};
 use super::small::{For, Small};
 use crate::error::{Error, ErrorKind};
 use crate::ports::{Expected, Fetched, NewVersion, Payload, SaveResult, ZipBody};
-use crate::request::FetchAsk;
+use crate::request::{FetchAsk, RequestContext};
 use crate::response::Finished;
 use crate::spool::{Spool, SpoolWriter};
 use crate::telemetry::Saved;
@@ -113,7 +113,7 @@ impl Ingest {
             }
             Err(error) => error,
         };
-        self.quarantine(&refused).await;
+        self.job.quarantine(&self.version, &refused).await;
         Err(refused)
     }
 
@@ -241,23 +241,6 @@ impl Ingest {
         Ok(())
     }
 
-    async fn quarantine(&self, error: &Error) {
-        let Job { context, module, ports, .. } = &self.job;
-        let reason = error.message();
-        match error.kind() {
-            ErrorKind::ChecksumMismatch => {
-                tracing::error!(request_id = %context.id, %module, version = %self.version, reason,
-                    "SECURITY: wrong checksum: in quarantine");
-            }
-            ErrorKind::BadContent => {}
-            _ => return,
-        }
-        let written = ports.storage.write_quarantine(context, module, &self.version, error).await;
-        if let Err(error) = written {
-            tracing::error!(%module, version = %self.version, %error, "quarantine not recorded");
-        }
-    }
-
     /// `.info` and `.mod`: known, kept early, or fetched now.
     async fn small_files(&self) -> Result<(Bytes, Bytes), Error> {
         tokio::try_join!(
@@ -281,7 +264,8 @@ impl Ingest {
                 if kind == FileKind::Info {
                     return Ok(info);
                 }
-                job.check_go_mod(version, &go_mod, &job.expected(version).await, &upstream)?;
+                let expected = job.expected(version).await;
+                job.check_go_mod(version, &go_mod, &expected, &upstream).await?;
                 Ok(go_mod)
             }
             Small::Whole(_) => Err(wrong_payload()),
@@ -298,7 +282,9 @@ impl Ingest {
         context.deadline = Instant::now() + SAVE_PATIENCE;
         let result = ports.storage.save(&context, new).await;
         saves.get((saved(&result),)).inc();
-        match result? {
+        let result = result?;
+        self.drop_early(&context).await;
+        match result {
             SaveResult::Created => {
                 self.enter_in_index().await;
                 Ok(())
@@ -313,6 +299,14 @@ impl Ingest {
 }
 
 impl Ingest {
+    /// Once the version is whole nobody reads its early files. One that stays costs a few bytes.
+    async fn drop_early(&self, context: &RequestContext) {
+        let Job { ports, module, .. } = &self.job;
+        if let Err(error) = ports.storage.remove_early(context, module, &self.version).await {
+            tracing::warn!(%module, version = %self.version, %error, "early files are not removed");
+        }
+    }
+
     /// A version that is stored is served, whatever the index says of it.
     async fn enter_in_index(&self) {
         let Self { job: Job { ports, module, context, .. }, version, .. } = self;

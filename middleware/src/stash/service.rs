@@ -173,7 +173,7 @@ impl Job {
         };
         self.refuse_quarantined(&version).await?;
         let expected = self.expected(&version).await;
-        self.check_go_mod(&version, &go_mod, &expected, &upstream)?;
+        self.check_go_mod(&version, &go_mod, &expected, &upstream).await?;
         self.keep_early(&version, FileKind::Info, &info).await;
         self.keep_early(&version, FileKind::Mod, &go_mod).await;
         let known = Known { info: Some(info), go_mod: Some(go_mod) };
@@ -229,7 +229,7 @@ impl Job {
         }
     }
 
-    pub(super) fn check_go_mod(
+    pub(super) async fn check_go_mod(
         &self,
         version: &Version,
         go_mod: &Bytes,
@@ -241,7 +241,32 @@ impl Job {
             Err(error) => Err(error.clone()),
         };
         checks::count(&self.ports.telemetry.metrics, expected, &compared);
+        // Something else in place of a `.mod` says nothing about the version; a wrong checksum does.
+        match &compared {
+            Err(error) if error.kind() == ErrorKind::ChecksumMismatch => {
+                self.quarantine(version, error).await;
+            }
+            _ => {}
+        }
         compared
+    }
+
+    /// Records what is wrong with a version, where it is the version's fault.
+    pub(super) async fn quarantine(&self, version: &Version, error: &Error) {
+        let Self { context, module, ports, .. } = self;
+        let reason = error.message();
+        match error.kind() {
+            ErrorKind::ChecksumMismatch => {
+                tracing::error!(request_id = %context.id, %module, %version, reason,
+                    "SECURITY: wrong checksum: in quarantine");
+            }
+            ErrorKind::BadContent => {}
+            _ => return,
+        }
+        let written = ports.storage.write_quarantine(context, module, version, error).await;
+        if let Err(error) = written {
+            tracing::error!(%module, %version, %error, "quarantine not recorded");
+        }
     }
 
     /// Keeps a small file before its zip. Failing costs the copy, not the answer.

@@ -106,7 +106,7 @@ impl Job {
             let ask = FetchAsk::Mod(version.clone());
             let (fetched, expected) = self.fetch_beside_expected(ask).await?;
             if let Payload::Bytes(bytes) = &fetched.payload {
-                self.check_go_mod(version, bytes, &expected, &fetched.upstream)?;
+                self.check_go_mod(version, bytes, &expected, &fetched.upstream).await?;
             }
             fetched
         } else {

@@ -105,6 +105,11 @@ impl Bench {
         self.storage.release(&release.module, &release.version)
     }
 
+    /// Whether a file is kept before its zip.
+    fn is_early(&self, kind: FileKind) -> bool {
+        self.storage.extra(&format!("early/example.com/m/@/v1.0.0/{kind}")).is_some()
+    }
+
     /// Whether the version is in quarantine.
     fn quarantined(&self) -> bool {
         self.storage.extra(QUARANTINE).is_some()

@@ -136,6 +136,20 @@ impl StorageHandle {
         self.write_extra(context, &early_key(module, version, kind), bytes).await
     }
 
+    /// Removes what was stored before the zip: a version that is whole has it all.
+    pub async fn remove_early(
+        &self,
+        context: &RequestContext,
+        module: &ModulePath,
+        version: &Version,
+    ) -> Result<(), Error> {
+        for kind in [FileKind::Info, FileKind::Mod] {
+            let key = early_key(module, version, kind);
+            self.call(context, StorageCall::RemoveExtra(key.into())).await?;
+        }
+        Ok(())
+    }
+
     /// Why a version is in quarantine, and since when.
     pub async fn read_quarantine(
         &self,

@@ -48,6 +48,10 @@ async fn call(storage: &dyn Storage, call: StorageCall) -> Result<StorageReply, 
             storage.write_extra(&key, bytes).await?;
             StorageReply::Done
         }
+        StorageCall::RemoveExtra(key) => {
+            storage.remove_extra(&key).await?;
+            StorageReply::Done
+        }
         StorageCall::Check => {
             storage.check().await?;
             StorageReply::Done

@@ -192,6 +192,8 @@ label! {
         ReadExtra = "read_extra",
         /// A file under `.dipylon/`, written.
         WriteExtra = "write_extra",
+        /// A file under `.dipylon/`, removed.
+        RemoveExtra = "remove_extra",
         /// Readiness.
         Check = "check",
     }

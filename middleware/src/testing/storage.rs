@@ -199,6 +199,14 @@ impl Storage for MemoryStorage {
         })
     }
 
+    fn remove_extra<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            self.enter(StorageOperation::RemoveExtra).await?;
+            self.state.lock().extras.remove(key);
+            Ok(())
+        })
+    }
+
     fn check(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(self.enter(StorageOperation::Check))
     }

@@ -61,6 +61,7 @@ impl VersionsLayer {
                 flights: Flights::new(tasks.clone()),
                 tasks,
                 answers: Remember::new(ANSWERS_BYTES_MAX),
+                failed: Remember::new(QUERIES_BYTES_MAX),
                 queries: Remember::new(QUERIES_BYTES_MAX),
             }),
         }

@@ -28,7 +28,7 @@ mod service;
 mod tests;
 
 pub use layer::{ANSWERS_BYTES_MAX, QUERIES_BYTES_MAX, VersionsConfig, VersionsLayer};
-pub use service::Versions;
+pub use service::{FAILURE_PAUSE, Versions};
 
 /// How far upstream is trusted to be there (`NetworkMode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -37,6 +37,10 @@ pub(super) enum Question {
 pub(super) type Key = (ModulePath, Question);
 type Kept = Result<(Bytes, Outcome), Error>;
 
+/// How long upstream is left alone after it has failed on a question that an older answer exists for:
+/// who asks meanwhile gets that one without waiting for the next failure.
+pub const FAILURE_PAUSE: Duration = Duration::from_secs(5);
+
 impl Weigh for Question {
     fn bytes(&self) -> u64 {
         0
@@ -58,6 +62,8 @@ pub(super) struct Shared {
     pub(super) flights: Flights<Key, Kept>,
     pub(super) tasks: TaskTracker,
     pub(super) answers: Remember<Key, Kept>,
+    /// Questions that upstream failed on, for a moment.
+    pub(super) failed: Remember<Key, ()>,
     pub(super) queries: Remember<(ModulePath, VersionQuery), Version>,
 }
 
@@ -150,15 +156,21 @@ impl Shared {
                 let (body, _) = kept.map_err(Error::remembered)?;
                 return Ok(response(question, body, Outcome::HitMemory, Some(age)));
             }
-            if let Ok((body, _)) = kept
+            if let Ok((body, _)) = &kept
                 && age <= self.config.fresh_for + self.config.stale_while_revalidate
             {
                 // Given at once; one task, however many ask, fetches the newer one for who asks next.
-                if !self.flights.is_under_way(&key) {
+                if !self.flights.is_under_way(&key) && !self.has_just_failed(&key) {
                     let refresh = Arc::clone(&self).refreshed(context, key, mode);
                     self.tasks.spawn(async move { drop(refresh.await) });
                 }
-                return Ok(response(question, body, Outcome::StaleRevalidate, Some(age)));
+                return Ok(response(question, body.clone(), Outcome::StaleRevalidate, Some(age)));
+            }
+            if let Ok((body, _)) = kept
+                && age <= self.config.stale_if_error
+                && self.has_just_failed(&key)
+            {
+                return Ok(response(question, body, Outcome::StaleError, Some(age)));
             }
         }
         let (kept, role) = self.refreshed(context, key, mode).await?;
@@ -189,6 +201,10 @@ impl Shared {
         landed.map_err(|why| unfinished(question, why))
     }
 
+    fn has_just_failed(&self, key: &Key) -> bool {
+        self.failed.get(key, FAILURE_PAUSE).is_some()
+    }
+
     fn fresh_for(&self, kept: &Kept) -> Duration {
         match kept {
             Ok(_) => self.config.fresh_for,
@@ -204,6 +220,7 @@ impl Shared {
                 self.answers.put(key.clone(), kept.clone());
             }
             Err(error) => {
+                self.failed.put(key.clone(), ());
                 let older = self.answers.get(key, self.config.stale_if_error);
                 if let Some((Ok((body, _)), age)) = older {
                     let (module, _) = key;

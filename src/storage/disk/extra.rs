@@ -7,7 +7,7 @@ use bytes::Bytes;
 use dipylon_middleware::error::{Error, ErrorKind};
 
 use super::Store;
-use super::failure::{failed, wrong};
+use super::failure::{failed, is_absent, wrong};
 use super::layout::{MEND_LOCK, STAGING, ours, staging};
 use super::whole::read_small;
 
@@ -19,12 +19,18 @@ pub const MAX_EXTRA_KEY_BYTES: usize = 2_048;
 /// it reads as absent, and a write is refused.
 const MAX_ELEMENT_BYTES: usize = 255;
 
+/// How often a write makes its directory anew.
+const WRITE_ATTEMPTS: u32 = 5;
+
 /// How names of staged extras begin.
 pub(super) const EXTRA_PREFIX: &str = "extra-";
 
 impl Store {
-    /// The bytes of an extra.
+    /// The bytes of an extra. A key that is too long to be written is absent.
     pub(super) fn read_extra(&self, key: &str) -> Result<Option<Bytes>, Error> {
+        if key.len() > MAX_EXTRA_KEY_BYTES {
+            return Ok(None);
+        }
         let path = self.extra_path(key)?;
         let bytes = read_small(&path, MAX_EXTRA_BYTES)?;
         if bytes.is_none() {
@@ -53,9 +59,35 @@ impl Store {
         let staged = stage.path().join("extra");
         self.write(&staged, bytes)?;
         let directory = path.parent().unwrap_or(&self.root);
-        self.make_directories(directory)?;
-        fs::rename(&staged, &path).map_err(|error| failed("write", &path, &error))?;
+        for attempt in 1.. {
+            self.make_directories(directory)?;
+            match fs::rename(&staged, &path) {
+                Ok(()) => break,
+                // Somebody who removed the last extra beside this one took the directory along.
+                Err(error) if is_absent(&error) && attempt < WRITE_ATTEMPTS => {}
+                Err(error) => return Err(failed("write", &path, &error)),
+            }
+        }
         self.sync_directory(directory)
+    }
+
+    /// Removes an extra, and the directories above it that it leaves empty.
+    pub(super) fn remove_extra(&self, key: &str) -> Result<(), Error> {
+        let path = self.extra_path(key)?;
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if is_absent(&error) => return self.root_is_there(),
+            Err(error) => return Err(failed("remove", &path, &error)),
+        }
+        let top = ours(&self.root);
+        let above = path.ancestors().skip(1).take_while(|directory| *directory != top);
+        for directory in above {
+            // Not empty, or taken away by another process: either way nothing is left to do here.
+            if fs::remove_dir(directory).is_err() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn extra_path(&self, key: &str) -> Result<PathBuf, Error> {

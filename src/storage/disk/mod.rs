@@ -18,7 +18,7 @@
 //! not look like an empty store.
 //!
 //! Calls run on blocking threads. One whose future is dropped runs to its end, which is as good as
-//! not dropped: a save is atomic either way. How many run at once is bounded by the storage stack.
+//! not dropped: a save is atomic either way. At most [`MAX_BLOCKING_CALLS`] run at once.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,6 +30,7 @@ use dipylon_middleware::ports::{BoxFuture, CatalogPage, NewVersion, SaveResult, 
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
+use tokio::sync::Semaphore;
 
 mod catalog;
 mod extra;
@@ -73,6 +74,9 @@ enum Access {
     ReadOnly,
 }
 
+/// Calls that run at once, those included that nobody waits for any more.
+pub const MAX_BLOCKING_CALLS: usize = 256;
+
 /// A store in a directory.
 #[derive(Clone, Debug)]
 pub struct Disk {
@@ -86,6 +90,7 @@ struct Store {
     access: Access,
     durability: Durability,
     remembered: Remembered,
+    calls: Arc<Semaphore>,
 }
 
 impl Disk {
@@ -106,7 +111,8 @@ impl Disk {
     pub fn open_with(root: &Path, durability: Durability) -> Result<Self, Error> {
         let (root, access) = start::open(root)?;
         let remembered = Remembered::default();
-        Ok(Self { store: Arc::new(Store { root, access, durability, remembered }) })
+        let calls = Arc::new(Semaphore::new(MAX_BLOCKING_CALLS));
+        Ok(Self { store: Arc::new(Store { root, access, durability, remembered, calls }) })
     }
 
     fn blocking<T: Send + 'static>(
@@ -115,7 +121,16 @@ impl Disk {
     ) -> BoxFuture<'static, Result<T, Error>> {
         let store = Arc::clone(&self.store);
         Box::pin(async move {
-            let task = tokio::task::spawn_blocking(move || work(&store));
+            let calls = Arc::clone(&store.calls);
+            // The place goes along to the thread: a call that hangs keeps it, although nobody waits for
+            // it any more, so a file system that hangs does not collect threads.
+            let Ok(place) = calls.acquire_owned().await else {
+                return Err(Error::new(ErrorKind::Internal, "the store on disk is closed"));
+            };
+            let task = tokio::task::spawn_blocking(move || {
+                let _place = place;
+                work(&store)
+            });
             task.await.unwrap_or_else(|error| {
                 let text = format!("a storage call on disk was cut off: {error}");
                 Err(Error::new(ErrorKind::Internal, text))
@@ -168,6 +183,11 @@ impl Storage for Disk {
     fn write_extra<'a>(&'a self, key: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<(), Error>> {
         let key = key.to_owned();
         self.blocking(move |store| store.write_extra(&key, &bytes))
+    }
+
+    fn remove_extra<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        let key = key.to_owned();
+        self.blocking(move |store| store.remove_extra(&key))
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), Error>> {

@@ -15,8 +15,47 @@ const VALUE_BYTES: usize = 200_000;
 pub async fn an_extra_that_was_never_written_is_absent(subject: Subject) {
     assert_eq!(subject.storage().read_extra("none").await.unwrap(), None);
     assert_eq!(subject.storage().read_extra("tiles/8/0/000").await.unwrap(), None);
-    let long = format!("tiles/{}/x", "y".repeat(300));
-    assert_eq!(subject.storage().read_extra(&long).await.unwrap(), None);
+    for long in [format!("tiles/{}/x", "y".repeat(300)), format!("tiles{}", "/yyyy".repeat(900))] {
+        assert_eq!(subject.storage().read_extra(&long).await.unwrap(), None);
+    }
+}
+
+/// What is removed is absent, what lies beside it stays, and removing twice is no error.
+pub async fn an_extra_that_is_removed_is_absent(subject: Subject) {
+    let value = Bytes::from_static(b"x");
+    for key in ["early/a/b/@/v1/info", "early/a/b/@/v1/mod"] {
+        subject.storage().write_extra(key, value.clone()).await.unwrap();
+    }
+    for _ in 0..2 {
+        subject.storage().remove_extra("early/a/b/@/v1/info").await.unwrap();
+    }
+    assert_eq!(subject.storage().read_extra("early/a/b/@/v1/info").await.unwrap(), None);
+    assert_eq!(subject.storage().read_extra("early/a/b/@/v1/mod").await.unwrap(), Some(value));
+    subject.storage().remove_extra("early/a/b/@/v1/mod").await.unwrap();
+    subject.storage().remove_extra("never/written").await.unwrap();
+}
+
+/// One of them makes the directories that the other takes away.
+pub async fn writers_and_removers_of_neighbours_do_not_disturb_each_other(subject: Subject) {
+    let value = Bytes::from_static(b"x");
+    let write = async {
+        for number in 0..50 {
+            let key = format!("early/a/b/@/v{number}/info");
+            subject.storage().write_extra(&key, value.clone()).await.unwrap();
+        }
+    };
+    let remove = async {
+        for number in 0..50 {
+            let key = format!("early/a/b/@/w{number}/info");
+            subject.storage().write_extra(&key, value.clone()).await.unwrap();
+            subject.storage().remove_extra(&key).await.unwrap();
+        }
+    };
+    futures::join!(write, remove);
+    for number in 0..50 {
+        let key = format!("early/a/b/@/v{number}/info");
+        assert_eq!(subject.storage().read_extra(&key).await.unwrap(), Some(value.clone()), "{key}");
+    }
 }
 
 /// Keys have elements, and bytes are bytes.

@@ -290,6 +290,8 @@ macro_rules! storage_suite {
             extras: an_extra_that_was_never_written_is_absent,
             extras: an_extra_reads_back,
             extras: the_last_write_of_an_extra_stays,
+            extras: an_extra_that_is_removed_is_absent,
+            extras: writers_and_removers_of_neighbours_do_not_disturb_each_other,
             extras: an_empty_extra_is_not_an_absent_one,
             extras: extras_are_neither_listed_nor_catalogued,
             extras: racing_writers_of_an_extra_leave_one_of_their_values,

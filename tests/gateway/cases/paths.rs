@@ -95,6 +95,17 @@ async fn case_03_a_path_that_could_leave_its_place_never_reaches_storage() {
     );
 }
 
+/// Escaped, a capital takes two bytes, and all names of files of ours have a longest length.
+#[tokio::test]
+async fn case_03_a_path_of_a_thousand_capitals_is_absent() {
+    let world = Setup::disk().start().await;
+    let path = format!("/example.com{}", "/!a!b!c!d!e!f!g!h".repeat(130));
+    for file in ["info", "mod", "zip"] {
+        world.get_refused(&format!("{path}/@v/v1.0.0.{file}"), 404, &["not found"]).await;
+    }
+    assert_eq!(world.get(&format!("{path}/@v/list")).await.status.as_u16(), 404);
+}
+
 #[tokio::test]
 async fn case_03_bytes_that_no_path_may_have_are_refused_by_the_server() {
     let world = Setup::disk().start().await;

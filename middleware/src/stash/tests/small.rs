@@ -103,7 +103,15 @@ async fn a_mod_with_another_hash_is_refused_with_both_hashes() {
         assert!(failed.message().contains(part), "{part} is not in: {failed}");
     }
     assert_eq!(bench.verifications(Verification::Mismatch), 1);
-    assert_eq!(bench.storage.calls(StorageOperation::WriteExtra), 0);
+    assert_eq!(
+        bench.storage.calls(StorageOperation::WriteExtra),
+        1,
+        "the record of the quarantine"
+    );
+    let asked = bench.upstream.asked().len();
+    let zip = bench.file("v1.0.0", FileKind::Zip).await.expect_err("in quarantine");
+    assert_eq!(zip.kind(), ErrorKind::ChecksumMismatch);
+    assert_eq!(bench.upstream.asked().len(), asked, "its zip is not fetched");
 }
 
 #[tokio::test(start_paused = true)]
@@ -222,7 +230,11 @@ async fn a_whole_version_with_a_wrong_mod_is_not_shown_at_all() {
     let bench = bench(upstream, Ok(release.expected()));
     let failed = bench.ask(query("v1.0.0"), Want::Version).await.expect_err("refused");
     assert_eq!(failed.kind(), ErrorKind::ChecksumMismatch);
-    assert_eq!(bench.storage.calls(StorageOperation::WriteExtra), 0);
+    assert_eq!(
+        bench.storage.calls(StorageOperation::WriteExtra),
+        1,
+        "the record of the quarantine"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -45,10 +45,15 @@ async fn small_files_that_were_kept_early_are_not_fetched_again() {
     let (release, bench) = good();
     bench.file("v1.0.0", FileKind::Info).await.expect("stashed");
     bench.file("v1.0.0", FileKind::Mod).await.expect("stashed");
+    assert!(bench.is_early(FileKind::Info) && bench.is_early(FileKind::Mod));
     bench.zip().await.expect("whole");
     assert!(bench.stored().is_some());
     assert_eq!(bench.upstream.count(&FetchAsk::Info(query("v1.0.0"))), 1);
-    assert_eq!(bench.upstream.count(&FetchAsk::Mod(release.version)), 1);
+    assert_eq!(bench.upstream.count(&FetchAsk::Mod(release.version.clone())), 1);
+    settle().await;
+    for kind in [FileKind::Info, FileKind::Mod] {
+        assert!(!bench.is_early(kind), "the whole version has it");
+    }
 }
 
 #[tokio::test(start_paused = true)]
