@@ -68,12 +68,12 @@ macro_rules! stage {
         {
             type Response = $reply;
             type Error = $crate::error::Error;
-            type Future = $crate::ports::BoxFuture<'static, Result<$reply, Self::Error>>;
+            type Future = $crate::ports::BoxFuture<'static, Result<$reply, $crate::error::Error>>;
 
             fn poll_ready(
                 &mut self,
                 _: &mut std::task::Context<'_>,
-            ) -> std::task::Poll<Result<(), Self::Error>> {
+            ) -> std::task::Poll<Result<(), $crate::error::Error>> {
                 std::task::Poll::Ready(Ok(()))
             }
 
