@@ -3,7 +3,7 @@
 //! - `test [--fast | --slow]` runs every suite and closes on `N passed, N failed, N skipped`.
 //! - `lint` runs the formatter's check, clippy, the dependency bans and the tidy check.
 //! - `ci` is `lint`, then `test`: what `.ci/run` calls.
-//! - `stack NAME` builds a server that suites need, into a cache folder outside the repository.
+//! - `stack` installs the servers that suites need, starts them and stops them.
 //!
 //! Only the standard library is used, so that the first command on a new machine builds in a second.
 
@@ -28,7 +28,11 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   test --slow     also the tests whose name begins with slow_
   lint            cargo fmt --check, clippy, banned dependencies, tidy
   ci              lint, then test
-  stack NAME      build a server that suites need (otelcol); `test` does so by itself
+  stack           list the programs and servers that suites need; `test` gets and starts them by itself
+  stack NAME...   install these programs into a cache folder that all clones share
+  stack up [NAME...]   start servers on free loopback ports; prints the environment: eval \"$(...)\"
+  stack down      stop what `up` started
+  stack status    name, pid, memory and port of each process
 ";
 
 fn main() -> ExitCode {
@@ -41,7 +45,7 @@ fn main() -> ExitCode {
         ["test", "--slow"] => suites::run(&root, Breadth::Slow),
         ["lint"] => return exit(lint::run(&root) == 0),
         ["ci"] => ci(&root),
-        ["stack", name] => return exit(build(name)),
+        ["stack", words @ ..] => return exit(said(stack::command(&root, words))),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -63,15 +67,11 @@ fn ci(root: &Path) -> Tally {
     tally
 }
 
-fn build(name: &str) -> bool {
-    match stack::ensure(name) {
-        Ok(path) => println!("{}", path.display()),
-        Err(why) => {
-            eprintln!("xtask: {why}");
-            return false;
-        }
+fn said(result: Result<(), String>) -> bool {
+    if let Err(why) = &result {
+        eprintln!("xtask: {why}");
     }
-    true
+    result.is_ok()
 }
 
 fn exit(good: bool) -> ExitCode {

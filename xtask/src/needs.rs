@@ -1,11 +1,16 @@
-//! What suites need from the machine: found first, installed by package name where that can be done.
+//! What suites need from the machine: found first, installed by package name where that can be done,
+//! and started where it is a server.
+//!
+//! In `#[ignore = "needs …: …"]` the name of a server (`needs redis`) has it running and its address
+//! in `DIPYLON_TEST_REDIS`; `needs the redis program` has it installed and its path in
+//! `DIPYLON_PROGRAM_REDIS`, for suites that start and stop it themselves.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::report::Ignored;
-use crate::stack;
+use crate::stack::{self, ForSuites};
 use crate::step::ask;
 
 /// The oldest `go` the suites are written for.
@@ -31,23 +36,21 @@ enum Remedy {
     None,
     /// Debian's package of this name.
     Package(&'static str),
-    /// A server of our own stack, built by package name.
-    Build(&'static str),
 }
 
 const NEEDS: &[Need] = &[
     Need { words: "the go command", remedy: Remedy::Package("golang-go"), find: find_go },
     Need { words: "git", remedy: Remedy::Package("git"), find: find_git },
     Need { words: "network", remedy: Remedy::None, find: find_network },
-    Need { words: "otelcol", remedy: Remedy::Build("otelcol"), find: find_otelcol },
     Need { words: "ATHENS_BIN", remedy: Remedy::None, find: find_athens },
 ];
 
-/// Answers, once for each need of a run, whether it can be met.
+/// Answers, once for each need of a run, whether it can be met. Servers run as long as it lives.
 #[derive(Default)]
 pub(crate) struct Machine {
-    known: BTreeMap<&'static str, Result<String, String>>,
-    apt_is_fresh: bool,
+    known: BTreeMap<String, Result<String, String>>,
+    servers: Option<ForSuites>,
+    programs: Vec<(String, String)>,
 }
 
 impl Machine {
@@ -57,55 +60,87 @@ impl Machine {
             return Err(format!("its reason \"{}\" does not begin with \"needs \"", test.reason));
         };
         for words in wanted {
-            let Some(need) = NEEDS.iter().find(|need| need.words == words) else {
-                return Err(format!("xtask does not know how to provide \"{words}\""));
-            };
-            self.have(root, need)?;
+            self.have(root, words)?;
         }
         Ok(())
     }
 
-    fn have(&mut self, root: &Path, need: &Need) -> Result<(), String> {
-        if !self.known.contains_key(need.words) {
-            let answer = self.look(root, need);
+    /// What suites that use servers or programs are told.
+    ///
+    /// # Errors
+    /// One line: the stack's state cannot be read.
+    pub(crate) fn environment(&self) -> Result<Vec<(String, String)>, String> {
+        let mut all = self.servers.as_ref().map_or(Ok(Vec::new()), ForSuites::environment)?;
+        all.extend(self.programs.iter().cloned());
+        Ok(all)
+    }
+
+    fn have(&mut self, root: &Path, words: &str) -> Result<(), String> {
+        if !self.known.contains_key(words) {
+            let answer = self.look(root, words);
             match &answer {
-                Ok(what) => println!("found {}: {what}", need.words),
-                Err(why) => println!("MISSING {}: {why}", need.words),
+                Ok(what) => println!("found {words}: {what}"),
+                Err(why) => println!("MISSING {words}: {why}"),
             }
-            self.known.insert(need.words, answer);
+            self.known.insert(words.to_owned(), answer);
         }
-        self.known[need.words].clone().map(|_| ())
+        self.known[words].clone().map(|_| ())
     }
 
-    fn look(&mut self, root: &Path, need: &Need) -> Result<String, String> {
-        let first = (need.find)(root);
-        let Err(why) = &first else { return first };
-        let helped = match need.remedy {
-            Remedy::None => return first,
-            Remedy::Package(package) => self.install(root, package),
-            Remedy::Build(name) => stack::ensure(name).map(drop),
-        };
-        helped.map_err(|error| format!("{why}; {error}"))?;
-        (need.find)(root)
+    fn look(&mut self, root: &Path, words: &str) -> Result<String, String> {
+        if let Some(need) = NEEDS.iter().find(|need| need.words == words) {
+            return meet(root, need);
+        }
+        let program = words.strip_prefix("the ").and_then(|rest| rest.strip_suffix(" program"));
+        if let Some(name) = program {
+            return self.install(name);
+        }
+        if stack::service(words).is_ok() {
+            return self.serve(root, words);
+        }
+        if stack::component(words).is_ok() {
+            return self.install(words);
+        }
+        Err(format!("xtask does not know how to provide \"{words}\""))
     }
 
-    /// Installs a Debian package, where we are root and apt is here.
-    fn install(&mut self, root: &Path, package: &str) -> Result<(), String> {
-        let is_root = ask(root, "id", &["-u"]).is_some_and(|id| id.trim() == "0");
-        if !is_root || ask(root, "apt-get", &["--version"]).is_none() {
-            return Err(format!("install it (Debian: apt-get install {package})"));
+    /// A server that the person who runs the suites names comes before one of ours.
+    fn serve(&mut self, root: &Path, name: &str) -> Result<String, String> {
+        let variable = variable("DIPYLON_TEST", name);
+        if std::env::var_os(&variable).is_some_and(|value| !value.is_empty()) {
+            return Ok(format!("{variable} is set"));
         }
-        println!("installing {package}");
-        if !self.apt_is_fresh {
-            ask(root, "apt-get", &["update"]).ok_or("apt-get update failed")?;
-            self.apt_is_fresh = true;
+        if self.servers.is_none() {
+            self.servers = Some(ForSuites::new(root)?);
         }
-        let lock = "DPkg::Lock::Timeout=120";
-        let args = ["-o", lock, "install", "-y", "--no-install-recommends", package];
-        ask(root, "apt-get", &args)
-            .map(|_| ())
-            .ok_or_else(|| format!("apt-get install {package} failed"))
+        let servers = self.servers.as_ref().ok_or("there is no stack")?;
+        servers.start(stack::service(name)?)?;
+        Ok(format!("started, {variable} says where"))
     }
+
+    fn install(&mut self, name: &str) -> Result<String, String> {
+        let launch = stack::ensure(stack::component(name)?)?;
+        let path = launch.before.first().cloned();
+        let path = path.unwrap_or_else(|| launch.program.display().to_string());
+        self.programs.push((variable("DIPYLON_PROGRAM", name), path.clone()));
+        Ok(path)
+    }
+}
+
+/// `DIPYLON_TEST_ETCD3`, of a prefix and a name of the tables.
+fn variable(prefix: &str, name: &str) -> String {
+    format!("{prefix}_{}", name.to_uppercase().replace('-', "_"))
+}
+
+fn meet(root: &Path, need: &Need) -> Result<String, String> {
+    let first = (need.find)(root);
+    let Err(why) = &first else { return first };
+    let helped = match need.remedy {
+        Remedy::None => return first,
+        Remedy::Package(package) => stack::apt(&[package]),
+    };
+    helped.map_err(|error| format!("{why}; {error}"))?;
+    (need.find)(root)
 }
 
 /// The words of a reason: `needs the go command and network: run by …` wants two things.
@@ -144,10 +179,6 @@ fn find_network(root: &Path) -> Result<String, String> {
         .ok_or_else(|| format!("go mod download {PROBE_MODULE} failed: see go env GOPROXY"))
 }
 
-fn find_otelcol(_: &Path) -> Result<String, String> {
-    stack::find("otelcol").map(|path| path.display().to_string())
-}
-
 /// An Athens to compare with is nobody's to install but the person's who wants the comparison.
 fn find_athens(_: &Path) -> Result<String, String> {
     let Some(path) = std::env::var_os("ATHENS_BIN").filter(|value| !value.is_empty()) else {
@@ -177,6 +208,16 @@ mod tests {
         let test = Ignored { name: "t".to_owned(), reason: "needs a unicorn: x".to_owned() };
         let refused = Machine::default().meets(Path::new("."), &test);
         assert_eq!(refused, Err("xtask does not know how to provide \"a unicorn\"".to_owned()));
+    }
+
+    #[test]
+    fn a_program_is_installed_and_its_path_told() {
+        let mut machine = Machine::default();
+        machine.programs.push((variable("DIPYLON_PROGRAM", "fake-gcs"), "/p".to_owned()));
+        let told = machine.environment().unwrap();
+        assert_eq!(told, [("DIPYLON_PROGRAM_FAKE_GCS".to_owned(), "/p".to_owned())]);
+        let refused = machine.look(Path::new("."), "the unicorn program").unwrap_err();
+        assert!(refused.starts_with("no program \"unicorn\" is known"), "{refused}");
     }
 
     #[test]

@@ -46,7 +46,17 @@ pub(crate) fn step<T>(name: &str, work: impl FnOnce() -> T) -> T {
 /// Standard output and error share one pipe: cargo names the test binary on one and the binary
 /// prints its results on the other, and only the common order tells which belongs to which.
 pub(crate) fn run(dir: &Path, program: &str, args: &[&str]) -> Ended {
-    match stream(dir, program, args) {
+    run_with(dir, program, args, &[])
+}
+
+/// [`run`] with more variables in the program's environment.
+pub(crate) fn run_with(
+    dir: &Path,
+    program: &str,
+    args: &[&str],
+    env: &[(String, String)],
+) -> Ended {
+    match stream(dir, program, args, env) {
         Ok(ended) => ended,
         Err(error) => {
             println!("{program} {}: {error}", args.join(" "));
@@ -55,10 +65,16 @@ pub(crate) fn run(dir: &Path, program: &str, args: &[&str]) -> Ended {
     }
 }
 
-fn stream(dir: &Path, program: &str, args: &[&str]) -> std::io::Result<Ended> {
+fn stream(
+    dir: &Path,
+    program: &str,
+    args: &[&str],
+    env: &[(String, String)],
+) -> std::io::Result<Ended> {
     let (reader, writer) = std::io::pipe()?;
     let mut command = Command::new(program);
     command.args(args).current_dir(dir).stdin(std::process::Stdio::null());
+    command.envs(env.iter().map(|(name, value)| (name, value)));
     command.stdout(writer.try_clone()?).stderr(writer);
     let mut child = command.spawn()?;
     // The command holds the last copies of the writing end; without this the reading never ends.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::needs::Machine;
 use crate::report::{self, Ignored};
-use crate::step::{Ended, Tally, cargo, run as run_command, step};
+use crate::step::{Ended, Tally, cargo, run_with as run_command, step};
 
 /// How much of the tests to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +20,12 @@ pub(crate) enum Breadth {
 
 /// Runs the suites and sums up. A run that fails without naming a failed test counts as one failure.
 pub(crate) fn run(root: &Path, breadth: Breadth) -> Tally {
-    let plain = step("cargo test --workspace", || cargo_test(root, &[]));
+    let plain = step("cargo test --workspace", || cargo_test(root, &[], &[]));
     let mut tally = counted(&plain);
-    let (chosen, left_out) = choose(root, breadth, report::ignored(&plain.lines));
+    // The servers that it starts run until it is dropped, however this function ends.
+    let mut machine = Machine::default();
+    let ignored = report::ignored(&plain.lines);
+    let (chosen, left_out) = choose(root, breadth, ignored, &mut machine);
     announce(&left_out);
     tally.skipped += left_out.values().map(Vec::len).sum::<usize>();
     if chosen.is_empty() {
@@ -32,7 +35,15 @@ pub(crate) fn run(root: &Path, breadth: Breadth) -> Tally {
     let mut args = vec!["--ignored", "--exact"];
     args.extend(chosen.iter().map(String::as_str));
     let name = format!("cargo test --workspace -- --ignored ({} tests)", chosen.len());
-    let ignored = step(&name, || cargo_test(root, &args));
+    let env = match machine.environment() {
+        Ok(env) => env,
+        Err(why) => {
+            println!("FAILED: {why}");
+            tally.failed += 1;
+            return tally;
+        }
+    };
+    let ignored = step(&name, || cargo_test(root, &args, &env));
     let ran = counted(&ignored);
     tally.passed += ran.passed;
     tally.failed += ran.failed;
@@ -43,14 +54,14 @@ pub(crate) fn run(root: &Path, breadth: Breadth) -> Tally {
     tally
 }
 
-fn cargo_test(root: &Path, args: &[&str]) -> Ended {
+fn cargo_test(root: &Path, args: &[&str], env: &[(String, String)]) -> Ended {
     let mut all = vec!["test", "--workspace", "--no-fail-fast"];
     if !args.is_empty() {
         // Doc tests know no exact names: only unit and integration tests are asked.
         all.extend(["--lib", "--bins", "--tests", "--"]);
         all.extend(args);
     }
-    run_command(root, &cargo(), &all)
+    run_command(root, &cargo(), &all, env)
 }
 
 fn counted(ended: &Ended) -> Tally {
@@ -66,8 +77,8 @@ fn choose(
     root: &Path,
     breadth: Breadth,
     ignored: Vec<Ignored>,
+    machine: &mut Machine,
 ) -> (BTreeSet<String>, BTreeMap<String, Vec<String>>) {
-    let mut machine = Machine::default();
     let mut chosen = BTreeSet::new();
     let mut left_out: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for test in ignored {
@@ -105,10 +116,17 @@ mod tests {
         Ignored { name: name.to_owned(), reason: reason.to_owned() }
     }
 
+    fn choose_here(
+        breadth: Breadth,
+        all: Vec<Ignored>,
+    ) -> (BTreeSet<String>, BTreeMap<String, Vec<String>>) {
+        choose(Path::new("."), breadth, all, &mut Machine::default())
+    }
+
     #[test]
     fn fast_runs_no_ignored_test_and_names_each() {
         let all = vec![test("a", "needs git: x"), test("slow_b", "slow")];
-        let (chosen, left_out) = choose(Path::new("."), Breadth::Fast, all);
+        let (chosen, left_out) = choose_here(Breadth::Fast, all);
         assert!(chosen.is_empty());
         assert_eq!(left_out.values().map(Vec::len).sum::<usize>(), 2);
     }
@@ -116,8 +134,8 @@ mod tests {
     #[test]
     fn slow_tests_run_only_when_asked() {
         let all = vec![test("m::slow_flood", "slow")];
-        assert!(choose(Path::new("."), Breadth::Usual, all.clone()).0.is_empty());
-        assert!(choose(Path::new("."), Breadth::Slow, all).0.contains("m::slow_flood"));
+        assert!(choose_here(Breadth::Usual, all.clone()).0.is_empty());
+        assert!(choose_here(Breadth::Slow, all).0.contains("m::slow_flood"));
     }
 
     #[test]
