@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dipylon_middleware::filter::Rules;
 use dipylon_middleware::ports::{
-    BoxFuture, Decision, Fetched, Fetcher, Index, Mode, Policy, Validator, Verifier,
+    BoxFuture, Decision, Fetched, Fetcher, Index, Lock, Mode, Policy, Validator, Verifier,
 };
 use dipylon_middleware::request::{FetchRequest, RequestContext};
 use dipylon_middleware::spool::Spools;
@@ -36,7 +36,7 @@ use crate::index::{MemoryIndex, NoIndex};
 use crate::policy::download_file::DownloadFile;
 use crate::policy::validator_hook::ValidatorHook;
 use crate::process_dir::ProcessDir;
-use crate::{policy, storage};
+use crate::{lock, policy, storage};
 
 /// Variables of our own environment that the `go` command sees: Athens's closed list.
 const INHERITED: [&str; 12] = [
@@ -72,6 +72,8 @@ pub struct Adapters {
     pub sumdb: SumDbProxy,
     /// The index.
     pub index: Arc<dyn Index>,
+    /// Locks across replicas, where there are any.
+    pub lock: Option<Arc<dyn Lock>>,
     /// Where zips arrive.
     pub spools: Spools,
     /// The download mode.
@@ -110,7 +112,7 @@ impl Adapters {
         let variable = |name: &str| env.get(name).and_then(|value| value.into_string().ok());
         // First, because nothing is opened yet that a mistake in a file would leave behind.
         let (policy, filter) = (policy(config)?, filter(config)?);
-        warn_of_missing_lock(config);
+        let lock = lock::open(config)?;
         let backend = open_storage(config).await?;
         let spools = open_spools(config, backend.staging_directory(), telemetry)?;
         let storage = storage_stack(config, backend, telemetry);
@@ -135,6 +137,7 @@ impl Adapters {
             verifier,
             sumdb,
             index: open_index(config)?,
+            lock,
             spools,
             policy,
             filter,
@@ -154,6 +157,7 @@ impl Adapters {
         policy(config)?;
         filter(config)?;
         built(config.storage_type)?;
+        lock::check(config)?;
         open_index(config)?;
         settings(config, &variable).await?;
         validator(config, &http_client(config, &variable)?)?;
@@ -174,17 +178,6 @@ impl Adapters {
             Arc::new(StorageReady(self.storage.clone())),
             Arc::new(UpstreamReady(Arc::clone(&self.upstream))),
         ]
-    }
-}
-
-/// Locks across replicas save fetches, never bytes: without one each replica fetches for itself.
-fn warn_of_missing_lock(config: &Config) {
-    if config.single_flight_type != config::SingleFlightType::Memory {
-        tracing::warn!(
-            single_flight_type = config.single_flight_type.as_str(),
-            "SingleFlightType is not in this build: each replica fetches for itself, and the first \
-             version stored stays"
-        );
     }
 }
 

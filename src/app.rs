@@ -19,10 +19,11 @@ use dipylon_middleware::filter::FilterLayer;
 use dipylon_middleware::force_ssl::ForceSslLayer;
 use dipylon_middleware::hot_cache::HotCacheLayer;
 use dipylon_middleware::limit::LimitLayer;
+use dipylon_middleware::lock::LockLayer;
 use dipylon_middleware::lookup::LookupLayer;
 use dipylon_middleware::negative::NegativeLayer;
 use dipylon_middleware::pool::PoolLayer;
-use dipylon_middleware::ports::{Fetched, Fetcher, Policy, Storage};
+use dipylon_middleware::ports::{Fetched, Fetcher, Lock, Policy, Storage};
 use dipylon_middleware::request::{FetchRequest, ModuleRequest, StashRequest, SumDbRequest};
 use dipylon_middleware::request_context::{RequestContextLayer, TrustedProxies};
 use dipylon_middleware::response::{ModuleResponse, Stashed, SumDbResponse};
@@ -45,6 +46,7 @@ use crate::config::{self, Config};
 use crate::fetch::go_command::Runs;
 use crate::fetch::sumdb_proxy::SumDbProxy;
 use crate::http::{Admin, AdminConfig, Edge, HomePage};
+use crate::lock;
 
 /// Storage calls at a time: enough to keep a disk or a connection pool busy, few enough that a slow
 /// backend does not collect the whole process.
@@ -60,6 +62,8 @@ pub struct App {
     pub tasks: TaskTracker,
     /// Metrics.
     pub telemetry: Telemetry,
+    /// The lock service, to be taken leave of at the end.
+    pub lock: Option<Arc<dyn Lock>>,
     /// Ends the `go` commands that a drain does not wait for.
     pub go_runs: Option<Runs>,
 }
@@ -81,12 +85,12 @@ impl App {
             tasks: tasks.clone(),
             telemetry: telemetry.clone(),
         };
-        let stash = build.stash_stack(ports);
+        let stash = build.stash_stack(ports, adapters.lock.clone());
         let guards = build.guards(&adapters);
         let modules = build.module_stack(&storage, fetched, stash, list, policy, guards);
         let admin = build.admin(&adapters);
         let edge = build.edge_stack(modules, build.sumdb_stack(sumdb), admin);
-        Self { edge, tasks, telemetry, go_runs: adapters.go_runs }
+        Self { edge, tasks, telemetry, lock: adapters.lock, go_runs: adapters.go_runs }
     }
 }
 
@@ -175,14 +179,26 @@ pub(crate) fn direct_stack(
 
 impl Build<'_> {
     /// Stash: fetch, verify, save, index; once for each version, however many ask.
-    fn stash_stack(&self, ports: StashPorts) -> Border<StashRequest, Stashed> {
+    fn stash_stack(
+        &self,
+        ports: StashPorts,
+        lock: Option<Arc<dyn Lock>>,
+    ) -> Border<StashRequest, Stashed> {
         let Self { config, telemetry, tasks } = self;
+        let lock = lock.map(|lock| {
+            let (limits, storage) = (lock::limits(config), ports.storage.clone());
+            let (timeout, tasks) = (config.stash_timeout, (*tasks).clone());
+            LockLayer::new(lock, limits, timeout, storage, tasks, telemetry)
+        });
         Stack::new(telemetry)
             // Outermost: everything below runs once per key; followers cost nothing further down.
             .push(
                 LayerName::SingleFlight,
                 SingleFlightLayer::new(config.stash_timeout, (*tasks).clone(), telemetry),
             )
+            // Below single flight: one question for each key. Above the pool: who waits for another
+            // replica takes no slot from those who fetch.
+            .push_if(LayerName::Lock, lock)
             // Below single flight: only leaders take a fetch slot, and they keep it to the commit.
             .push(LayerName::Pool, PoolLayer::new(config.go_get_workers as usize))
             .over(LayerName::Stash, Stash::new(ports))

@@ -10,6 +10,7 @@ pub mod credentials;
 pub mod fetch;
 pub mod http;
 pub mod index;
+pub mod lock;
 pub mod policy;
 mod process_dir;
 pub mod serve;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dipylon_middleware::telemetry::Telemetry;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
 use crate::adapters::Adapters;
 use crate::app::App;
@@ -17,6 +17,9 @@ use crate::http::{Listener, Server, ServerConfig, serve_profiles, tls};
 use crate::telemetry::logs::{self, Form};
 use crate::telemetry::traces::{self, TraceConfig};
 use tracing::level_filters::LevelFilter;
+
+/// How long taking leave of the lock service may take.
+const LOCK_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Logs as the configuration says, from here on.
 ///
@@ -67,6 +70,11 @@ pub async fn serve(config: Config, env: &(dyn Env + Sync)) -> Result<(), String>
         && !go_runs.end().await
     {
         tracing::error!("go commands or their temporary directories are left behind");
+    }
+    if let Some(lock) = &app.lock
+        && timeout(LOCK_CLOSE_TIMEOUT, lock.close()).await.is_err()
+    {
+        tracing::warn!(kind = lock.kind(), "the lock service did not take leave: leases lapse");
     }
     if let Some(profiles) = profiles {
         profiles.abort();

@@ -42,6 +42,7 @@ pub mod validate;
 pub mod versions;
 
 // Stash.
+pub mod lock;
 pub mod pool;
 pub mod single_flight;
 pub mod stash;

@@ -3,10 +3,12 @@
 //! A port is called from exactly one leaf or layer. Everything is typed in the words of the
 //! protocol; no backend's own types cross this line.
 
+use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use dipylon_protocol::dirhash::Hash1;
@@ -337,5 +339,87 @@ pub struct Decision {
 impl Policy for Decision {
     fn decide(&self, _: &ModulePath) -> Decision {
         self.clone()
+    }
+}
+
+/// Who wants which lock.
+///
+/// The key is Athens's: module path and version as asked. The owner is made once for each wish for a
+/// lock and is nobody else's, so an attempt whose answer was lost can be made again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LockClaim {
+    /// What is locked.
+    pub key: Arc<str>,
+    /// Who locks it.
+    pub owner: Arc<str>,
+}
+
+/// What an attempt to get a lock came to.
+#[derive(Debug)]
+pub enum Acquired {
+    /// The lock is the claim's.
+    Granted {
+        /// Grows from one grant of a key to the next: carried to spans and logs, so that a late writer
+        /// can be told from the one that came after it.
+        fencing: u64,
+    },
+    /// Another has it.
+    Held(Held),
+}
+
+/// A lock that another has.
+pub struct Held {
+    /// When it lapses unless it is renewed, where the service says.
+    pub lapses_in: Option<Duration>,
+    /// Resolves when it is released, where the service tells; never otherwise. A release between the
+    /// attempt and the first look at this is not missed. It may resolve without reason.
+    pub released: BoxFuture<'static, ()>,
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Held(lapses in {:?})", self.lapses_in)
+    }
+}
+
+/// Why a lock service could not be asked, in one line without credentials. No client ever sees it:
+/// what cannot be locked is done without a lock.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct LockError(Arc<str>);
+
+impl LockError {
+    /// With this text.
+    pub fn new(text: impl AsRef<str>) -> Self {
+        Self(text.as_ref().into())
+    }
+}
+
+/// Locks across replicas, each held for a lease that its holder renews.
+///
+/// Contract: of all that want a key at most one has it, as far as the service can promise that; a
+/// lock that nobody renews lapses with its lease, which the adapter was opened with. Calls may be
+/// dropped and made again. A lock saves fetches; that no wrong byte is stored does not depend on it.
+///
+/// Errors: only that the service could not be asked or refuses to work.
+pub trait Lock: Send + Sync + 'static {
+    /// The `SingleFlightType`, for messages.
+    fn kind(&self) -> &'static str;
+
+    /// Tries once, without waiting for a holder. Granted again to the owner that has it already.
+    fn acquire<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<Acquired, LockError>>;
+
+    /// Begins the lease anew; `false` where the lock is the claim's no more.
+    fn renew<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<bool, LockError>>;
+
+    /// Gives the lock back and wakes who waits for it; `false` where it was the claim's no more.
+    fn release<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<bool, LockError>>;
+
+    /// Proves that a lock could be had now.
+    fn check(&self) -> BoxFuture<'_, Result<(), LockError>>;
+
+    /// Gives back, at the end of the process, what it holds at the service besides locks.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
     }
 }

@@ -99,16 +99,41 @@ pub struct Files {
     pub go_mod: Option<Bytes>,
     /// `.zip`, arriving.
     pub zip: Option<Spool>,
+    /// What another replica has stored meanwhile.
+    pub stored: Stored,
+}
+
+/// Files of a version as they lie in storage.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    /// `.info`.
+    pub info: Option<Blob>,
+    /// `.mod`.
+    pub go_mod: Option<Blob>,
+    /// `.zip`.
+    pub zip: Option<Blob>,
+}
+
+impl Stored {
+    fn get(&self, kind: FileKind) -> Option<Content> {
+        let blob = match kind {
+            FileKind::Info => &self.info,
+            FileKind::Mod => &self.go_mod,
+            FileKind::Zip => &self.zip,
+        };
+        blob.clone().map(Content::Stored)
+    }
 }
 
 impl Files {
     /// One of them.
     pub fn get(&self, kind: FileKind) -> Option<Content> {
-        match kind {
+        let fetched = match kind {
             FileKind::Info => self.info.clone().map(Content::Bytes),
             FileKind::Mod => self.go_mod.clone().map(Content::Bytes),
             FileKind::Zip => self.zip.clone().map(Content::Spooled),
-        }
+        };
+        fetched.or_else(|| self.stored.get(kind))
     }
 }
 

@@ -2,6 +2,7 @@
 //! say what happens, and real otherwise.
 
 pub(crate) mod events;
+pub(crate) mod lock;
 pub(crate) mod release;
 pub(crate) mod spans;
 pub(crate) mod storage;

@@ -43,6 +43,12 @@ pub(super) fn positive_seconds() -> Check<Duration> {
     Check::new(accepted, |duration: &Duration| !duration.is_zero())
 }
 
+/// A number of seconds within bounds, both included.
+pub(super) fn seconds_within((least, most): (u64, u64)) -> Check<Duration> {
+    let accepted = format!("is a whole number of seconds from {least} to {most}");
+    Check::new(accepted, move |time: &Duration| (least..=most).contains(&time.as_secs()))
+}
+
 /// A share from nothing to all.
 pub(super) fn fraction() -> Check<f64> {
     Check::new("is a number from 0 to 1".to_owned(), |share| (0.0..=1.0).contains(share))

@@ -40,8 +40,9 @@ pub use env::{Env, ProcessEnv};
 pub use key::{Catalogue, KeyInfo, TableInfo};
 pub use keys::{
     AzureBlobStorage, Config, DipylonConfig, DiskStorage, EtcdLock, ExternalStorage, GcpLock,
-    GcpStorage, IndexConfig, LockConfig, MinioStorage, MongoStorage, MysqlIndex, PostgresIndex,
-    RedisLock, RedisSentinelLock, S3Lock, S3Storage, SingleFlightConfig, StorageConfig,
+    GcpStorage, IndexConfig, LockConfig, LockKeys, MinioStorage, MongoStorage, MysqlIndex,
+    PostgresIndex, RedisLock, RedisSentinelLock, S3Lock, S3Storage, SingleFlightConfig,
+    StorageConfig,
 };
 pub use problem::{ConfigError, ConfigErrors, Origin, Warning};
 pub use redact::{HIDDEN, redact_url};

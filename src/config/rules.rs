@@ -221,6 +221,13 @@ impl Rules<'_, '_> {
         {
             self.conflict("Dipylon.HoldBackBytes", "must not exceed Dipylon.MaxSpoolBytes");
         }
+        if ours.lock.renewal * 2 > ours.lock.lease
+            && self.sound(&["Dipylon.Lock.Lease", "Dipylon.Lock.Renewal"])
+        {
+            let reason =
+                "must not exceed half of Dipylon.Lock.Lease: one lost renewal would be a lost lock";
+            self.conflict("Dipylon.Lock.Renewal", reason);
+        }
         if ours.request_timeout < self.config.stash_timeout {
             self.warn(
                 "Dipylon.RequestTimeout",

@@ -1,7 +1,8 @@
 //! What the tests of dipylon stand on. Nothing here is in the product.
 //!
 //! - [`module`]: module versions made up in memory, with their info, mod, zip and hashes.
-//! - [`storage_suite`]: the cases that every storage backend must pass.
+//! - [`storage_suite`], [`lock_suite`]: the cases that every storage backend, and every lock, must pass.
+//! - [`services`]: real servers, started for a test.
 //! - [`upstream`]: a GOPROXY server on loopback that records requests and breaks on demand.
 //! - [`checksum_db`]: a checksum database that can lie, fork and go down.
 //! - [`git`]: local repositories that the real `go` takes for `https://` ones.
@@ -17,8 +18,10 @@ pub mod client;
 pub mod gateway;
 pub mod git;
 pub mod go;
+pub mod lock_suite;
 pub mod metrics;
 pub mod module;
+pub mod services;
 pub mod storage_suite;
 pub mod upstream;
 

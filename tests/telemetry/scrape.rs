@@ -13,8 +13,14 @@ use dipylon_testkit::upstream::{Fault, When};
 
 use crate::world::{MODULE, VERSION, World, file, until};
 
-/// Exposed only after more background fetches at one time than a test has patience for.
-const BEYOND_REACH: [&str; 1] = ["dipylon_dispatch_background_refused_total"];
+/// Exposed only after more background fetches at one time than a test has patience for, or with a lock
+/// service that works, which `tests/lock` has.
+const BEYOND_REACH: [&str; 4] = [
+    "dipylon_dispatch_background_refused_total",
+    "dipylon_lock_held",
+    "dipylon_lock_hold_duration_seconds",
+    "dipylon_lock_lost_total",
+];
 /// The most series that a gateway may expose, whatever it is asked.
 const SERIES_MAX: usize = 5_000;
 /// Different modules, hosts and user agents.
@@ -120,6 +126,15 @@ async fn everything_exposed_is_declared_and_everything_declared_is_exposed() {
         world.get(&file(VERSION, "zip")).await.status == 200
     })
     .await;
+    seen.extend(scraped(&world).await);
+    // A lock service that is not there.
+    let world = World::start(&[
+        ("ATHENS_SINGLE_FLIGHT_TYPE", "redis"),
+        ("ATHENS_REDIS_ENDPOINT", "127.0.0.1:1"),
+        ("ATHENS_REDIS_LOCK_MAX_RETRIES", "1"),
+    ])
+    .await;
+    assert_eq!(world.get(&file(VERSION, "zip")).await.status, 200);
     seen.extend(scraped(&world).await);
     // More connections than there may be.
     let world = World::start(&[("DIPYLON_MAX_CONNECTIONS", "4")]).await;

@@ -191,7 +191,7 @@ impl Job {
         let (writer, spool) = spools.create(body.length, *hold_back_bytes)?;
         let (guard, finished) = Finished::new();
         let Known { info, go_mod } = known.clone();
-        let files = Files { info, go_mod, zip: Some(spool) };
+        let files = Files { info, go_mod, zip: Some(spool), ..Files::default() };
         let ingest = Ingest::new(self.clone(), version.clone(), known, upstream, finished.clone());
         tasks.spawn(async move {
             ingest.run(body, writer).await;

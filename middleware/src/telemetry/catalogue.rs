@@ -24,7 +24,7 @@ label! {
         MissLeader = "miss_leader",
         /// Not in storage; this request shared another's fetch.
         MissFollower = "miss_follower",
-        /// Not in storage; answered, but nothing could be stored.
+        /// Not in storage; answered, but nothing could be stored, or without the lock across replicas.
         MissDegraded = "miss_degraded",
         /// A remembered "does not exist".
         Negative = "negative",
@@ -148,6 +148,8 @@ label! {
         Dispatch = "dispatch",
         /// One stash per key in this process.
         SingleFlight = "single_flight",
+        /// One stash per key among the replicas.
+        Lock = "lock",
         /// Fetch slots.
         Pool = "pool",
         /// Fetch, verify, save, index.
@@ -247,6 +249,58 @@ label! {
     }
 }
 
+label! {
+    /// What came of the wait for a lock.
+    LockWait = "result" {
+        /// This replica got the lock.
+        Granted = "granted",
+        /// Another replica had stored the version meanwhile.
+        Stored = "stored",
+        /// Neither: the fetch goes on without the lock.
+        Degraded = "degraded",
+    }
+}
+
+label! {
+    /// What a lock service was asked for.
+    LockOperation = "operation" {
+        /// To give a lock.
+        Acquire = "acquire",
+        /// To let it be held for longer.
+        Renew = "renew",
+        /// To take it back.
+        Release = "release",
+        /// Whether it works again.
+        Check = "check",
+    }
+}
+
+label! {
+    /// What a lock service answered.
+    LockAnswer = "result" {
+        /// It is done.
+        Done = "done",
+        /// Another has the lock.
+        Held = "held",
+        /// The lock is not ours any more.
+        Gone = "gone",
+        /// Nothing, or an error.
+        Failed = "failed",
+    }
+}
+
+label! {
+    /// Why a lock was lost before the end of the work under it. The work goes on without it.
+    LockLoss = "reason" {
+        /// The service says that it is not ours any more.
+        Gone = "gone",
+        /// The service did not let us renew it for a whole lease.
+        Silent = "silent",
+        /// It was held for as long as `TTL` allows.
+        Ttl = "ttl",
+    }
+}
+
 /// Seconds; from a hit's microseconds to the longest fetch.
 pub const SECONDS: &[f64] = &[
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
@@ -304,6 +358,23 @@ metrics! {
 
     /// Keys being stashed now.
     flights_active: IntGauge<()> = "dipylon_single_flight_active";
+    /// Seconds from the wish for a lock until the fetch began or was not needed any more.
+    lock_wait_seconds: Histogram<(LockWait,)> = "dipylon_lock_wait_duration_seconds";
+    /// Seconds that locks were held.
+    lock_hold_seconds: Histogram<()> = "dipylon_lock_hold_duration_seconds";
+    /// Locks held now.
+    locks_held: IntGauge<()> = "dipylon_lock_held";
+    /// Misses that wait for a lock now.
+    locks_awaited: IntGauge<()> = "dipylon_lock_waiting";
+    /// Locks lost before the end of the work under them.
+    locks_lost: IntCounter<(LockLoss,)> = "dipylon_lock_lost_total";
+    /// 1 while the lock service counts as down and misses go on without it.
+    lock_degraded: IntGauge<()> = "dipylon_lock_degraded";
+    /// Questions to the lock service, by its answer; renewals among them.
+    lock_calls: IntCounter<(LockOperation, LockAnswer)> = "dipylon_lock_operations_total";
+    /// Seconds until the lock service answered.
+    lock_call_seconds: Histogram<(LockOperation,)> = "dipylon_lock_operation_duration_seconds";
+
     /// Stashes running in the background now.
     background_active: IntGauge<()> = "dipylon_dispatch_background_active";
     /// Background stashes refused because the limit was reached.
@@ -352,6 +423,10 @@ pub const LABELS: &[LabelInfo] = &[
     FetchKind::INFO,
     Verification::INFO,
     Saved::INFO,
+    LockWait::INFO,
+    LockOperation::INFO,
+    LockAnswer::INFO,
+    LockLoss::INFO,
 ];
 
 /// A field of the log event `request`, or an attribute of a span, and what it holds.

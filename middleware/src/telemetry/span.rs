@@ -35,6 +35,14 @@ pub fn end(context: &Context, outcome: Outcome, error: Option<&str>) {
     span.end();
 }
 
+/// Notes on the span in `context` that something happened; free where the trace is not kept.
+pub fn event(context: &Context, name: &'static str, attributes: Vec<KeyValue>) {
+    let span = context.span();
+    if span.is_recording() {
+        span.add_event(name, attributes);
+    }
+}
+
 /// The trace id as 32 hexadecimal digits, or `None` outside a trace.
 pub fn trace_id(context: &Context) -> Option<String> {
     let span = context.span();

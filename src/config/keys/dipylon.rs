@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::super::key::{bytes, count, positive_seconds, table, web_url};
+use super::super::key::{bytes, count, positive_seconds, seconds_within, table, web_url};
 use super::super::values::{IpNet, OtlpProtocol, SecretMap, UrlText};
 use super::{seconds, url};
 
@@ -18,6 +18,13 @@ const MAX_CONNECTIONS: u32 = 1_000_000;
 
 /// The most attempts at one upstream request.
 const MAX_UPSTREAM_ATTEMPTS: u32 = 20;
+
+/// The shortest and the longest that a lock may outlive its holder, in seconds.
+const LEASE_SECONDS: (u64, u64) = (1, 3600);
+
+/// The least and the most milliseconds between two looks of who waits for a lock: 250 is what a waiter
+/// may lose at most where no release is pushed.
+const POLL_MILLIS: (u32, u32) = (10, 250);
 
 table! {
     /// Keys that Athens does not have and ignores, so that one file serves both programs.
@@ -96,5 +103,25 @@ table! {
         /// An emulator in place of Google Cloud Storage: host and port, or a URL. The variable is
         /// the one that Google's own clients read.
         storage_emulator_host: UrlText = "StorageEmulatorHost", ["STORAGE_EMULATOR_HOST"], url("");
+        tables {
+            /// Locks across replicas, of whatever `SingleFlightType`.
+            lock: LockKeys = "Lock";
+        }
+    }
+}
+
+table! {
+    /// Locks across replicas: what Athens's own keys under `SingleFlight` do not say.
+    pub struct LockKeys {
+        /// How long a lock outlives its last renewal, and so a holder that died, in seconds.
+        lease: Duration = "Lease", ["DIPYLON_LOCK_LEASE"], seconds(10),
+            check(seconds_within(LEASE_SECONDS));
+        /// How often a holder renews its lock, in seconds; at most half of `Lease`.
+        renewal: Duration = "Renewal", ["DIPYLON_LOCK_RENEWAL"], seconds(3),
+            check(seconds_within(LEASE_SECONDS));
+        /// How often who waits for a lock looks for itself, in milliseconds. Where the service pushes
+        /// a release, who waits is woken sooner.
+        poll_millis: u32 = "PollMillis", ["DIPYLON_LOCK_POLL_MILLIS"], 250,
+            check(count(POLL_MILLIS.0, POLL_MILLIS.1));
     }
 }

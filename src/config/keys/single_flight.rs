@@ -90,12 +90,14 @@ table! {
 table! {
     /// How a lock in Redis behaves; `Redis` and `RedisSentinel` share the short names of variables.
     pub struct LockConfig {
-        /// How long a lock may be held in all, in seconds.
+        /// The longest that a holder renews its lock, in seconds; after that it goes on without.
         ttl: Duration = "TTL", ["ATHENS_REDIS_LOCK_TTL"], seconds(900), check(positive_seconds());
-        /// How long to wait for a lock, in seconds.
+        /// How long a lock service may give no sign of life before a fetch goes on without it, in
+        /// seconds. A holder that is alive is waited for as long as a fetch may take.
         timeout: Duration = "Timeout", ["ATHENS_REDIS_LOCK_TIMEOUT"],
             seconds(15), check(positive_seconds());
-        /// How often to try again, once a second.
+        /// How often in a row a lock service that fails is asked again before a fetch goes on without
+        /// it.
         max_retries: u32 = "MaxRetries", ["ATHENS_REDIS_LOCK_MAX_RETRIES"],
             10, check(count(1, MAX_RETRIES));
     }
@@ -114,12 +116,14 @@ table! {
 table! {
     /// `SingleFlightType = "s3"`, with the storages `s3` and `minio` only.
     pub struct S3Lock {
-        /// How long a lock may be held in all, in seconds.
+        /// The longest that a holder renews its lock, in seconds; after that it goes on without.
         ttl: Duration = "TTL", ["ATHENS_S3_LOCK_TTL"], seconds(900), check(positive_seconds());
-        /// How long to wait for a lock, in seconds.
+        /// How long a lock service may give no sign of life before a fetch goes on without it, in
+        /// seconds. A holder that is alive is waited for as long as a fetch may take.
         timeout: Duration = "Timeout", ["ATHENS_S3_LOCK_TIMEOUT"],
             seconds(15), check(positive_seconds());
-        /// How often to try again, once a second.
+        /// How often in a row a lock service that fails is asked again before a fetch goes on without
+        /// it.
         max_retries: u32 = "MaxRetries", ["ATHENS_S3_LOCK_MAX_RETRIES"],
             10, check(count(1, MAX_RETRIES));
     }

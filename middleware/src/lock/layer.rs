@@ -1,0 +1,44 @@
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+use tower::Layer;
+
+use super::health::Service;
+use super::service::{Locked, Shared};
+use super::state::LockLimits;
+use crate::ports::Lock;
+use crate::storage_io::StorageHandle;
+use crate::telemetry::Telemetry;
+
+/// Makes [`Locked`] services that share one lock service.
+#[derive(Clone)]
+pub struct LockLayer {
+    shared: Arc<Shared>,
+}
+
+impl LockLayer {
+    /// Locks through `lock` within `limits`; looks for what others stored in `storage`; `tasks` counts
+    /// the locks that are held, which a drain waits for. A fetch that waited for a lock has
+    /// `stash_timeout` from the end of the wait.
+    pub fn new(
+        lock: Arc<dyn Lock>,
+        limits: LockLimits,
+        stash_timeout: std::time::Duration,
+        storage: StorageHandle,
+        tasks: TaskTracker,
+        telemetry: &Telemetry,
+    ) -> Self {
+        let service = Service::new(lock, telemetry);
+        let telemetry = telemetry.clone();
+        let shared = Shared::new(service, limits, stash_timeout, storage, tasks, telemetry);
+        Self { shared: Arc::new(shared) }
+    }
+}
+
+impl<S> Layer<S> for LockLayer {
+    type Service = Locked<S>;
+
+    fn layer(&self, inner: S) -> Locked<S> {
+        Locked { inner, shared: Arc::clone(&self.shared) }
+    }
+}

@@ -1,0 +1,40 @@
+//! One stash per version among all replicas that share a store.
+//!
+//! # What it does
+//! Before a zip is fetched its version is locked across the replicas, under Athens's own key. Who has
+//! the lock looks in storage once more, fetches, and renews the lock until the version is stored; who
+//! has not waits until the version is stored or the lock is free, and one of those takes over.
+//!
+//! # Where it sits
+//! Below `single_flight`, so that one replica asks for a lock once, however many clients wait; above
+//! `pool`, so that who waits for another replica takes no fetch slot. `.info` and `.mod` that come
+//! alone, and queries, whose stored name is not known yet, pass without a lock.
+//!
+//! # Telemetry
+//! `dipylon_lock_*`: wait, hold, operations, losses, and the gauge `dipylon_lock_degraded`; the span
+//! events `lock_acquired`, `lock_held_elsewhere`, `lock_stored_elsewhere` and `lock_degraded`; the
+//! outcome `miss_degraded` for what was fetched without the lock.
+//!
+//! # Failure modes
+//! None that a client sees. A service that gives no sign of life for `Timeout`, or `MaxRetries` times
+//! in a row, counts as down: misses go on without a lock, at once, until it is found to work again. A
+//! holder that cannot renew its lock goes on without it. A holder that dies is replaced when its lease
+//! has lapsed. That is safe because a save never overwrites: a lost lock costs a fetch.
+//!
+//! # Limits
+//! One wish for a lock per key of `single_flight`; [`OPERATION_TIMEOUT`] for each question to the
+//! service and [`LOOK_TIMEOUT`] for each look in storage; a lock is renewed for `TTL` at most; a wait
+//! ends with the stash's deadline, and then the fetch begins without the lock.
+
+mod health;
+mod holding;
+mod layer;
+mod service;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use health::OPERATION_TIMEOUT;
+pub use layer::LockLayer;
+pub use service::{LOOK_TIMEOUT, Locked};
+pub use state::{Contest, Footing, Hold, LockLimits, Loss, Next, Tend, Why};

@@ -1,0 +1,302 @@
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use dipylon_protocol::route::FileKind;
+use dipylon_protocol::version::Version;
+use opentelemetry::KeyValue;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::TaskTracker;
+use tower::util::ServiceExt as _;
+
+use super::health::Service;
+use super::holding::{Holding, Keeper};
+use super::state::{Contest, Footing, LockLimits, Next, Why};
+use crate::blob::Blob;
+use crate::error::Error;
+use crate::ports::{Acquired, BoxFuture, LockClaim, LockError};
+use crate::request::{StashRequest, Want};
+use crate::response::{Files, Finished, Stashed, Stored};
+use crate::stack::{Stage, stage};
+use crate::storage_io::StorageHandle;
+use crate::telemetry::{InFlight, LockWait, Outcome, Telemetry, span};
+
+/// How long one look in storage may take. One that takes longer found nothing.
+pub const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Runs `S` under a lock across the replicas.
+#[derive(Clone, Debug)]
+pub struct Locked<S> {
+    pub(super) inner: S,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl<S: Stage<StashRequest, Reply = Stashed>> Locked<S> {
+    async fn handle(self, mut request: StashRequest) -> Result<Stashed, Error> {
+        let Self { inner, shared } = self;
+        let Some(version) = locked_version(&request) else { return inner.oneshot(request).await };
+        let wish =
+            Wish { shared: &shared, claim: shared.claim(&request), request: &request, version };
+        let holding = match wish.contend().await {
+            Ending::Stored(stashed) => return Ok(*stashed),
+            Ending::Granted(holding) => Some(holding),
+            Ending::Degraded => None,
+        };
+        // A fetch has its time from when it may begin.
+        request.context.deadline = Instant::now() + shared.stash_timeout;
+        let mut stashed = inner.oneshot(request).await?;
+        match holding {
+            Some(holding) => holding.until(stashed.finished.clone()),
+            None if stashed.outcome == Outcome::MissLeader => {
+                stashed.outcome = Outcome::MissDegraded;
+            }
+            None => {}
+        }
+        Ok(stashed)
+    }
+}
+
+/// The version that is locked. A small file alone never waits for a zip; of a query nobody knows yet
+/// which version will be stored, so there is nothing to look for while waiting.
+fn locked_version(request: &StashRequest) -> Option<Version> {
+    match request.key.want {
+        Want::File(FileKind::Zip) | Want::Version => request.key.version.canonical().cloned(),
+        Want::File(FileKind::Info | FileKind::Mod) => None,
+    }
+}
+
+/// What all calls of one layer share.
+pub(super) struct Shared {
+    service: Arc<Service>,
+    limits: LockLimits,
+    stash_timeout: Duration,
+    storage: StorageHandle,
+    tasks: TaskTracker,
+    telemetry: Telemetry,
+    /// This process among all that lock.
+    instance: u64,
+    wishes: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn new(
+        service: Arc<Service>,
+        limits: LockLimits,
+        stash_timeout: Duration,
+        storage: StorageHandle,
+        tasks: TaskTracker,
+        telemetry: Telemetry,
+    ) -> Self {
+        let instance = RandomState::new().hash_one(std::process::id());
+        let wishes = AtomicU64::new(0);
+        Self { service, limits, stash_timeout, storage, tasks, telemetry, instance, wishes }
+    }
+
+    /// Athens's key, and an owner that is nobody else's.
+    fn claim(&self, request: &StashRequest) -> LockClaim {
+        let number = self.wishes.fetch_add(1, Ordering::Relaxed);
+        LockClaim {
+            key: format!("{}@{}", request.key.module, request.key.version).into(),
+            owner: format!("dipylon-{:016x}-{number}", self.instance).into(),
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shared(instance {:016x})", self.instance)
+    }
+}
+
+/// How a wish for a lock ended.
+enum Ending {
+    Granted(Holding),
+    Stored(Box<Stashed>),
+    Degraded,
+}
+
+/// One wish for a lock.
+struct Wish<'a> {
+    shared: &'a Shared,
+    claim: LockClaim,
+    request: &'a StashRequest,
+    version: Version,
+}
+
+/// What has been found on the way.
+#[derive(Default)]
+struct Found {
+    holding: Option<Holding>,
+    released: Option<BoxFuture<'static, ()>>,
+    stashed: Option<Stashed>,
+    error: Option<LockError>,
+    was_held: bool,
+}
+
+impl Wish<'_> {
+    /// Does what the contest says until the fetch may begin or is not needed.
+    async fn contend(&self) -> Ending {
+        let Shared { service, limits, telemetry, .. } = self.shared;
+        let waiting = InFlight::enter(telemetry.metrics.locks_awaited.get(()));
+        let started = Instant::now();
+        let patience = self.request.context.deadline.saturating_duration_since(started);
+        let (mut contest, mut next) =
+            Contest::begin(*limits, Duration::ZERO, patience, service.is_up());
+        let mut found = Found::default();
+        let footing = loop {
+            next = match next {
+                Next::Acquire => self.acquire(&mut contest, &mut found, started).await,
+                Next::Wait(pause) => self.wait(&mut contest, &mut found, pause).await,
+                Next::Look => {
+                    found.stashed = self.look().await;
+                    contest.looked(found.stashed.is_some())
+                }
+                Next::Serve => break None,
+                Next::Fetch(footing) => break Some(footing),
+            };
+        };
+        drop(waiting);
+        let (ending, result) = self.ending(footing, found);
+        let seconds = started.elapsed().as_secs_f64();
+        telemetry.metrics.lock_wait_seconds.get((result,)).observe(seconds);
+        ending
+    }
+
+    async fn acquire(&self, contest: &mut Contest, found: &mut Found, started: Instant) -> Next {
+        let asked = Instant::now();
+        match self.shared.service.acquire(&self.claim).await {
+            Ok(Acquired::Granted { fencing }) => {
+                found.holding = Some(self.hold(fencing, asked));
+                contest.granted()
+            }
+            Ok(Acquired::Held(held)) => {
+                if !std::mem::replace(&mut found.was_held, true) {
+                    self.note("lock_held_elsewhere", Vec::new());
+                }
+                found.released = Some(held.released);
+                contest.held(started.elapsed(), held.lapses_in)
+            }
+            Err(error) => {
+                found.error = Some(error);
+                contest.failed(started.elapsed())
+            }
+        }
+    }
+
+    fn hold(&self, fencing: u64, asked: Instant) -> Holding {
+        let attribute = i64::try_from(fencing).unwrap_or(i64::MAX);
+        self.note("lock_acquired", vec![KeyValue::new("fencing", attribute)]);
+        tracing::debug!(request_id = %self.request.context.id, key = %self.claim.key, fencing,
+            "a lock was acquired");
+        let Shared { service, limits, tasks, telemetry, .. } = self.shared;
+        let keeper = Keeper {
+            service: Arc::clone(service),
+            telemetry: telemetry.clone(),
+            claim: self.claim.clone(),
+            fencing,
+            limits: *limits,
+            asked,
+        };
+        Holding::begin(keeper, tasks)
+    }
+
+    /// Waits until time passes, a release is pushed, or the service is found to be down.
+    async fn wait(&self, contest: &mut Contest, found: &mut Found, pause: Duration) -> Next {
+        let released = found.released.take();
+        let pushed = async {
+            match released {
+                Some(released) => released.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = sleep(pause) => contest.waited(),
+            () = pushed => contest.waited(),
+            () = self.shared.service.downfall() => contest.service_down(),
+        }
+    }
+
+    /// What another replica has stored meanwhile, in the files that are wanted.
+    async fn look(&self) -> Option<Stashed> {
+        let looked = match self.request.key.want {
+            Want::Version => timeout(LOOK_TIMEOUT, self.stored_version()).await,
+            Want::File(_) => timeout(LOOK_TIMEOUT, self.stored_zip()).await,
+        };
+        let stored = match looked {
+            Ok(Ok(stored)) => stored?,
+            Ok(Err(error)) => {
+                tracing::debug!(key = %self.claim.key, %error, "storage could not be looked at");
+                return None;
+            }
+            Err(_) => return None,
+        };
+        let (version, outcome) = (self.version.clone(), Outcome::MissFollower);
+        let files = Files { stored, ..Files::default() };
+        Some(Stashed { version, files, outcome, finished: Finished::now() })
+    }
+
+    async fn stored_zip(&self) -> Result<Option<Stored>, Error> {
+        let zip = self.read(FileKind::Zip).await?;
+        Ok(zip.map(|zip| Stored { zip: Some(zip), ..Stored::default() }))
+    }
+
+    async fn stored_version(&self) -> Result<Option<Stored>, Error> {
+        let Some(zip) = self.read(FileKind::Zip).await? else { return Ok(None) };
+        let info = self.read(FileKind::Info).await?;
+        let go_mod = self.read(FileKind::Mod).await?;
+        let is_whole = info.is_some() && go_mod.is_some();
+        Ok(is_whole.then_some(Stored { info, go_mod, zip: Some(zip) }))
+    }
+
+    async fn read(&self, kind: FileKind) -> Result<Option<Blob>, Error> {
+        let StashRequest { context, key } = self.request;
+        self.shared.storage.read(context, &key.module, &self.version, kind).await
+    }
+
+    fn ending(&self, footing: Option<Footing>, found: Found) -> (Ending, LockWait) {
+        match (footing, found) {
+            (None, Found { stashed: Some(stashed), .. }) => {
+                self.note("lock_stored_elsewhere", Vec::new());
+                (Ending::Stored(Box::new(stashed)), LockWait::Stored)
+            }
+            (Some(Footing::Locked), Found { holding: Some(holding), .. }) => {
+                (Ending::Granted(holding), LockWait::Granted)
+            }
+            (footing, found) => {
+                let why = match footing {
+                    Some(Footing::Unlocked(why)) => why,
+                    _ => Why::Silent,
+                };
+                self.degrade(why, found.error);
+                (Ending::Degraded, LockWait::Degraded)
+            }
+        }
+    }
+
+    fn degrade(&self, why: Why, error: Option<LockError>) {
+        let Shared { service, tasks, .. } = self.shared;
+        self.note("lock_degraded", vec![KeyValue::new("reason", why.as_str())]);
+        if why == Why::Overdue {
+            tracing::warn!(request_id = %self.request.context.id, key = %self.claim.key,
+                "another replica held the lock for the whole StashTimeout: fetched without it");
+        }
+        let Some(error) = error else { return };
+        if why == Why::Silent {
+            service.mark_down(&error);
+        }
+        // An attempt whose answer was lost may have been granted: nobody shall wait for that.
+        let (service, claim) = (Arc::clone(service), self.claim.clone());
+        tasks.spawn(async move {
+            // Failing is what it does now; then the lock lapses.
+            let _ = service.release(&claim).await;
+        });
+    }
+
+    fn note(&self, event: &'static str, attributes: Vec<KeyValue>) {
+        span::event(&self.request.context.trace, event, attributes);
+    }
+}
+
+stage!(Locked<S>: StashRequest => Stashed, over StashRequest => Stashed);

@@ -1,0 +1,134 @@
+//! Who has the lock.
+
+use super::*;
+use crate::telemetry::{LockAnswer, LockLoss, LockOperation, Outcome};
+use crate::testing::lock::Mood;
+
+fn lost(replica: &Replica, loss: LockLoss) -> u64 {
+    replica.telemetry.metrics.locks_lost.get((loss,)).get()
+}
+
+async fn holding(lock: &Arc<MemoryLock>, limits: LockLimits) -> Replica {
+    let replica = Replica::with(lock, &MemoryStorage::new(), limits);
+    let led = replica.ask(zip()).await.expect("an answer");
+    assert_eq!(led.outcome, Outcome::MissLeader);
+    replica
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_is_renewed_until_the_commit_and_then_given_back() {
+    let lock = MemoryLock::new(10 * SECOND);
+    let replica = holding(&lock, limits()).await;
+    pass(100 * SECOND).await;
+    assert!(lock.is_held(KEY), "ten leases later");
+    assert_eq!(lock.calls("renew"), 33);
+    replica.end_fetches().await;
+    assert!(!lock.is_held(KEY));
+    assert_eq!((lock.calls("release"), lock.calls("renew")), (1, 33));
+    replica.assert_at_rest();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_is_renewed_for_no_longer_than_its_ttl() {
+    let lock = MemoryLock::new(10 * SECOND);
+    let replica = holding(&lock, LockLimits { ttl: 25 * SECOND, ..limits() }).await;
+    pass(24 * SECOND).await;
+    assert!(lock.is_held(KEY));
+    pass(2 * SECOND).await;
+    assert!(!lock.is_held(KEY), "given back");
+    assert_eq!((lost(&replica, LockLoss::Ttl), replica.fetches()), (1, 1));
+    replica.end_fetches().await;
+    replica.assert_at_rest();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_says_gone_is_not_asked_again() {
+    let lock = MemoryLock::new(10 * SECOND);
+    let replica = holding(&lock, limits()).await;
+    lock.hold_elsewhere(KEY, 60 * SECOND);
+    pass(30 * SECOND).await;
+    assert_eq!((lost(&replica, LockLoss::Gone), lock.calls("renew")), (1, 1));
+    replica.end_fetches().await;
+    assert!(lock.is_held(KEY), "what another holds stays");
+    replica.assert_at_rest();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_outage_costs_no_lock() {
+    let lock = MemoryLock::new(10 * SECOND);
+    let replica = holding(&lock, limits()).await;
+    pass(2 * SECOND).await;
+    lock.set(Mood::Refuses);
+    pass(5 * SECOND).await;
+    lock.set(Mood::Works);
+    pass(10 * SECOND).await;
+    assert!(lock.is_held(KEY));
+    let renewals =
+        replica.telemetry.metrics.lock_calls.get((LockOperation::Renew, LockAnswer::Failed));
+    assert!(renewals.get() >= 3, "tried again each second: {}", renewals.get());
+    replica.end_fetches().await;
+    assert_eq!(lost(&replica, LockLoss::Silent), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_cannot_be_renewed_for_a_lease_counts_as_lost() {
+    let lock = MemoryLock::new(10 * SECOND);
+    let replica = holding(&lock, limits()).await;
+    lock.set(Mood::Hangs);
+    pass(15 * SECOND).await;
+    assert_eq!((lost(&replica, LockLoss::Silent), replica.fetches()), (1, 1));
+    let asked = lock.calls("renew");
+    pass(60 * SECOND).await;
+    assert_eq!(lock.calls("renew"), asked);
+    replica.end_fetches().await;
+    replica.assert_at_rest();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_is_given_back_although_its_renewal_hangs() {
+    let lock = MemoryLock::new(10 * SECOND);
+    let replica = holding(&lock, limits()).await;
+    lock.set(Mood::Hangs);
+    pass(3 * SECOND + SECOND / 10).await;
+    lock.set(Mood::Works);
+    replica.end_fetches().await;
+    assert!(!lock.is_held(KEY));
+    replica.assert_at_rest();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_hangs_ends() {
+    let lock = MemoryLock::new(10 * SECOND);
+    let replica = holding(&lock, limits()).await;
+    lock.set(Mood::Hangs);
+    replica.end_fetches().await;
+    pass(10 * SECOND).await;
+    replica.assert_at_rest();
+    assert_eq!(lock.calls("release"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_whose_answer_was_lost_is_found_again() {
+    let lock = MemoryLock::new(10 * SECOND);
+    let replica = Replica::new(&lock, &MemoryStorage::new());
+    lock.set(Mood::Mute);
+    let asking = replica.asks();
+    pass(SECOND).await;
+    assert!(lock.is_held(KEY));
+    lock.set(Mood::Works);
+    let led = asking.await.expect("no panic").expect("an answer");
+    assert_eq!((led.outcome, lock.calls("acquire")), (Outcome::MissLeader, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stops_waiting_for_an_answer_gives_back_what_it_may_have_got() {
+    let lock = MemoryLock::new(60 * SECOND);
+    let limits = LockLimits { max_retries: 1, lease: 60 * SECOND, ..limits() };
+    let replica = Replica::with(&lock, &MemoryStorage::new(), limits);
+    lock.set(Mood::Mute);
+    let degraded = replica.ask(zip()).await.expect("an answer");
+    assert_eq!(degraded.outcome, Outcome::MissDegraded);
+    lock.set(Mood::Works);
+    settle().await;
+    assert!(!lock.is_held(KEY));
+}

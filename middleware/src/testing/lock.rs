@@ -1,0 +1,189 @@
+//! A lock service in memory, on the clock of the test, that fails where a test says so.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use crate::ports::{Acquired, BoxFuture, Held, Lock, LockClaim, LockError};
+
+/// How the service behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mood {
+    /// It works.
+    Works,
+    /// It refuses every question at once.
+    Refuses,
+    /// It never answers.
+    Hangs,
+    /// It answers late by so much.
+    Late(Duration),
+    /// It does what it is told, but the answer never arrives.
+    Mute,
+}
+
+/// The service. What holds a lock holds it until its lease lapses by the test's clock.
+pub(crate) struct MemoryLock {
+    lease: Duration,
+    pushes: bool,
+    state: Mutex<State>,
+    changed: watch::Sender<u64>,
+}
+
+struct State {
+    mood: Mood,
+    held: HashMap<Arc<str>, (Arc<str>, Instant)>,
+    granted: u64,
+    calls: Vec<(&'static str, LockClaim)>,
+}
+
+impl MemoryLock {
+    /// A service that tells of releases.
+    pub(crate) fn new(lease: Duration) -> Arc<Self> {
+        Self::with_pushes(lease, true)
+    }
+
+    /// A service that does not: who waits has to look.
+    pub(crate) fn silent(lease: Duration) -> Arc<Self> {
+        Self::with_pushes(lease, false)
+    }
+
+    fn with_pushes(lease: Duration, pushes: bool) -> Arc<Self> {
+        let (held, calls) = (HashMap::new(), Vec::new());
+        let state = Mutex::new(State { mood: Mood::Works, held, granted: 0, calls });
+        Arc::new(Self { lease, pushes, state, changed: watch::Sender::new(0) })
+    }
+
+    /// From now on it behaves so.
+    pub(crate) fn set(&self, mood: Mood) {
+        self.state.lock().mood = mood;
+    }
+
+    /// Another program holds this key for so long, past the port.
+    pub(crate) fn hold_elsewhere(&self, key: &str, lasts: Duration) {
+        let lapses = Instant::now() + lasts;
+        self.state.lock().held.insert(key.into(), ("another program".into(), lapses));
+    }
+
+    /// Gives a key back, past the port.
+    pub(crate) fn free(&self, key: &str) {
+        self.state.lock().held.remove(key);
+        self.changed.send_modify(|changes| *changes += 1);
+    }
+
+    /// Whether a key is held now.
+    pub(crate) fn is_held(&self, key: &str) -> bool {
+        self.state.lock().held.get(key).is_some_and(|(_, lapses)| *lapses > Instant::now())
+    }
+
+    /// How often it was asked to do this.
+    pub(crate) fn calls(&self, what: &str) -> usize {
+        self.state.lock().calls.iter().filter(|(called, _)| *called == what).count()
+    }
+
+    /// The claims that it was asked about so.
+    pub(crate) fn claims(&self, what: &str) -> Vec<LockClaim> {
+        let state = self.state.lock();
+        let of_kind = state.calls.iter().filter(|(called, _)| *called == what);
+        of_kind.map(|(_, claim)| claim.clone()).collect()
+    }
+
+    /// Takes the question, and answers as the mood has it.
+    async fn answer<T>(
+        &self,
+        what: &'static str,
+        claim: &LockClaim,
+        act: impl FnOnce(&mut State) -> T,
+    ) -> Result<T, LockError> {
+        self.state.lock().calls.push((what, claim.clone()));
+        let mood = self.state.lock().mood;
+        match mood {
+            Mood::Works => {}
+            Mood::Refuses => return Err(LockError::new("refused on purpose")),
+            Mood::Hangs => std::future::pending().await,
+            Mood::Late(late) => sleep(late).await,
+            Mood::Mute => {
+                drop(act(&mut self.state.lock()));
+                return std::future::pending().await;
+            }
+        }
+        Ok(act(&mut self.state.lock()))
+    }
+}
+
+impl State {
+    fn owns(&self, claim: &LockClaim) -> bool {
+        let held = self.held.get(&claim.key);
+        held.is_some_and(|(owner, lapses)| *owner == claim.owner && *lapses > Instant::now())
+    }
+}
+
+impl Lock for MemoryLock {
+    fn kind(&self) -> &'static str {
+        "in memory"
+    }
+
+    fn acquire<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<Acquired, LockError>> {
+        Box::pin(async move {
+            let mut changed = self.changed.subscribe();
+            let answer = self.answer("acquire", claim, |state| {
+                let now = Instant::now();
+                if let Some((_, lapses)) = state.held.get(&claim.key)
+                    && *lapses > now
+                    && !state.owns(claim)
+                {
+                    return Err(*lapses - now);
+                }
+                state.held.insert(claim.key.clone(), (claim.owner.clone(), now + self.lease));
+                state.granted += 1;
+                Ok(state.granted)
+            });
+            match answer.await? {
+                Ok(fencing) => Ok(Acquired::Granted { fencing }),
+                Err(lapses_in) => {
+                    let pushes = self.pushes;
+                    let released = Box::pin(async move {
+                        if !pushes || changed.changed().await.is_err() {
+                            std::future::pending::<()>().await;
+                        }
+                    });
+                    Ok(Acquired::Held(Held { lapses_in: Some(lapses_in), released }))
+                }
+            }
+        })
+    }
+
+    fn renew<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<bool, LockError>> {
+        Box::pin(self.answer("renew", claim, |state| {
+            let owns = state.owns(claim);
+            if owns {
+                let lapses = Instant::now() + self.lease;
+                state.held.insert(claim.key.clone(), (claim.owner.clone(), lapses));
+            }
+            owns
+        }))
+    }
+
+    fn release<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<bool, LockError>> {
+        Box::pin(async move {
+            let released = self.answer("release", claim, |state| {
+                let owns = state.owns(claim);
+                if owns {
+                    state.held.remove(&claim.key);
+                }
+                owns
+            });
+            let owned = released.await?;
+            self.changed.send_modify(|changes| *changes += 1);
+            Ok(owned)
+        })
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), LockError>> {
+        let claim = LockClaim { key: "check".into(), owner: "check".into() };
+        Box::pin(async move { self.answer("check", &claim, |_| ()).await })
+    }
+}

@@ -1,0 +1,154 @@
+//! `SingleFlightType = "redis"` and `"redis-sentinel"`: a key with an expiry.
+//!
+//! The key is Athens's, and so is its meaning: who sets it first has the lock. Ours expires with a
+//! lease and is renewed; a release is published on one channel, to which each process listens on one
+//! connection of its own. The fencing token is the server's clock in microseconds, so that no counter
+//! stays behind for each version: it grows as long as that clock does.
+//!
+//! A user of Redis with limited rights needs: `EVAL`, `EVALSHA`, `SCRIPT|LOAD`, `GET`, `SET`, `DEL`,
+//! `PEXPIRE`, `PTTL`, `TIME`, and for the push `PUBLISH` and `SUBSCRIBE` on `dipylon:released`.
+
+mod address;
+mod link;
+mod listener;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dipylon_middleware::ports::{Acquired, BoxFuture, Held, Lock, LockClaim, LockError};
+use redis::Script;
+use tokio::task::AbortHandle;
+
+pub use self::address::Servers;
+use self::link::Link;
+use self::listener::{CHANNEL, listen};
+use super::wakers::Wakers;
+
+/// The lock is set, found to be ours, or another's: then when it lapses. The clock is read last: old
+/// servers write nothing after they have read it.
+const ACQUIRE: &str = "
+local owner = redis.call('GET', KEYS[1])
+if owner == ARGV[1] then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+elseif owner then
+  return {0, redis.call('PTTL', KEYS[1])}
+else
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+end
+local time = redis.call('TIME')
+return {1, time[1] * 1000000 + time[2]}";
+
+const RENEW: &str = "
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+return 0";
+
+/// A user that may not publish still gives its locks back.
+const RELEASE: &str = "
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  redis.call('DEL', KEYS[1])
+  redis.pcall('PUBLISH', ARGV[2], KEYS[1])
+  return 1
+end
+return 0";
+
+const CHECK: &str = "
+redis.call('SET', KEYS[1], '', 'PX', 1000)
+return redis.call('DEL', KEYS[1])";
+
+/// The key that a check sets and deletes.
+const CHECK_KEY: &str = "dipylon:check";
+
+/// Locks in Redis.
+pub struct RedisLock {
+    kind: &'static str,
+    lease_millis: u64,
+    link: Arc<Link>,
+    wakers: Arc<Wakers>,
+    scripts: Scripts,
+    listener: AbortHandle,
+}
+
+struct Scripts {
+    acquire: Script,
+    renew: Script,
+    release: Script,
+    check: Script,
+}
+
+impl RedisLock {
+    /// Locks that lapse after `lease`. Connects when it is first needed, but for the push, which is
+    /// listened to from now on. Must be called within a runtime.
+    pub fn open(kind: &'static str, servers: Servers, lease: Duration) -> Self {
+        let link = Arc::new(Link::new(servers));
+        let wakers = Arc::new(Wakers::default());
+        let listener = tokio::spawn(listen(Arc::clone(&link), Arc::clone(&wakers))).abort_handle();
+        let scripts = Scripts {
+            acquire: Script::new(ACQUIRE),
+            renew: Script::new(RENEW),
+            release: Script::new(RELEASE),
+            check: Script::new(CHECK),
+        };
+        let lease_millis = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX).max(1);
+        Self { kind, lease_millis, link, wakers, scripts, listener }
+    }
+
+    /// Keys that are waited for now.
+    pub fn waiting(&self) -> usize {
+        self.wakers.len()
+    }
+}
+
+impl Drop for RedisLock {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
+}
+
+impl Lock for RedisLock {
+    fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    fn acquire<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<Acquired, LockError>> {
+        Box::pin(async move {
+            // Before the question, so that no release after it is missed.
+            let waker = self.wakers.register(&claim.key);
+            let mut call = self.scripts.acquire.key(&*claim.key);
+            call.arg(&*claim.owner).arg(self.lease_millis);
+            let (granted, number): (bool, i64) = self.link.run(&call).await?;
+            if granted {
+                let fencing = u64::try_from(number).unwrap_or_default();
+                return Ok(Acquired::Granted { fencing });
+            }
+            // Negative where it does not expire, which is no lock of ours or of Athens's.
+            let lapses_in = u64::try_from(number).ok().map(Duration::from_millis);
+            Ok(Acquired::Held(Held { lapses_in, released: Box::pin(waker.woken()) }))
+        })
+    }
+
+    fn renew<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<bool, LockError>> {
+        Box::pin(async move {
+            let mut call = self.scripts.renew.key(&*claim.key);
+            call.arg(&*claim.owner).arg(self.lease_millis);
+            self.link.run(&call).await
+        })
+    }
+
+    fn release<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<bool, LockError>> {
+        Box::pin(async move {
+            let mut call = self.scripts.release.key(&*claim.key);
+            call.arg(&*claim.owner).arg(CHANNEL);
+            self.link.run(&call).await
+        })
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), LockError>> {
+        Box::pin(async move {
+            let call = self.scripts.check.key(CHECK_KEY);
+            let _deleted: i64 = self.link.run(&call).await?;
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,108 @@
+//! Redis: `redis-server` of the machine.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::{free_address, program, spawn, wait_until_up};
+use crate::process::Process;
+
+/// Says where the program is, where it is not on `PATH`.
+const PROGRAM: &str = "DIPYLON_PROGRAM_REDIS";
+/// How long a probe may take.
+const PROBE_LIMIT: Duration = Duration::from_secs(1);
+/// The password of every server of a test.
+pub const PASSWORD: &str = "hunter2";
+
+/// A server with a password and without a disk.
+#[derive(Debug)]
+pub struct RedisServer {
+    folder: TempDir,
+    address: SocketAddr,
+    process: Option<Process>,
+}
+
+impl RedisServer {
+    /// Starts one and waits until it answers; blocks the thread for some milliseconds.
+    ///
+    /// # Panics
+    /// When there is no `redis-server`, or it does not start.
+    pub fn start() -> Self {
+        let folder = TempDir::with_prefix("testkit-redis-").expect("a temporary folder");
+        let mut server = Self { folder, address: free_address(), process: None };
+        server.restart();
+        server
+    }
+
+    /// Starts it again, on the same port and with nothing in it, unless it runs.
+    pub fn restart(&mut self) {
+        if self.process.is_some() {
+            return;
+        }
+        let port = self.address.port().to_string();
+        let args = [
+            "--bind",
+            "127.0.0.1",
+            "--port",
+            &port,
+            "--requirepass",
+            PASSWORD,
+            "--masterauth",
+            PASSWORD,
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--daemonize",
+            "no",
+        ];
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let mut process = spawn(&program(PROGRAM, "redis-server"), &args, self.folder.path());
+        wait_until_up(&mut process, self.folder.path(), || answers(self.address));
+        self.process = Some(process);
+    }
+
+    /// Kills it: connections are cut and refused.
+    pub fn stop(&mut self) {
+        drop(self.process.take());
+    }
+
+    /// Stops it without closing a connection, as a network that swallows everything would.
+    pub fn freeze(&mut self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&mut self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        if let Some(process) = &mut self.process {
+            process.signal(signal);
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its URL, with the password.
+    pub fn url(&self) -> String {
+        format!("redis://:{PASSWORD}@{}", self.address)
+    }
+}
+
+/// Whether it speaks: with a password set it says so in place of `PONG`.
+fn answers(address: SocketAddr) -> io::Result<bool> {
+    let mut stream = TcpStream::connect_timeout(&address, PROBE_LIMIT)?;
+    stream.set_read_timeout(Some(PROBE_LIMIT))?;
+    stream.write_all(b"PING\r\n")?;
+    let mut answer = [0; 7];
+    stream.read_exact(&mut answer)?;
+    Ok(&answer == b"-NOAUTH")
+}

@@ -1,0 +1,205 @@
+//! `SingleFlightType = "redis"` on a real server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dipylon::config::{LockConfig, RedisLock as Keys, Secret, UrlText};
+use dipylon::lock::redis::{RedisLock, Servers};
+use dipylon_middleware::ports::{Acquired, Lock, LockClaim};
+use dipylon_testkit::lock_suite::Subject;
+use dipylon_testkit::services::redis::RedisServer;
+
+const LEASE: Duration = Duration::from_secs(2);
+
+dipylon_testkit::lock_suite!(subject, "needs the redis program: run by cargo xtask test");
+
+async fn subject() -> Subject {
+    let server = RedisServer::start();
+    let (opened, looked, evicted) = (server.url(), server.url(), server.url());
+    Subject::new(LEASE, move || Arc::new(open(&opened, "")))
+        .looking(move |_| {
+            let url = looked.clone();
+            Box::pin(async move { command(&url, &["KEYS", "*"]).await })
+        })
+        .evicting(move |key| {
+            let url = evicted.clone();
+            Box::pin(async move {
+                let deleted: i64 = command(&url, &["DEL", &key]).await;
+                assert_eq!(deleted, 1, "{key}");
+            })
+        })
+        .keep(server)
+}
+
+/// A replica.
+fn open(endpoint: &str, password: &str) -> RedisLock {
+    let lock_config = LockConfig { ttl: LEASE, timeout: LEASE, max_retries: 1 };
+    let (endpoint, password) = (UrlText::new(endpoint), Secret::new(password));
+    let keys = Keys { endpoint, password, cluster: false, lock_config };
+    RedisLock::open("redis", Servers::of(&keys).expect("an address"), LEASE)
+}
+
+/// Asks the server past the adapter.
+pub(crate) async fn command<T: redis::FromRedisValue>(url: &str, words: &[&str]) -> T {
+    let client = redis::Client::open(url).expect("a URL");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
+    let mut command = redis::cmd(words[0]);
+    for word in &words[1..] {
+        command.arg(word);
+    }
+    command.query_async(&mut connection).await.expect("an answer")
+}
+
+fn claim(owner: &str) -> LockClaim {
+    LockClaim { key: "example.com/m@v1.0.0".into(), owner: owner.into() }
+}
+
+#[tokio::test]
+#[ignore = "needs the redis program: run by cargo xtask test"]
+async fn a_password_of_its_own_key_is_used() {
+    let server = RedisServer::start();
+    let password = dipylon_testkit::services::redis::PASSWORD;
+    let lock = open(&server.address().to_string(), password);
+    assert_eq!(lock.check().await, Ok(()));
+}
+
+#[tokio::test]
+#[ignore = "needs the redis program: run by cargo xtask test"]
+async fn a_wrong_password_is_an_error_that_does_not_show_it() {
+    let server = RedisServer::start();
+    let error = open(&server.address().to_string(), "swordfish").check().await.unwrap_err();
+    assert!(!error.to_string().contains("swordfish"), "{error}");
+}
+
+#[tokio::test]
+#[ignore = "needs the redis program: run by cargo xtask test"]
+async fn a_lock_of_athens_is_respected_and_left_alone() {
+    let server = RedisServer::start();
+    let lock = open(&server.url(), "");
+    // What the library of Athens sets: its token, with its own 900 seconds.
+    let athens = ["SET", "example.com/m@v1.0.0", "wGiIkFxL8cvOCr_JdHwNTA", "NX", "PX", "900000"];
+    let set: String = command(&server.url(), &athens).await;
+    assert_eq!(set, "OK");
+    assert!(matches!(lock.acquire(&claim("ours")).await, Ok(Acquired::Held(_))));
+    assert_eq!(lock.release(&claim("ours")).await, Ok(false));
+    let left: i64 = command(&server.url(), &["PTTL", "example.com/m@v1.0.0"]).await;
+    assert!(left > 890_000, "{left}");
+}
+
+#[tokio::test]
+#[ignore = "needs the redis program: run by cargo xtask test"]
+async fn athens_finds_our_lock_under_its_own_key() {
+    let server = RedisServer::start();
+    let lock = open(&server.url(), "");
+    assert!(matches!(lock.acquire(&claim("ours")).await, Ok(Acquired::Granted { .. })));
+    let athens = ["SET", "example.com/m@v1.0.0", "token", "NX", "PX", "900000"];
+    let set: Option<String> = command(&server.url(), &athens).await;
+    assert_eq!(set, None);
+}
+
+#[tokio::test]
+#[ignore = "needs the redis program: run by cargo xtask test"]
+async fn a_server_that_comes_back_is_used_again() {
+    let mut server = RedisServer::start();
+    let lock = open(&server.url(), "");
+    assert_eq!(lock.check().await, Ok(()));
+    server.stop();
+    assert!(lock.check().await.is_err());
+    server.restart();
+    assert_eq!(lock.check().await, Ok(()));
+    assert!(matches!(lock.acquire(&claim("ours")).await, Ok(Acquired::Granted { .. })));
+}
+
+#[tokio::test]
+#[ignore = "needs the redis program: run by cargo xtask test"]
+async fn a_server_that_is_not_there_at_the_start_is_used_when_it_is() {
+    let mut server = RedisServer::start();
+    server.stop();
+    let lock = open(&server.url(), "");
+    assert!(lock.check().await.is_err());
+    server.restart();
+    assert_eq!(lock.check().await, Ok(()));
+}
+
+#[tokio::test]
+#[ignore = "needs the redis program: run by cargo xtask test"]
+async fn a_server_that_is_full_says_so_and_works_when_there_is_room() {
+    let server = RedisServer::start();
+    let lock = open(&server.url(), "");
+    let _: String = command(&server.url(), &["CONFIG", "SET", "maxmemory", "1"]).await;
+    let error = lock.acquire(&claim("ours")).await.expect_err("no memory is left").to_string();
+    assert!(error.contains("OOM"), "{error}");
+    assert!(lock.check().await.is_err(), "a ping would not notice");
+    let _: String = command(&server.url(), &["CONFIG", "SET", "maxmemory", "0"]).await;
+    assert_eq!(lock.check().await, Ok(()));
+}
+
+#[tokio::test]
+#[ignore = "needs the redis program: run by cargo xtask test"]
+async fn a_frozen_server_is_an_error_within_two_seconds_and_used_again_when_it_thaws() {
+    let mut server = RedisServer::start();
+    let lock = open(&server.url(), "");
+    assert_eq!(lock.check().await, Ok(()));
+    server.freeze();
+    let began = std::time::Instant::now();
+    assert!(lock.check().await.is_err());
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    server.thaw();
+    assert_eq!(lock.check().await, Ok(()));
+}
+
+#[tokio::test]
+#[ignore = "needs the redis program: run by cargo xtask test"]
+async fn a_user_without_the_right_to_publish_still_locks_and_releases() {
+    let server = RedisServer::start();
+    let rules = [
+        "ACL",
+        "SETUSER",
+        "athens",
+        "on",
+        ">pw",
+        "~*",
+        "resetchannels",
+        "-@all",
+        "+eval",
+        "+evalsha",
+        "+script|load",
+        "+get",
+        "+set",
+        "+del",
+        "+pexpire",
+        "+pttl",
+        "+time",
+    ];
+    let _: String = command(&server.url(), &rules).await;
+    let lock = open(&format!("redis://athens:pw@{}", server.address()), "");
+    assert!(matches!(lock.acquire(&claim("ours")).await, Ok(Acquired::Granted { .. })));
+    assert_eq!(lock.release(&claim("ours")).await, Ok(true));
+}
+
+#[tokio::test]
+#[ignore = "needs the redis program: run by cargo xtask test"]
+async fn revoked_rights_are_an_error_until_they_are_given_back() {
+    let server = RedisServer::start();
+    let _: String =
+        command(&server.url(), &["ACL", "SETUSER", "athens", "on", ">pw", "~*", "&*", "+@all"])
+            .await;
+    let lock = open(&format!("redis://athens:pw@{}", server.address()), "");
+    assert_eq!(lock.check().await, Ok(()));
+    let _: String = command(&server.url(), &["ACL", "SETUSER", "athens", "-@all"]).await;
+    assert!(lock.check().await.is_err());
+    let _: String = command(&server.url(), &["ACL", "SETUSER", "athens", "+@all"]).await;
+    assert_eq!(lock.check().await, Ok(()));
+}
+
+#[tokio::test]
+#[ignore = "needs the redis program: run by cargo xtask test"]
+async fn what_stops_waiting_is_forgotten() {
+    let server = RedisServer::start();
+    let lock = open(&server.url(), "");
+    assert!(matches!(lock.acquire(&claim("a")).await, Ok(Acquired::Granted { .. })));
+    let Ok(Acquired::Held(held)) = lock.acquire(&claim("b")).await else { panic!("not held") };
+    assert_eq!(lock.waiting(), 1);
+    drop(held);
+    assert_eq!(lock.waiting(), 0);
+}
