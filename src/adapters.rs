@@ -113,7 +113,7 @@ impl Adapters {
         // First, because nothing is opened yet that a mistake in a file would leave behind.
         let (policy, filter) = (policy(config)?, filter(config)?);
         let lock = lock::open(config)?;
-        let backend = open_storage(config).await?;
+        let backend = open_storage(config, &variable).await?;
         let spools = open_spools(config, backend.staging_directory(), telemetry)?;
         let storage = storage_stack(config, backend, telemetry);
         let settings = settings(config, &variable).await?;
@@ -182,14 +182,17 @@ impl Adapters {
 }
 
 fn built(storage: config::StorageType) -> Result<(), Error> {
-    match storage {
-        config::StorageType::Memory | config::StorageType::Disk => Ok(()),
-        other => Err(storage::not_built(other.as_str())),
+    match storage::BUILT.contains(&storage.as_str()) {
+        true => Ok(()),
+        false => Err(storage::not_built(storage.as_str())),
     }
 }
 
 async fn open_storage(
     config: &Config,
+    #[cfg_attr(not(feature = "minio"), expect(unused_variables))] variable: &(
+         dyn Fn(&str) -> Option<String> + Sync
+     ),
 ) -> Result<Arc<dyn dipylon_middleware::ports::Storage>, Error> {
     match config.storage_type {
         config::StorageType::Memory => storage::memory().await,
@@ -197,6 +200,8 @@ async fn open_storage(
             let root = config.storage.disk.root_path.clone();
             storage::disk(root).await
         }
+        #[cfg(feature = "minio")]
+        config::StorageType::Minio => storage::minio::open(&config.storage.minio, variable).await,
         other => Err(storage::not_built(other.as_str())),
     }
 }

@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tower::Service;
 
 use super::base_url::is_loopback;
+use super::http_client::HttpClientConfig;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
@@ -35,6 +36,12 @@ pub(crate) struct ProxyRules(Arc<Matcher>);
 impl ProxyRules {
     pub(crate) fn new(http: &str, https: &str, no: &str) -> Self {
         Self(Arc::new(Matcher::builder().http(http).https(https).no(no).build()))
+    }
+
+    /// Those of an environment's `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
+    pub(crate) fn of_environment(environment: &dyn Fn(&str) -> Option<String>) -> Self {
+        let config = HttpClientConfig::default().with_http_proxies(environment);
+        Self::new(&config.http_proxy, &config.https_proxy, &config.no_proxy)
     }
 
     /// The HTTP proxy for `target`. As in Go, this machine itself is always reached straight.

@@ -4,20 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use dipylon_middleware::error::{Error, ErrorKind};
+use dipylon_middleware::error::Error;
 
+use super::super::extra_key::{self, MAX_ELEMENT_BYTES, MAX_EXTRA_BYTES};
 use super::Store;
 use super::failure::{failed, is_absent, wrong};
 use super::layout::{MEND_LOCK, STAGING, ours, staging};
 use super::whole::read_small;
-
-/// Largest extra in bytes: a `.mod` of the largest size, and room.
-pub const MAX_EXTRA_BYTES: usize = 32 << 20;
-/// Longest key in bytes.
-pub const MAX_EXTRA_KEY_BYTES: usize = 2_048;
-/// Longest element of a key in bytes: what common file systems take. A longer one is not shortened:
-/// it reads as absent, and a write is refused.
-const MAX_ELEMENT_BYTES: usize = 255;
 
 /// How often a write makes its directory anew.
 const WRITE_ATTEMPTS: u32 = 5;
@@ -28,7 +21,7 @@ pub(super) const EXTRA_PREFIX: &str = "extra-";
 impl Store {
     /// The bytes of an extra. A key that is too long to be written is absent.
     pub(super) fn read_extra(&self, key: &str) -> Result<Option<Bytes>, Error> {
-        if key.len() > MAX_EXTRA_KEY_BYTES {
+        if extra_key::is_unstorable(key) {
             return Ok(None);
         }
         let path = self.extra_path(key)?;
@@ -45,7 +38,7 @@ impl Store {
         if bytes.len() > MAX_EXTRA_BYTES {
             return Err(wrong(&path, &format!("would be larger than {MAX_EXTRA_BYTES} bytes")));
         }
-        if key.split('/').any(|element| element.len() > MAX_ELEMENT_BYTES) {
+        if extra_key::is_unstorable(key) {
             let what = format!("has an element longer than {MAX_ELEMENT_BYTES} bytes");
             return Err(wrong(&path, &what));
         }
@@ -91,30 +84,7 @@ impl Store {
     }
 
     fn extra_path(&self, key: &str) -> Result<PathBuf, Error> {
-        match check_key(key) {
-            Ok(()) => Ok(ours(&self.root).join(Path::new(key))),
-            Err(reason) => {
-                let text = format!("storage key {key:?} is refused: {reason}");
-                Err(Error::new(ErrorKind::Internal, text))
-            }
-        }
+        extra_key::check(key, &[STAGING, MEND_LOCK])?;
+        Ok(ours(&self.root).join(Path::new(key)))
     }
-}
-
-/// Keys are made by the gateway, so a bad one is a defect; but it never becomes a path.
-fn check_key(key: &str) -> Result<(), &'static str> {
-    if key.len() > MAX_EXTRA_KEY_BYTES {
-        return Err("it is too long");
-    }
-    if key.bytes().any(|byte| byte.is_ascii_control() || byte == b'\\') {
-        return Err("it has a control character or a backslash");
-    }
-    if key.split('/').any(|element| matches!(element, "" | "." | "..")) {
-        return Err("an element is empty, `.` or `..`");
-    }
-    let first = key.split('/').next();
-    if first == Some(STAGING) || first == Some(MEND_LOCK) {
-        return Err("its first element is in use by the store itself");
-    }
-    Ok(())
 }

@@ -51,7 +51,6 @@ pub(super) use failure::failed;
 use whole::Remembered;
 
 pub use catalog::MAX_CATALOG_ENTRIES;
-pub use extra::{MAX_EXTRA_BYTES, MAX_EXTRA_KEY_BYTES};
 pub use list::MAX_LISTED_VERSIONS;
 pub use publish::MEND_WAIT_MAX;
 pub use start::STAGING_AGE_MAX;

@@ -246,11 +246,18 @@ fn version(text: &str) -> Version {
     Version::parse(text).unwrap_or_else(|error| panic!("a case has a bad version: {error}"))
 }
 
-/// Makes one test per case for the backend that the async function `$make` opens.
+/// Makes one test per case for the backend that the async function `$make` opens. A `$reason`, such as
+/// `"needs minio: run by cargo xtask test"`, is why plain `cargo test` leaves the cases out.
 #[macro_export]
 macro_rules! storage_suite {
     ($make:path) => {
-        $crate::storage_suite! { @cases $make;
+        $crate::storage_suite! { @all [] $make }
+    };
+    ($make:path, $reason:literal) => {
+        $crate::storage_suite! { @all [#[ignore = $reason]] $make }
+    };
+    (@all $attributes:tt $make:path) => {
+        $crate::storage_suite! { @cases $attributes $make;
             versions: an_unknown_module_lists_nothing,
             versions: an_unknown_version_is_absent,
             versions: a_saved_version_reads_back_byte_for_byte,
@@ -298,12 +305,14 @@ macro_rules! storage_suite {
             extras: keys_that_lead_elsewhere_are_refused,
         }
     };
-    (@cases $make:path; $($group:ident : $case:ident),* $(,)?) => {
-        $(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() {
-                $crate::storage_suite::$group::$case($make().await).await;
-            }
-        )*
+    (@cases $attributes:tt $make:path; $($group:ident : $case:ident),* $(,)?) => {
+        $( $crate::storage_suite! { @case $attributes $make, $group, $case } )*
+    };
+    (@case [$($attribute:tt)*] $make:path, $group:ident, $case:ident) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        $($attribute)*
+        async fn $case() {
+            $crate::storage_suite::$group::$case($make().await).await;
+        }
     };
 }

@@ -1,0 +1,202 @@
+//! How an error of an object store becomes an error of the storage.
+//!
+//! The text names the backend, the operation, the object and the cause. The cause is picked out of what
+//! the server said, never copied whole: an answer to a wrong key repeats the key's id, and one to a wrong
+//! signature what was signed.
+
+use std::error::Error as StdError;
+
+use dipylon_middleware::error::{Error, ErrorKind};
+use object_store::Error as StoreError;
+use object_store::client::{HttpError, HttpErrorKind};
+
+/// Longest piece of a server's own words, in characters.
+const MAX_SAID_CHARS: usize = 160;
+
+/// What could be seen of a failure.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Cause {
+    /// The server's name for what is wrong, such as `NoSuchBucket`, or the HTTP status.
+    code: String,
+    /// Its sentence about it.
+    said: String,
+}
+
+/// An error that names what could not be done, where and why. `place` is the bucket with its folder.
+pub(super) fn failed(kind: &str, what: &str, place: &str, key: &str, error: &StoreError) -> Error {
+    let cause = cause_of(error);
+    let place = if key.is_empty() { place.to_owned() } else { format!("{place}/{key}") };
+    let said = match (cause.code.as_str(), cause.said.as_str()) {
+        ("", said) => said.to_owned(),
+        (code, "") => code.to_owned(),
+        (code, said) => format!("{code}: {said}"),
+    };
+    let text = format!("{kind} storage cannot {what} {place}: {said}{}", advice(&cause, error));
+    Error::new(ErrorKind::Storage, text)
+}
+
+fn advice(cause: &Cause, error: &StoreError) -> &'static str {
+    match cause.code.as_str() {
+        "NoSuchBucket" | "ContainerNotFound" => "; create it, or correct the bucket's name",
+        "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "AuthenticationFailed" => {
+            "; check the credentials"
+        }
+        "AuthorizationHeaderMalformed" | "PermanentRedirect" => "; check the region",
+        "RequestTimeTooSkewed" => "; set this machine's clock",
+        _ if is_denied(error) => "; check the credentials and what they permit",
+        _ if is_unreachable(error) => "; is the store up, and its endpoint right?",
+        _ => "",
+    }
+}
+
+/// Whether the store said that there is no such object. A missing bucket is no missing object.
+pub(super) fn is_absent(error: &StoreError) -> bool {
+    matches!(error, StoreError::NotFound { .. }) && !is_place_missing(error)
+}
+
+/// Whether the store said that there is no such bucket.
+pub(super) fn is_place_missing(error: &StoreError) -> bool {
+    matches!(cause_of(error).code.as_str(), "NoSuchBucket" | "ContainerNotFound")
+}
+
+/// Whether the store refused whoever asked.
+pub(super) fn is_denied(error: &StoreError) -> bool {
+    matches!(error, StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. })
+}
+
+/// Whether the store could not be asked at all, or could not answer.
+pub(super) fn is_unreachable(error: &StoreError) -> bool {
+    let transport = sources(error).find_map(|cause| cause.downcast_ref::<HttpError>());
+    match transport {
+        Some(error) => error.kind() != HttpErrorKind::Decode,
+        None => cause_of(error).code.starts_with('5'),
+    }
+}
+
+/// Whether the store has no conditional writes.
+pub(super) fn is_not_implemented(error: &StoreError) -> bool {
+    let code = cause_of(error).code;
+    code == "NotImplemented" || code.starts_with("501")
+}
+
+/// Whether the store found the request itself wrong.
+pub(super) fn is_bad_request(error: &StoreError) -> bool {
+    let code = cause_of(error).code;
+    code.starts_with("400") || matches!(code.as_str(), "InvalidArgument" | "OutOfRangeInput")
+}
+
+fn sources<'a>(error: &'a StoreError) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    chain(Some(error))
+}
+
+fn chain<'a>(
+    first: Option<&'a (dyn StdError + 'static)>,
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(first, |cause: &&'a (dyn StdError + 'static)| (*cause).source())
+}
+
+pub(super) fn cause_of(error: &StoreError) -> Cause {
+    if let Some(transport) = sources(error).find_map(|cause| cause.downcast_ref::<HttpError>()) {
+        let deepest = chain(transport.source()).last();
+        let said = deepest.map_or_else(|| transport.to_string(), ToString::to_string);
+        return Cause { code: String::new(), said: shorten(&said) };
+    }
+    let deepest = sources(error).last().map(ToString::to_string).unwrap_or_default();
+    said_by_server(&deepest)
+        .unwrap_or_else(|| Cause { code: String::new(), said: shorten(&deepest) })
+}
+
+/// Takes apart what the crate reports of an answer: a status, and the body, which is XML, or JSON, or
+/// something of a proxy's.
+fn said_by_server(text: &str) -> Option<Cause> {
+    let (_, after) = text.split_once("status code: ").or_else(|| text.split_once("response: "))?;
+    let between = |from: &str, to: &str| {
+        let (_, rest) = after.split_once(from)?;
+        Some(rest.split_once(to)?.0.trim().to_owned())
+    };
+    if let Some(code) = between("<Code>", "</Code>") {
+        // Azure repeats the request's id on further lines.
+        let said = between("<Message>", "</Message>").unwrap_or_default();
+        let said =
+            if repeats_what_was_signed(&code) { "" } else { said.lines().next().unwrap_or("") };
+        return Some(Cause { code: shorten(&code), said: shorten(said) });
+    }
+    let (status, body) = after.split_once(": ").unwrap_or((after, ""));
+    let said = body
+        .split_once("\"message\":")
+        .and_then(|(_, rest)| rest.trim_start().strip_prefix('"')?.split_once('"'))
+        .map_or("", |(message, _)| message);
+    Some(Cause { code: shorten(status.trim_end_matches(':')), said: shorten(said) })
+}
+
+/// Servers explain a wrong signature with what they were sent.
+fn repeats_what_was_signed(code: &str) -> bool {
+    matches!(code, "SignatureDoesNotMatch" | "AuthenticationFailed")
+}
+
+fn shorten(text: &str) -> String {
+    text.trim().chars().take(MAX_SAID_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(text: &str) -> StoreError {
+        StoreError::Generic { store: "S3", source: text.to_owned().into() }
+    }
+
+    #[test]
+    fn a_servers_words_are_picked_out_of_its_answer() {
+        let error = answered(
+            "Server returned non-2xx status code: 403 Forbidden: <?xml version=\"1.0\"?>\n<Error>\
+             <Code>InvalidAccessKeyId</Code><Message>The Access Key Id you provided does not exist \
+             in our records.</Message><AWSAccessKeyId>AKIDEXAMPLE</AWSAccessKeyId></Error>",
+        );
+        let text = failed("minio", "read", "mods", "a/v1/go.mod", &error).to_string();
+        assert_eq!(
+            text,
+            "minio storage cannot read mods/a/v1/go.mod: InvalidAccessKeyId: The Access Key Id you \
+             provided does not exist in our records.; check the credentials"
+        );
+    }
+
+    #[test]
+    fn what_was_signed_is_not_repeated() {
+        let error = answered(
+            "Server returned non-2xx status code: 403 Forbidden: <Error><Code>SignatureDoesNotMatch\
+             </Code><Message>expected AWS4-HMAC of AKIDEXAMPLE</Message></Error>",
+        );
+        let text = failed("s3", "list", "mods", "", &error).to_string();
+        assert_eq!(
+            text,
+            "s3 storage cannot list mods: SignatureDoesNotMatch; check the credentials"
+        );
+    }
+
+    #[test]
+    fn json_and_plain_answers_are_understood() {
+        let json = answered(
+            "Server returned non-2xx status code: 404 Not Found: {\"error\": {\"message\": \"No such \
+             bucket\", \"code\": 404}}",
+        );
+        let want = Cause { code: "404 Not Found".to_owned(), said: "No such bucket".to_owned() };
+        assert_eq!(cause_of(&json), want);
+        let plain = answered("Server returned non-2xx status code: 502 Bad Gateway: <html>nginx");
+        assert!(is_unreachable(&plain));
+        assert!(is_not_implemented(&answered(
+            "Server returned non-2xx status code: 501 Not Implemented: "
+        )));
+    }
+
+    #[test]
+    fn a_missing_bucket_is_no_missing_object() {
+        let not_found = |code: &str| StoreError::NotFound {
+            path: "k".to_owned(),
+            source: format!("returned non-2xx status code: 404: <Code>{code}</Code>").into(),
+        };
+        assert!(is_absent(&not_found("NoSuchKey")));
+        assert!(!is_absent(&not_found("NoSuchBucket")));
+        assert!(!is_absent(&not_found("ContainerNotFound")));
+    }
+}

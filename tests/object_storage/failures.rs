@@ -1,0 +1,120 @@
+//! Wrong settings and servers that are down: errors that name backend, operation and cause, and no secret.
+
+use std::time::Duration;
+
+use dipylon::config::{MinioStorage, Secret, UrlText};
+use dipylon_middleware::error::{Error, ErrorKind};
+use dipylon_protocol::path::ModulePath;
+use dipylon_protocol::route::FileKind;
+use dipylon_protocol::version::Version;
+
+use crate::bench::fresh_bucket;
+use crate::minio;
+
+async fn refused(config: &MinioStorage) -> String {
+    let opened = dipylon::storage::minio::open(config, &minio::no_environment).await;
+    let error: Error = opened.err().expect("it cannot be opened");
+    assert_eq!(error.kind(), ErrorKind::Storage);
+    assert!(!error.message().contains('\n'), "one line: {error}");
+    error.to_string()
+}
+
+#[tokio::test]
+#[ignore = "needs minio: run by cargo xtask test"]
+async fn wrong_credentials_are_named_without_being_told() {
+    let server = minio::server();
+    let right = minio::config(&server, &fresh_bucket());
+    let wrong_key = MinioStorage { key: Secret::new("wrongkeyid"), ..right.clone() };
+    let text = refused(&wrong_key).await;
+    assert!(text.starts_with("minio storage cannot list t"), "{text}");
+    assert!(
+        text.contains("InvalidAccessKeyId") && text.contains("check the credentials"),
+        "{text}"
+    );
+    assert!(!text.contains("wrongkeyid"), "{text}");
+    let wrong_secret = MinioStorage { secret: Secret::new("wrongsecret"), ..right.clone() };
+    let text = refused(&wrong_secret).await;
+    assert!(text.contains("SignatureDoesNotMatch"), "{text}");
+    assert!(!text.contains("wrongsecret") && !text.contains(&server.key), "{text}");
+}
+
+#[tokio::test]
+async fn settings_that_lead_nowhere_are_refused_at_once() {
+    let config = |endpoint: &str, bucket: &str| MinioStorage {
+        endpoint: UrlText::new(endpoint),
+        key: Secret::new("key"),
+        secret: Secret::new("secret"),
+        enable_ssl: true,
+        bucket: bucket.to_owned(),
+        region: String::new(),
+    };
+    for (endpoint, bucket, why) in [
+        ("ftp://host", "b", "http:// nor https://"),
+        ("https://host/path", "b", "no path"),
+        ("https://user:pass@host", "b", "no path"),
+        ("host", "/folder", "bucket/folder"),
+        ("host", "b/../c", "bucket/folder"),
+    ] {
+        let text = refused(&config(endpoint, bucket)).await;
+        assert!(text.contains(why), "{endpoint} {bucket}: {text}");
+        assert!(!text.contains("pass@"), "{text}");
+    }
+}
+
+/// The bucket of another.
+#[tokio::test]
+#[ignore = "needs minio: run by cargo xtask test"]
+async fn a_bucket_that_cannot_be_made_is_an_error() {
+    let text = refused(&minio::config(&minio::server(), "No_Bucket_Name")).await;
+    assert!(text.contains("minio storage cannot"), "{text}");
+    assert!(text.contains("No_Bucket_Name"), "{text}");
+}
+
+/// A start without the server works; calls say what is wrong, and never "absent".
+#[tokio::test]
+async fn a_server_that_is_down_is_an_error_and_no_miss() {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", socket.local_addr().unwrap());
+    drop(socket);
+    let config = MinioStorage {
+        endpoint: UrlText::new(endpoint),
+        key: Secret::new("somekeyid"),
+        secret: Secret::new("somesecret"),
+        enable_ssl: true,
+        bucket: "mods/folder".to_owned(),
+        region: String::new(),
+    };
+    let opened = dipylon::storage::minio::open(&config, &minio::no_environment);
+    let storage = tokio::time::timeout(Duration::from_secs(30), opened).await.unwrap().unwrap();
+    let (module, version) =
+        (ModulePath::parse("example.com/a").unwrap(), Version::parse("v1.0.0").unwrap());
+    let error = storage.read(&module, &version, FileKind::Mod).await.unwrap_err();
+    let text = error.to_string();
+    assert_eq!(error.kind(), ErrorKind::Storage);
+    let name = "minio storage cannot read mods/folder/example.com/a/v1.0.0/v1.0.0.info: ";
+    assert!(text.starts_with(name), "{text}");
+    assert!(text.contains("onnection refused") && text.contains("is the store up"), "{text}");
+    let text = storage.check().await.unwrap_err().to_string();
+    assert!(text.starts_with("minio storage cannot list mods/folder: "), "{text}");
+    for text in [text, storage.list(&module).await.unwrap_err().to_string()] {
+        assert!(!text.contains("somekeyid") && !text.contains("somesecret"), "{text}");
+    }
+}
+
+/// A bucket that somebody removes while the gateway runs is no empty store.
+#[tokio::test]
+#[ignore = "needs minio: run by cargo xtask test"]
+async fn a_bucket_that_goes_away_is_an_error_and_no_miss() {
+    let (server, bucket) = (minio::server(), fresh_bucket());
+    let config = minio::config(&server, &bucket);
+    let storage = dipylon::storage::minio::open(&config, &minio::no_environment).await.unwrap();
+    minio::remove_bucket(&server, &bucket).await;
+    let (module, version) =
+        (ModulePath::parse("example.com/a").unwrap(), Version::parse("v1.0.0").unwrap());
+    let error = storage.read(&module, &version, FileKind::Mod).await.unwrap_err();
+    assert!(error.to_string().contains("NoSuchBucket"), "{error}");
+    let error = storage.list(&module).await.unwrap_err();
+    assert!(error.to_string().contains("NoSuchBucket"), "{error}");
+    storage.check().await.expect("the check makes it again, as the start does");
+    assert!(storage.read(&module, &version, FileKind::Mod).await.unwrap().is_none());
+}

@@ -1,0 +1,90 @@
+//! `StorageType = "minio"`.
+
+use std::sync::Arc;
+
+use dipylon::config::{MinioStorage, Secret, UrlText};
+use dipylon::storage::object::Connector;
+use dipylon_testkit::storage_suite::Subject;
+use object_store::ObjectStore;
+use object_store::aws::{AmazonS3Builder, AwsAuthorizer, AwsCredential};
+use object_store::client::HttpRequestBody;
+
+use crate::bench::{Bench, Raw, Server, fresh_bucket};
+
+mod suite {
+    dipylon_testkit::storage_suite!(super::fresh, "needs minio: run by cargo xtask test");
+}
+
+mod suite_in_a_folder {
+    dipylon_testkit::storage_suite!(super::fresh_folder, "needs minio: run by cargo xtask test");
+}
+
+pub(crate) fn server() -> Server {
+    Server::of("DIPYLON_TEST_MINIO")
+}
+
+pub(crate) fn config(server: &Server, bucket: &str) -> MinioStorage {
+    MinioStorage {
+        endpoint: UrlText::new(server.endpoint.as_str()),
+        key: Secret::new(server.key.as_str()),
+        secret: Secret::new(server.secret.as_str()),
+        // The endpoint's own scheme wins.
+        enable_ssl: true,
+        bucket: bucket.to_owned(),
+        region: String::new(),
+    }
+}
+
+pub(crate) fn no_environment(_: &str) -> Option<String> {
+    None
+}
+
+/// The bucket as a plain client of S3 sees it.
+pub(crate) fn raw(server: &Server, bucket: &str) -> Arc<dyn ObjectStore> {
+    let store = AmazonS3Builder::new()
+        .with_endpoint(server.endpoint.as_str())
+        .with_region("us-east-1")
+        .with_bucket_name(bucket)
+        .with_access_key_id(server.key.as_str())
+        .with_secret_access_key(server.secret.as_str())
+        .with_allow_http(true)
+        .with_http_connector(Connector::new(&no_environment).unwrap())
+        .build();
+    Arc::new(store.unwrap())
+}
+
+pub(crate) async fn bench() -> Bench {
+    let (server, bucket) = (server(), fresh_bucket());
+    let storage = dipylon::storage::minio::open(&config(&server, &bucket), &no_environment).await;
+    Bench { subject: Subject::new(storage.unwrap()), raw: Raw(raw(&server, &bucket)) }
+}
+
+/// More versions than one page of 1,000 names has.
+const MANY_VERSIONS: usize = 340;
+
+async fn fresh() -> Subject {
+    bench().await.subject.refusing_token("no name").many_versions(MANY_VERSIONS)
+}
+
+async fn fresh_folder() -> Subject {
+    let place = format!("{}/some/folder", fresh_bucket());
+    let storage = dipylon::storage::minio::open(&config(&server(), &place), &no_environment).await;
+    Subject::new(storage.unwrap()).refusing_token("no name").many_versions(MANY_VERSIONS)
+}
+
+/// `DeleteBucket`.
+pub(crate) async fn remove_bucket(server: &Server, bucket: &str) {
+    let credential = AwsCredential {
+        key_id: server.key.clone(),
+        secret_key: server.secret.clone(),
+        token: None,
+    };
+    let mut request = http::Request::builder()
+        .method(http::Method::DELETE)
+        .uri(format!("{}/{bucket}/", server.endpoint))
+        .body(HttpRequestBody::empty())
+        .unwrap();
+    AwsAuthorizer::new(&credential, "s3", "us-east-1").try_authorize(&mut request, None).unwrap();
+    let answer = Connector::new(&no_environment).unwrap().send(request).await.unwrap();
+    assert!(answer.status().is_success(), "{}", answer.status());
+}
