@@ -2,11 +2,15 @@
 //!
 //! - `test [--fast | --slow]` runs every suite and closes on `N passed, N failed, N skipped`.
 //! - `lint` runs the formatter's check, clippy, the dependency bans and the tidy check.
-//! - `ci` is `lint`, then `test`: what `.ci/run` calls.
+//! - `ci` is `lint`, `test`, `compose`: what `.ci/run` calls.
+//! - `dashboards` holds dashboards and rules to the catalogue and to a real Prometheus.
+//! - `compose` holds the compose file, the Dockerfile and the balancer to their own parsers.
 //! - `stack` installs the servers that suites need, starts them and stops them.
 //!
 //! Only the standard library is used, so that the first command on a new machine builds in a second.
 
+mod compose;
+mod dashboards;
 mod lint;
 mod needs;
 mod report;
@@ -27,7 +31,9 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   test --fast     only what needs nothing outside Rust
   test --slow     also the tests whose name begins with slow_
   lint            cargo fmt --check, clippy, banned dependencies, tidy
-  ci              lint, then test
+  dashboards      dashboards, rules and alerts, against the catalogue and a real Prometheus
+  compose         docker-compose.yml, the Dockerfile and nginx.conf, by their own parsers
+  ci              lint, test, compose
   stack           list the programs and servers that suites need; `test` gets and starts them by itself
   stack NAME...   install these programs into a cache folder that all clones share
   stack up [NAME...]   start servers on free loopback ports; prints the environment: eval \"$(...)\"
@@ -44,6 +50,8 @@ fn main() -> ExitCode {
         ["test", "--fast"] => suites::run(&root, Breadth::Fast),
         ["test", "--slow"] => suites::run(&root, Breadth::Slow),
         ["lint"] => return exit(lint::run(&root) == 0),
+        ["dashboards"] => dashboards::run(&root),
+        ["compose"] => compose::run(&root),
         ["ci"] => ci(&root),
         ["stack", words @ ..] => return exit(said(stack::command(&root, words))),
         ["help" | "--help" | "-h"] => {
@@ -64,7 +72,7 @@ fn ci(root: &Path) -> Tally {
     let broken = lint::run(root);
     let mut tally = suites::run(root, Breadth::Usual);
     tally.failed += broken;
-    tally
+    tally + compose::run(root)
 }
 
 fn said(result: Result<(), String>) -> bool {

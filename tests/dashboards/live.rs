@@ -1,0 +1,123 @@
+//! What a real Prometheus and promtool say.
+
+use std::time::{Duration, Instant};
+
+use crate::load::{FLOOD_REQUESTS, flood, overload, round};
+use crate::prometheus::{Prometheus, filled, promtool};
+use crate::world::World;
+use crate::{panels, rules};
+
+/// The longest that the load goes on until nothing is empty.
+const LOAD_MAX: Duration = Duration::from_secs(120);
+
+/// The places of panels and rules that have nothing to show yet.
+async fn empty(prometheus: &Prometheus) -> Vec<String> {
+    let mut empty = Vec::new();
+    for target in panels::targets() {
+        if prometheus.series(&filled(&target.expr)).await == 0 {
+            empty.push(target.place);
+        }
+    }
+    for rule in rules::all() {
+        if !rule.is_alert {
+            if prometheus.series(&rule.name).await == 0 {
+                empty.push(rule.name);
+            }
+            continue;
+        }
+        // An alert is empty while nothing is wrong; what it watches must be there all the same.
+        for selector in crate::promql::names(&rule.expr).expect("its names are checked").selectors {
+            let matcher =
+                |(label, is, value): &(String, String, String)| format!("{label}{is}\"{value}\"");
+            let matchers: Vec<String> = selector.matchers.iter().map(matcher).collect();
+            let watched = format!("{}{{{}}}", selector.metric, matchers.join(","));
+            if prometheus.series(&watched).await == 0 {
+                empty.push(format!("{}: {watched}", rule.name));
+            }
+        }
+    }
+    empty
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the prometheus program: run by cargo xtask test"]
+async fn after_a_load_with_faults_no_panel_and_no_rule_is_empty() {
+    let (used, flooded) = tokio::join!(World::used(), World::flooded());
+    let targets = [used.gateway.address(), flooded.gateway.address()];
+    let prometheus = Prometheus::start(&targets).await;
+    let loaded: Vec<String> = prometheus
+        .rules()
+        .await
+        .iter()
+        .map(|rule| rule["name"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    let read: Vec<String> = rules::all().into_iter().map(|rule| rule.name).collect();
+    let sorted = |names: &[String]| {
+        let mut names = names.to_vec();
+        names.sort();
+        names
+    };
+    assert_eq!(
+        sorted(&loaded),
+        sorted(&read),
+        "what Prometheus loads is what the checks have read"
+    );
+
+    let began = Instant::now();
+    flood(&flooded).await;
+    println!("{FLOOD_REQUESTS} background fetches asked for in {:?}", began.elapsed());
+    let began = Instant::now();
+    let mut rounds = 0;
+    loop {
+        tokio::join!(round(&used, rounds), overload(&flooded, rounds));
+        rounds += 1;
+        let left = empty(&prometheus).await;
+        if left.is_empty() {
+            break;
+        }
+        assert!(began.elapsed() < LOAD_MAX, "empty after {rounds} rounds: {left:#?}");
+    }
+    for rule in prometheus.rules().await {
+        assert_eq!(rule["health"], "ok", "{rule}");
+    }
+    let panels = panels::targets().len();
+    println!(
+        "{panels} expressions of panels and {} rules have data after {rounds} rounds",
+        read.len()
+    );
+}
+
+#[test]
+#[ignore = "needs the prometheus program: run by cargo xtask test"]
+fn promtool_accepts_every_rule_every_case_and_every_panel() {
+    for args in [
+        ["check", "config", "prometheus.yml"].as_slice(),
+        &["test", "rules", "rules/recording_test.yml", "rules/alerts_test.yml"],
+    ] {
+        promtool(args).unwrap_or_else(|said| panic!("promtool {args:?}:\n{said}"));
+    }
+    let targets = panels::targets();
+    let together: Vec<&str> = targets.iter().map(|target| target.expr.as_str()).collect();
+    if parse(&together).is_err() {
+        // promtool names the number of a rule; one by one, the panel has its name.
+        for target in &targets {
+            parse(&[&target.expr]).unwrap_or_else(|said| panic!("{}: {said}", target.place));
+        }
+    }
+    let broken = parse(&["sum(rate(dipylon_spool_bytes[5m])"]).expect_err("a bracket is missing");
+    assert!(broken.contains("could not parse expression"), "{broken}");
+}
+
+/// Whether promtool can read expressions: as rules, which is how it reads them.
+fn parse(expressions: &[&str]) -> Result<(), String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let file = folder.path().join("panels.json");
+    let numbered = expressions.iter().enumerate();
+    let rules: Vec<_> = numbered
+        .map(|(number, expr)| (format!("panel:{number}"), filled(expr)))
+        .map(|(record, expr)| serde_json::json!({"record": record, "expr": expr}))
+        .collect();
+    let rules = serde_json::json!({"groups": [{"name": "panels", "rules": rules}]});
+    std::fs::write(&file, rules.to_string()).map_err(|error| error.to_string())?;
+    promtool(&["check", "rules", &file.display().to_string()])
+}

@@ -1,0 +1,161 @@
+//! A load under which every panel has something to show: hits, misses, refusals, and every fault that a
+//! panel or an alert watches.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dipylon_testkit::client::raw_get;
+use dipylon_testkit::module::FakeModule;
+use dipylon_testkit::upstream::{Fault, When};
+
+use crate::world::{LIB, LOOP, REFUSED, World};
+
+/// Background fetches that may wait: `dipylon_middleware::dispatch::BACKGROUND_MAX`, and some.
+pub(crate) const FLOOD_REQUESTS: usize = dipylon_middleware::dispatch::BACKGROUND_MAX + 200;
+/// Requests written at once: what a socket takes in before the answers are read.
+const FLOOD_CHUNK: usize = 400;
+
+fn path(module: &FakeModule, kind: &str) -> String {
+    format!("/{}/@v/{}.{kind}", module.path(), module.version())
+}
+
+fn status(code: u16) -> Fault {
+    Fault::Status(code, "text/plain", Bytes::from_static(b"as upstream says\n"))
+}
+
+/// A module that upstream has, of this round only.
+fn fresh(world: &World, name: &str, round: usize) -> FakeModule {
+    let version = format!("v1.{round}.0");
+    let module = FakeModule::new(&format!("example.com/{name}"), &version).filler(20_000);
+    world.upstream.add(module.clone());
+    module
+}
+
+/// One round on the gateway that is used.
+pub(crate) async fn round(world: &World, round: usize) {
+    let get = async |path: &str| world.gateway.get(path).await.status.as_u16();
+    let lib = FakeModule::new(LIB, "v1.0.0");
+    for kind in ["info", "mod", "zip", "zip"] {
+        assert_eq!(get(&path(&lib, kind)).await, 200, "{kind}");
+    }
+    for page in
+        ["/healthz", "/readyz", "/catalog", "/index", "/nothing", "/example.com/Bad/@v/list"]
+    {
+        get(page).await;
+    }
+    get(&format!("/sumdb/{}/supported", world.database.name())).await;
+    assert_eq!(get(&format!("/{REFUSED}/@v/list")).await, 403);
+    assert_eq!(get(&format!("/{LIB}/@v/v9.{round}.0.info")).await, 404);
+    assert_eq!(get(&format!("/{LIB}/@v/v9.{round}.0.info")).await, 404);
+    assert_eq!(get(&format!("/{LOOP}/@v/v1.{round}.0.zip")).await, 500);
+    lists(world, round).await;
+    misses(world, round).await;
+    failures(world, round).await;
+}
+
+/// Lists: one whose upstream is well, one whose upstream has failed since the first round.
+async fn lists(world: &World, round: usize) {
+    let (well, ill) = (format!("/{LIB}/@v/list"), "/example.com/ill/@v/list");
+    if round == 0 {
+        world.upstream.add(FakeModule::new("example.com/ill", "v1.0.0"));
+    }
+    for path in [well.as_str(), &format!("/{LIB}/@latest"), ill] {
+        assert_eq!(world.gateway.get(path).await.status, 200, "{path}");
+    }
+    if round == 0 {
+        world.upstream.fault(When::path(ill), status(500));
+    }
+    // Older than fresh, and not yet too old to be served at once.
+    tokio::time::sleep(Duration::from_millis(1_400)).await;
+    assert_eq!(world.gateway.get(&well).await.status, 200);
+}
+
+/// One leader with followers, a client that leaves, and a race for the store that is lost.
+async fn misses(world: &World, round: usize) {
+    let slow = Fault::Delay(Duration::from_millis(600));
+    let many = fresh(world, "many", round);
+    world.upstream.fault(When::path(&path(&many, "info")), slow.clone());
+    let client = world.gateway.client();
+    let zip = path(&many, "zip");
+    let all = (0..4).map(|_| client.get(&zip));
+    assert!(futures::future::join_all(all).await.iter().all(|answer| answer.status == 200));
+
+    let left = fresh(world, "left", round);
+    world.upstream.fault(When::prefix(&path(&left, "")), slow.clone());
+    let (client, zip) = (world.gateway.client(), path(&left, "zip"));
+    let leaves = tokio::spawn(async move { client.get(&zip).await.status });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    leaves.abort();
+
+    let raced = fresh(world, "raced", round);
+    world.upstream.fault(When::path(&path(&raced, "zip")), slow);
+    let (client, zip) = (world.gateway.client(), path(&raced, "zip"));
+    let racing = tokio::spawn(async move { client.get(&zip).await.status });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    world.lay(&FakeModule::new(raced.path(), raced.version()).filler(30_000));
+    assert_eq!(racing.await.expect("the request is not aborted"), 200);
+}
+
+/// Upstream and the checksum database in trouble; never ten times in a row, so no breaker stays open.
+async fn failures(world: &World, round: usize) {
+    let get = async |path: &str| world.gateway.get(path).await.status.as_u16();
+    let faults = [
+        ("failing", status(500), 502),
+        ("throttled", status(429), 429),
+        ("silent", Fault::HangBeforeHeaders, 504),
+        ("login", Fault::HtmlLogin, 502),
+        ("forbidden", status(403), 403),
+    ];
+    for (name, fault, want) in faults {
+        let module = fresh(world, name, round);
+        world.upstream.fault(When::path(&path(&module, "info")), fault);
+        assert_eq!(get(&path(&module, "info")).await, want, "{name}");
+    }
+    let lied = fresh(world, "lied", round);
+    world.database.lie(
+        lied.path(),
+        lied.version(),
+        &FakeModule::new("example.com/x", "v1.0.0").h1(),
+    );
+    assert_eq!(get(&path(&lied, "zip")).await, 403);
+    world.database.down(true);
+    let unknown = fresh(world, "unknown", round);
+    assert_eq!(get(&path(&unknown, "zip")).await, 503);
+    world.database.down(false);
+}
+
+/// More background fetches than may wait, while upstream is silent.
+pub(crate) async fn flood(world: &World) {
+    world.upstream.fault(When::prefix("/example.com/"), Fault::HangBeforeHeaders);
+    let address = world.gateway.address();
+    for first in (0..FLOOD_REQUESTS).step_by(FLOOD_CHUNK) {
+        let last = (first + FLOOD_CHUNK).min(FLOOD_REQUESTS) - 1;
+        let request = |number: usize| {
+            let end = if number == last { "Connection: close\r\n" } else { "" };
+            format!(
+                "GET /example.com/background/m{number}/@v/v1.0.0.zip HTTP/1.1\r\nHost: x\r\n{end}\r\n"
+            )
+        };
+        let text: String = (first..=last).map(request).collect();
+        let answers = raw_get(address, &text).await;
+        assert_eq!(answers.matches("HTTP/1.1 404 ").count(), last + 1 - first);
+    }
+}
+
+/// A miss that finds no place, and connections beyond the limit.
+pub(crate) async fn overload(world: &World, round: usize) {
+    let client = world.gateway.client();
+    let zips = (0..3).map(|n| format!("/example.com/wanted{n}/@v/v1.{round}.0.zip"));
+    let waiting: Vec<_> = zips
+        .map(|zip| {
+            let client = client.clone();
+            tokio::spawn(async move { client.get(&zip).await.status })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
+    let idle: Vec<_> = (0..12).map(|_| TcpStream::connect(world.gateway.address())).collect();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(idle);
+}

@@ -1,0 +1,148 @@
+//! A real Prometheus with the real rules, and promtool.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use dipylon_testkit::client::Client;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::world::folder;
+
+const START_LIMIT: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(50);
+/// The scrape interval of the check, in milliseconds: thirty times as fast as that of a deployment.
+const SCRAPE_MILLIS: u64 = 500;
+/// What `$__rate_interval` and `$__range` stand for in the check.
+const RATE_INTERVAL: &str = "20s";
+const RANGE: &str = "5m";
+
+/// A running Prometheus, killed by pid when dropped.
+pub(crate) struct Prometheus {
+    child: Child,
+    folder: TempDir,
+    address: SocketAddr,
+}
+
+impl Prometheus {
+    /// Starts it on a free port of loopback; it scrapes `targets` as the job `dipylon`.
+    ///
+    /// # Panics
+    /// When it cannot be run, or is not up in time.
+    pub(crate) async fn start(targets: &[SocketAddr]) -> Self {
+        let folder = TempDir::with_prefix("dipylon-prometheus-").expect("a temporary folder");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let address = listener.local_addr().expect("it is bound");
+        drop(listener);
+        let config = folder.path().join("prometheus.yml");
+        std::fs::write(&config, configuration(targets)).expect("its configuration");
+        let log = File::create(folder.path().join("log")).expect("a file for its log");
+        let child = Command::new("prometheus")
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
+            .arg(format!("--web.listen-address={address}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("prometheus is installed (Debian: prometheus)");
+        let mut prometheus = Self { child, folder, address };
+        prometheus.until_ready().await;
+        prometheus
+    }
+
+    async fn until_ready(&mut self) {
+        let began = Instant::now();
+        let client = Client::new(&format!("http://{}", self.address));
+        loop {
+            let ready = client.try_request(http::Method::GET, "/-/ready", &[], "").await;
+            if ready.is_ok_and(|answer| answer.status == 200) {
+                return;
+            }
+            let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            let ended = self.child.try_wait().expect("a child of ours can be waited for");
+            assert!(ended.is_none(), "prometheus ended at its start:\n{log}");
+            assert!(began.elapsed() < START_LIMIT, "prometheus is not up:\n{log}");
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Asks its API; answers `data`.
+    ///
+    /// # Panics
+    /// When it says anything but success.
+    async fn ask(&self, path: &str) -> Value {
+        let answer = Client::new(&format!("http://{}", self.address)).get(path).await;
+        let mut json: Value = serde_json::from_str(answer.text()).expect("the API speaks JSON");
+        assert_eq!(json["status"], "success", "{path}: {}", answer.text());
+        json["data"].take()
+    }
+
+    /// How many series `expr` has now whose value is a number.
+    pub(crate) async fn series(&self, expr: &str) -> usize {
+        let data = self.ask(&format!("/api/v1/query?query={}", escaped(expr))).await;
+        let result = data["result"].as_array().expect("a query of ours is a vector");
+        let is_number = |one: &&Value| one["value"][1].as_str().is_some_and(|text| text != "NaN");
+        result.iter().filter(is_number).count()
+    }
+
+    /// Every rule it has loaded.
+    pub(crate) async fn rules(&self) -> Vec<Value> {
+        let data = self.ask("/api/v1/rules").await;
+        let groups = data["groups"].as_array().cloned().unwrap_or_default();
+        let rules = |group: Value| group["rules"].as_array().cloned().unwrap_or_default();
+        groups.into_iter().flat_map(rules).collect()
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        // It may have ended; then there is nothing to end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn configuration(targets: &[SocketAddr]) -> String {
+    let rules = folder().join("rules").display().to_string();
+    let targets: Vec<String> = targets.iter().map(|target| format!("\"{target}\"")).collect();
+    format!(
+        "global: {{scrape_interval: {SCRAPE_MILLIS}ms, scrape_timeout: {SCRAPE_MILLIS}ms, \
+         evaluation_interval: 1s}}\n\
+         rule_files: [\"{rules}/recording.yml\", \"{rules}/alerts.yml\"]\n\
+         scrape_configs: [{{job_name: dipylon, static_configs: [{{targets: [{}]}}]}}]\n",
+        targets.join(", ")
+    )
+}
+
+/// An expression of a panel as Grafana would send it, with all gateways chosen.
+pub(crate) fn filled(expr: &str) -> String {
+    let filled = expr.replace("$__rate_interval", RATE_INTERVAL).replace("$__range", RANGE);
+    filled.replace("$job", ".*").replace("$instance", ".*")
+}
+
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            escaped.push(char::from(byte));
+        } else {
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+    }
+    escaped
+}
+
+/// Runs promtool among the rules.
+///
+/// # Errors
+/// What it said, when it is not content.
+pub(crate) fn promtool(args: &[&str]) -> Result<(), String> {
+    let output = Command::new("promtool").args(args).current_dir(folder()).output();
+    let output = output.map_err(|error| format!("promtool (Debian: prometheus): {error}"))?;
+    let said = [output.stdout, output.stderr].concat();
+    output.status.success().then_some(()).ok_or_else(|| String::from_utf8_lossy(&said).into_owned())
+}
