@@ -258,6 +258,7 @@ async fn settings(
         environment: variable,
         go_binary: &config.go_binary,
         no_sum_patterns: &config.no_sum_patterns,
+        own_port: config.unix_socket.is_none().then_some(config.port.port).filter(|port| *port > 0),
     };
     let settings = GoSettings::resolve(&source)
         .await

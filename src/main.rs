@@ -1,6 +1,7 @@
 //! `dipylon`: parses the command line, loads the configuration, runs the subcommand.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use dipylon::cli::{self, Command, Options, USAGE};
 use dipylon::config::{Config, LoadArgs, Loaded, ProcessEnv};
@@ -71,6 +72,9 @@ fn install_tls() -> Result<(), String> {
 /// never take those of hits.
 const HIT_THREADS: usize = 512;
 
+/// How long the end of the program waits for work on blocking threads.
+const LEFTOVER_WAIT_MAX: Duration = Duration::from_millis(500);
+
 fn run(config: Config) -> Result<(), String> {
     install_tls()?;
     serve::init_logs(&config)?;
@@ -80,7 +84,8 @@ fn run(config: Config) -> Result<(), String> {
         .build()
         .map_err(|error| format!("cannot start the runtime: {error}"))?;
     let result = runtime.block_on(serve::serve(config, &ProcessEnv));
-    // Blocking work that is left (a hash, a file) is not waited for.
-    runtime.shutdown_background();
+    // Tasks that still run are dropped, and with them the directories of this process. Blocking work
+    // that is left (a hash, a file) is not waited for any longer.
+    runtime.shutdown_timeout(LEFTOVER_WAIT_MAX);
     result
 }

@@ -115,6 +115,16 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// Adds a file.
+    pub fn put(&mut self, kind: FileKind, blob: Blob) {
+        let file = match kind {
+            FileKind::Info => &mut self.info,
+            FileKind::Mod => &mut self.go_mod,
+            FileKind::Zip => &mut self.zip,
+        };
+        *file = Some(blob);
+    }
+
     fn get(&self, kind: FileKind) -> Option<Content> {
         let blob = match kind {
             FileKind::Info => &self.info,

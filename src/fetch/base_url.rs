@@ -110,6 +110,12 @@ impl BaseUrl {
         self.authority.as_str()
     }
 
+    /// The port, where none is written that of the scheme.
+    pub fn port(&self) -> u16 {
+        let default = if self.scheme == http::uri::Scheme::HTTPS { 443 } else { 80 };
+        self.authority.port_u16().unwrap_or(default)
+    }
+
     /// Whether the host is this machine itself.
     pub fn is_loopback(&self) -> bool {
         is_loopback(self.authority.host())

@@ -14,7 +14,7 @@ use dipylon_protocol::sumdb::Database;
 use dipylon_protocol::sumdb::note::PUBLIC_DATABASE_NAME;
 
 use super::go_env::{self, GoEnv};
-use super::goproxy_setting::{GoProxyError, GoProxyList};
+use super::goproxy_setting::{Entry, EntryKind, GoProxyError, GoProxyList};
 
 /// The settings that are resolved, in the order they are shown.
 pub const NAMES: [&str; 8] = [
@@ -121,6 +121,8 @@ pub struct SettingsSource<'a> {
     pub go_binary: &'a str,
     /// The configuration's `NoSumPatterns`.
     pub no_sum_patterns: &'a [String],
+    /// The port that this gateway listens on, where it is known: no upstream of ours.
+    pub own_port: Option<u16>,
 }
 
 /// Why the settings are refused; one line that names the setting and where it comes from.
@@ -132,6 +134,17 @@ pub enum SettingsError {
         /// What is wrong.
         error: GoProxyError,
         /// Where the value comes from.
+        origin: Origin,
+    },
+    /// GOPROXY names this gateway.
+    #[error(
+        "GOPROXY has {entry} (from {origin}), which is this gateway itself: name the proxies that it \
+         shall ask in GOPROXY, in its environment or in GoBinaryEnvVars"
+    )]
+    OwnAddress {
+        /// The entry without credentials.
+        entry: String,
+        /// Where it comes from.
         origin: Origin,
     },
     /// GOSUMDB.
@@ -174,6 +187,7 @@ impl GoSettings {
             };
             settings.push(setting);
         }
+        source.without_ourselves(&mut settings).await?;
         settings.sort_by_key(|setting| NAMES.iter().position(|name| *name == setting.name));
         Self::derive(source, settings, go_env)
     }
@@ -200,6 +214,39 @@ impl GoSettings {
 }
 
 impl SettingsSource<'_> {
+    /// A person who points `go` at this gateway with `go env -w` points the gateway at itself: then
+    /// what `go` uses without that file counts. Anywhere else it is a mistake.
+    async fn without_ourselves(&self, settings: &mut [GoSetting]) -> Result<(), SettingsError> {
+        let Some(found) = settings.iter_mut().find(|setting| setting.name == "GOPROXY") else {
+            return Ok(());
+        };
+        let Some(entry) = self.ourselves_in(found) else { return Ok(()) };
+        if found.origin == Origin::GoEnv {
+            let without_file = [("GOENV", "off")];
+            let asked =
+                go_env::ask(self.go_binary, &["GOPROXY"], &without_file, self.environment).await;
+            let value = asked.value("GOPROXY").unwrap_or_default().to_owned();
+            tracing::warn!(%entry, "go env names this gateway as GOPROXY: what go uses without its \
+                environment file is asked instead");
+            *found = GoSetting { name: "GOPROXY", value, origin: Origin::GoEnv };
+            if self.ourselves_in(found).is_none() {
+                return Ok(());
+            }
+        }
+        Err(SettingsError::OwnAddress { entry, origin: found.origin })
+    }
+
+    /// The entry that leads back here. What is malformed is refused elsewhere.
+    fn ourselves_in(&self, setting: &GoSetting) -> Option<String> {
+        let own_port = self.own_port?;
+        let list = GoProxyList::parse(&setting.value).ok()?;
+        let leads_here = |entry: &&Entry| match &entry.kind {
+            EntryKind::Proxy(base) => base.is_loopback() && base.port() == own_port,
+            _ => false,
+        };
+        list.entries().iter().find(leads_here).map(ToString::to_string)
+    }
+
     /// A setting that the configuration or the environment has.
     fn find(&self, name: &'static str) -> Option<GoSetting> {
         let mut entries = self.go_binary_env_vars.iter().rev();

@@ -32,5 +32,6 @@ pub(super) fn check(key: &str, in_use: &[&str]) -> Result<(), Error> {
 
 /// Whether nothing can be stored under the key: it, or an element of it, is too long.
 pub(super) fn is_unstorable(key: &str) -> bool {
-    key.len() > MAX_EXTRA_KEY_BYTES || key.split('/').any(|element| element.len() > MAX_ELEMENT_BYTES)
+    key.len() > MAX_EXTRA_KEY_BYTES
+        || key.split('/').any(|element| element.len() > MAX_ELEMENT_BYTES)
 }

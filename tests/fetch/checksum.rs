@@ -28,6 +28,7 @@ async fn settings(vars: &[(&str, &str)]) -> GoSettings {
         environment: &|_| None,
         go_binary: "/nowhere/go",
         no_sum_patterns: &[],
+        own_port: None,
     })
     .await
     .unwrap()

@@ -33,6 +33,7 @@ async fn a_real_module_is_fetched_and_verified() {
         environment: &environment,
         go_binary: "go",
         no_sum_patterns: &[],
+        own_port: None,
     })
     .await
     .unwrap();

@@ -26,6 +26,9 @@ struct Case<'a> {
     no_sum_patterns: &'a [&'a str],
 }
 
+/// Where the gateway itself listens.
+const OWN_PORT: u16 = 3999;
+
 const NO_GO: Case<'static> =
     Case { vars: &[], environment: &[], go: "/nowhere/go", no_sum_patterns: &[] };
 
@@ -40,6 +43,7 @@ async fn resolve(case: Case<'_>) -> Result<GoSettings, SettingsError> {
         environment: &|name| environment.get(name).cloned(),
         go_binary: case.go,
         no_sum_patterns: &patterns,
+        own_port: Some(OWN_PORT),
     })
     .await
 }
@@ -261,4 +265,33 @@ impl EntryAuthorization {
         let first = &settings.proxies.entries()[0].kind;
         Self(matches!(first, Proxy(base) if base.authorization().is_some()))
     }
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_told_to_ask_itself_says_so() {
+    for value in
+        ["http://localhost:3999", "https://proxy.test|http://u:secret@127.0.0.1:3999/base,direct"]
+    {
+        let environment = [("GOPROXY", value)];
+        let error = resolve(Case { environment: &environment, ..NO_GO }).await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("this gateway itself") && text.contains("environment"), "{text}");
+        assert!(text.contains(":3999") && !text.contains("secret"), "{text}");
+    }
+    for value in ["http://localhost:4000", "http://proxy.test:3999", "direct", "off"] {
+        let environment = [("GOPROXY", value)];
+        resolve(Case { environment: &environment, ..NO_GO }).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn go_env_that_names_the_gateway_is_asked_again_without_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let go = folder.path().join("go");
+    let script = "#!/bin/sh\n[ \"$GOENV\" = off ] && p=https://proxy.test || p=http://localhost:3999\n\
+                  printf '{\"GOPROXY\": \"%s\"}' \"$p\"\n";
+    std::fs::write(&go, script).unwrap();
+    std::fs::set_permissions(&go, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let settings = resolve(Case { go: go.to_str().unwrap(), ..NO_GO }).await.unwrap();
+    assert_eq!(origin(&settings, "GOPROXY"), ("https://proxy.test".to_owned(), Origin::GoEnv));
 }

@@ -88,6 +88,10 @@ async fn compare(asked: &[String]) {
     let verified = metrics.metric("dipylon_stash_verifications_total").label("result", "verified");
     let verified = verified.value().unwrap_or_default() as usize;
     assert!(verified >= asked.len(), "{verified} files verified of {} modules", asked.len());
+    // The client made its own checks, through the gateway.
+    let lookups =
+        metrics.metric("dipylon_http_server_requests_total").label("route", "sumdb").sum();
+    assert!(lookups >= asked.len() as f64, "{lookups} questions of the client to the database");
     assert_eq!(
         metrics.metric("dipylon_stash_saves_total").label("result", "created").sum() as usize,
         asked.len()

@@ -45,8 +45,12 @@ impl<S: Stage<Missed, Reply = ModuleResponse>> Lookup<S> {
         if *kind == FileKind::Zip {
             return Ok(None);
         }
-        let early = self.storage.read_early(context, module, version, *kind).await?;
-        Ok(early.map(Content::Bytes))
+        if let Some(early) = self.storage.read_early(context, module, version, *kind).await? {
+            return Ok(Some(Content::Bytes(early)));
+        }
+        // A commit between the two looks has taken the early file away: then the version is whole.
+        let blob = self.storage.read(context, module, version, *kind).await?;
+        Ok(blob.map(Content::Stored))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::request::Missed;
 use crate::response::ModuleResponse;
 use crate::stack::Stage;
 use crate::telemetry::{Outcome, Phase, StorageOperation};
+use crate::testing::release::Release;
 use crate::testing::storage::MemoryStorage;
 use crate::testing::{answered_file, call, error, file_request, leaf, telemetry};
 
@@ -65,6 +66,17 @@ async fn a_small_file_that_was_stored_before_its_zip_is_a_hit() {
         call(&lookup, file_request("v2.0.0+incompatible", kind)).await.expect_err("not kept");
     }
     assert_eq!(misses.lock().len(), 2, "the other files are misses");
+}
+
+#[tokio::test]
+async fn a_version_that_is_stored_between_the_two_looks_is_a_hit() {
+    let storage = MemoryStorage::new();
+    storage.store_at(StorageOperation::ReadExtra, Release::new("example.com/m", "v1.0.0"));
+    let (lookup, misses) = lookup(&storage);
+    let request = file_request("v1.0.0", FileKind::Mod);
+    let response = call(&lookup, request).await.expect("stored meanwhile");
+    assert_eq!(response.outcome, Outcome::HitStorage);
+    assert!(misses.lock().is_empty());
 }
 
 #[tokio::test]

@@ -68,6 +68,9 @@ impl Stash {
         let StashRequest { context, key } = request;
         let Self { ports, flights } = self;
         let job = Job { ports, flights, context, module: key.module };
+        if let Some(stashed) = job.stored_meanwhile(&key.version, key.want).await {
+            return Ok(stashed);
+        }
         match key.want {
             Want::File(FileKind::Info) => job.info(key.version).await,
             Want::File(kind) => match job.resolve(key.version, kind).await? {
@@ -120,6 +123,45 @@ impl Job {
                 Err(Error::new(ErrorKind::ChecksumUnavailable, text))
             })
         })
+    }
+
+    /// What was stored since storage was looked at: a request may have waited long for its turn, and the
+    /// stash it would have followed has ended.
+    async fn stored_meanwhile(&self, asked: &VersionQuery, want: Want) -> Option<Stashed> {
+        let Self { ports: StashPorts { storage, .. }, context, module, .. } = self;
+        let version = asked.canonical()?.clone();
+        let kinds = match want {
+            Want::File(FileKind::Info) => &[FileKind::Info][..],
+            Want::File(FileKind::Mod) => &[FileKind::Mod],
+            Want::File(FileKind::Zip) => &[FileKind::Zip],
+            Want::Version => &FileKind::ALL,
+        };
+        let look = async {
+            if let Some(stored) = storage.stored(context, module, &version, kinds).await? {
+                return Ok(Some(Files { stored, ..Files::default() }));
+            }
+            let bytes = match want {
+                Want::File(kind) if kind != FileKind::Zip => {
+                    storage.read_early(context, module, &version, kind).await?
+                }
+                _ => None,
+            };
+            Ok::<_, Error>(bytes.map(|bytes| match want {
+                Want::File(FileKind::Mod) => Files { go_mod: Some(bytes), ..Files::default() },
+                _ => Files { info: Some(bytes), ..Files::default() },
+            }))
+        };
+        match look.await {
+            Ok(files) => {
+                let (outcome, finished) = (Outcome::MissFollower, Finished::now());
+                files.map(|files| Stashed { version, files, outcome, finished })
+            }
+            Err(error) => {
+                // It can be fetched all the same; whether it can be kept is seen then.
+                tracing::debug!(%module, %version, %error, "storage could not be looked at again");
+                None
+            }
+        }
     }
 
     async fn info(self, asked: VersionQuery) -> Result<Stashed, Error> {

@@ -9,6 +9,7 @@ use crate::blob::Blob;
 use crate::error::{Error, ErrorKind};
 use crate::ports::{CatalogPage, NewVersion, SaveResult, StorageCall, StorageReply};
 use crate::request::{RequestContext, StorageRequest};
+use crate::response::Stored;
 use crate::stack::Border;
 
 /// The storage stack with typed methods: what layers hold.
@@ -59,6 +60,24 @@ impl StorageHandle {
             StorageReply::Blob(blob) => Ok(blob),
             _ => Err(wrong_reply()),
         }
+    }
+
+    /// These files of a version; `None` unless all of them are stored.
+    pub async fn stored(
+        &self,
+        context: &RequestContext,
+        module: &ModulePath,
+        version: &Version,
+        kinds: &[FileKind],
+    ) -> Result<Option<Stored>, Error> {
+        let mut stored = Stored::default();
+        for kind in kinds {
+            let Some(blob) = self.read(context, module, version, *kind).await? else {
+                return Ok(None);
+            };
+            stored.put(*kind, blob);
+        }
+        Ok(Some(stored))
     }
 
     /// Saves a whole version.

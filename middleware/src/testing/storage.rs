@@ -28,6 +28,7 @@ struct State {
     releases: Vec<Release>,
     extras: HashMap<String, Bytes>,
     failing: HashSet<StorageOperation>,
+    stored_at: Option<(StorageOperation, Release)>,
     calls: Vec<StorageOperation>,
 }
 
@@ -76,6 +77,11 @@ impl MemoryStorage {
         self.state.lock().failing.insert(operation);
     }
 
+    /// When this operation is called next, somebody else stores this.
+    pub(crate) fn store_at(&self, operation: StorageOperation, release: Release) {
+        self.state.lock().stored_at = Some((operation, release));
+    }
+
     /// From now on nothing fails.
     pub(crate) fn mend(&self) {
         self.state.lock().failing.clear();
@@ -98,6 +104,9 @@ impl MemoryStorage {
         tokio::task::yield_now().await;
         let mut state = self.state.lock();
         state.calls.push(operation);
+        if let Some((_, release)) = state.stored_at.take_if(|(at, _)| *at == operation) {
+            state.releases.push(release);
+        }
         if state.failing.contains(&operation) {
             return Err(Error::new(ErrorKind::Storage, format!("{operation} fails on purpose")));
         }

@@ -41,6 +41,12 @@ type Kept = Result<(Bytes, Outcome), Error>;
 /// who asks meanwhile gets that one without waiting for the next failure.
 pub const FAILURE_PAUSE: Duration = Duration::from_secs(5);
 
+/// What asking brought: the answer, and how upstream failed where it did.
+struct Asked {
+    kept: Kept,
+    failure: Option<Error>,
+}
+
 impl Weigh for Question {
     fn bytes(&self) -> u64 {
         0
@@ -173,6 +179,13 @@ impl Shared {
                 return Ok(response(question, body, Outcome::StaleError, Some(age)));
             }
         }
+        if mode == NetworkMode::Fallback
+            && self.has_just_failed(&key)
+            && let Some(body) = self.stored(&context, &key.0, question).await?
+            && !body.is_empty()
+        {
+            return Ok(response(question, body, Outcome::HitStorage, None));
+        }
         let (kept, role) = self.refreshed(context, key, mode).await?;
         let (body, outcome) = kept?;
         let outcome = match (outcome, role) {
@@ -194,8 +207,8 @@ impl Shared {
         let landed = self
             .flights
             .join(key.clone(), deadline, |landing| async move {
-                let kept = shared.ask(&context, &key, mode).await;
-                landing.land(shared.keep(&key, kept));
+                let asked = shared.ask(&context, &key, mode).await;
+                landing.land(shared.keep(&key, asked));
             })
             .await;
         landed.map_err(|why| unfinished(question, why))
@@ -213,43 +226,41 @@ impl Shared {
     }
 
     /// Keeps what may be kept; gives an older answer where upstream fails now.
-    fn keep(&self, key: &Key, kept: Kept) -> Kept {
-        match &kept {
-            Ok((_, Outcome::MissLeader)) => self.answers.put(key.clone(), kept.clone()),
-            Err(error) if error.kind().is_permanent() => {
-                self.answers.put(key.clone(), kept.clone());
-            }
-            Err(error) => {
-                self.failed.put(key.clone(), ());
-                let older = self.answers.get(key, self.config.stale_if_error);
-                if let Some((Ok((body, _)), age)) = older {
-                    let (module, _) = key;
-                    tracing::warn!(%module, %error, age_seconds = age.as_secs(),
-                        "upstream fails: answered with an older list");
-                    return Ok((body, Outcome::StaleError));
-                }
-            }
-            Ok(_) => {}
-        }
-        kept
+    fn keep(&self, key: &Key, asked: Asked) -> Kept {
+        let Asked { kept, failure } = asked;
+        let Some(error) = failure.filter(|error| !error.kind().is_permanent()) else {
+            self.answers.put(key.clone(), kept.clone());
+            return kept;
+        };
+        self.failed.put(key.clone(), ());
+        let older = self.answers.get(key, self.config.stale_if_error);
+        let Some((Ok((body, _)), age)) = older else { return kept };
+        let (module, _) = key;
+        tracing::warn!(%module, %error, age_seconds = age.as_secs(),
+            "upstream fails: answered with an older list");
+        Ok((body, Outcome::StaleError))
     }
 
-    async fn ask(&self, context: &RequestContext, key: &Key, mode: NetworkMode) -> Kept {
+    async fn ask(&self, context: &RequestContext, key: &Key, mode: NetworkMode) -> Asked {
         let (module, question) = key;
         let error = match self.ask_upstream(context, module, *question).await {
-            Ok(body) => return Ok((body, Outcome::MissLeader)),
+            Ok(body) => return Asked { kept: Ok((body, Outcome::MissLeader)), failure: None },
             Err(error) => error,
         };
         let gone = error.kind() == ErrorKind::NotFound;
         if !gone && mode == NetworkMode::Strict {
-            return Err(error);
+            return Asked { kept: Err(error.clone()), failure: Some(error) };
         }
         // Upstream does not have it (any more), or may be replaced: what is stored is the answer.
-        let stored = self.stored(&self.patient(context), module, *question).await?;
-        match stored.filter(|body| !body.is_empty()) {
-            Some(body) => Ok((body, Outcome::HitStorage)),
-            None => Err(error),
-        }
+        let kept = match self.stored(&self.patient(context), module, *question).await {
+            Ok(stored) => match stored.filter(|body| !body.is_empty()) {
+                Some(body) => Ok((body, Outcome::HitStorage)),
+                None => Err(error.clone()),
+            },
+            // Storage is no authority on what upstream says: nothing of this may be kept.
+            Err(failure) => return Asked { kept: Err(failure.clone()), failure: Some(failure) },
+        };
+        Asked { kept, failure: Some(error) }
     }
 
     /// A deadline for one call from now on: the first caller's patience is not everybody's, and what

@@ -53,15 +53,19 @@ impl Store {
         self.write(&staged, bytes)?;
         let directory = path.parent().unwrap_or(&self.root);
         for attempt in 1.. {
-            self.make_directories(directory)?;
-            match fs::rename(&staged, &path) {
+            let made = self.make_directories(directory);
+            let placed = made.and_then(|()| {
+                fs::rename(&staged, &path).map_err(|error| failed("write", &path, &error))?;
+                self.sync_directory(directory)
+            });
+            match placed {
                 Ok(()) => break,
-                // Somebody who removed the last extra beside this one took the directory along.
-                Err(error) if is_absent(&error) && attempt < WRITE_ATTEMPTS => {}
-                Err(error) => return Err(failed("write", &path, &error)),
+                // Somebody who removed the last extra beside this one may have taken the directory along.
+                Err(_) if attempt < WRITE_ATTEMPTS && staged.exists() => {}
+                Err(error) => return Err(error),
             }
         }
-        self.sync_directory(directory)
+        Ok(())
     }
 
     /// Removes an extra, and the directories above it that it leaves empty.

@@ -18,7 +18,8 @@
 //! not look like an empty store.
 //!
 //! Calls run on blocking threads. One whose future is dropped runs to its end, which is as good as
-//! not dropped: a save is atomic either way. At most [`MAX_BLOCKING_CALLS`] run at once.
+//! not dropped: a save is atomic either way. Reads, writes and walks of the catalogue each have places
+//! of their own ([`MAX_READS`], [`MAX_WRITES`], [`MAX_WALKS`]), so that no hit waits for a miss.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -73,8 +74,27 @@ enum Access {
     ReadOnly,
 }
 
-/// Calls that run at once, those included that nobody waits for any more.
-pub const MAX_BLOCKING_CALLS: usize = 256;
+/// Reads that run at once, those included that nobody waits for any more; so for all three.
+pub const MAX_READS: usize = 256;
+/// Saves, and writes of extras, that run at once.
+pub const MAX_WRITES: usize = 128;
+/// Walks of the catalogue that run at once.
+pub const MAX_WALKS: usize = 4;
+
+/// Places for calls, by what they do: a slow write or a long walk takes none from a read.
+#[derive(Debug)]
+struct Lanes {
+    reads: Arc<Semaphore>,
+    writes: Arc<Semaphore>,
+    walks: Arc<Semaphore>,
+}
+
+impl Lanes {
+    fn new() -> Self {
+        let places = |max| Arc::new(Semaphore::new(max));
+        Self { reads: places(MAX_READS), writes: places(MAX_WRITES), walks: places(MAX_WALKS) }
+    }
+}
 
 /// A store in a directory.
 #[derive(Clone, Debug)]
@@ -89,7 +109,7 @@ struct Store {
     access: Access,
     durability: Durability,
     remembered: Remembered,
-    calls: Arc<Semaphore>,
+    lanes: Lanes,
 }
 
 impl Disk {
@@ -110,17 +130,18 @@ impl Disk {
     pub fn open_with(root: &Path, durability: Durability) -> Result<Self, Error> {
         let (root, access) = start::open(root)?;
         let remembered = Remembered::default();
-        let calls = Arc::new(Semaphore::new(MAX_BLOCKING_CALLS));
-        Ok(Self { store: Arc::new(Store { root, access, durability, remembered, calls }) })
+        let lanes = Lanes::new();
+        Ok(Self { store: Arc::new(Store { root, access, durability, remembered, lanes }) })
     }
 
     fn blocking<T: Send + 'static>(
         &self,
+        lane: fn(&Lanes) -> &Arc<Semaphore>,
         work: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, Error>> {
         let store = Arc::clone(&self.store);
         Box::pin(async move {
-            let calls = Arc::clone(&store.calls);
+            let calls = Arc::clone(lane(&store.lanes));
             // The place goes along to the thread: a call that hangs keeps it, although nobody waits for
             // it any more, so a file system that hangs does not collect threads.
             let Ok(place) = calls.acquire_owned().await else {
@@ -145,7 +166,7 @@ impl Storage for Disk {
 
     fn list<'a>(&'a self, module: &'a ModulePath) -> BoxFuture<'a, Result<Vec<Version>, Error>> {
         let module = module.clone();
-        self.blocking(move |store| store.list(&module))
+        self.blocking(|lanes| &lanes.reads, move |store| store.list(&module))
     }
 
     fn read<'a>(
@@ -155,13 +176,13 @@ impl Storage for Disk {
         kind: FileKind,
     ) -> BoxFuture<'a, Result<Option<Blob>, Error>> {
         let (module, version) = (module.clone(), version.clone());
-        self.blocking(move |store| store.read(&module, &version, kind))
+        self.blocking(|lanes| &lanes.reads, move |store| store.read(&module, &version, kind))
     }
 
     fn save(&self, version: NewVersion) -> BoxFuture<'_, Result<SaveResult, Error>> {
         Box::pin(async move {
             version.zip.complete().await?;
-            self.blocking(move |store| store.save(&version)).await
+            self.blocking(|lanes| &lanes.writes, move |store| store.save(&version)).await
         })
     }
 
@@ -171,26 +192,26 @@ impl Storage for Disk {
         limit: usize,
     ) -> BoxFuture<'a, Result<CatalogPage, Error>> {
         let token = token.map(str::to_owned);
-        self.blocking(move |store| store.catalog(token.as_deref(), limit))
+        self.blocking(|lanes| &lanes.walks, move |store| store.catalog(token.as_deref(), limit))
     }
 
     fn read_extra<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, Error>> {
         let key = key.to_owned();
-        self.blocking(move |store| store.read_extra(&key))
+        self.blocking(|lanes| &lanes.reads, move |store| store.read_extra(&key))
     }
 
     fn write_extra<'a>(&'a self, key: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<(), Error>> {
         let key = key.to_owned();
-        self.blocking(move |store| store.write_extra(&key, &bytes))
+        self.blocking(|lanes| &lanes.writes, move |store| store.write_extra(&key, &bytes))
     }
 
     fn remove_extra<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>> {
         let key = key.to_owned();
-        self.blocking(move |store| store.remove_extra(&key))
+        self.blocking(|lanes| &lanes.writes, move |store| store.remove_extra(&key))
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), Error>> {
-        self.blocking(Store::check)
+        self.blocking(|lanes| &lanes.reads, Store::check)
     }
 
     fn staging_directory(&self) -> Option<PathBuf> {

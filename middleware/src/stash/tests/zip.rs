@@ -57,19 +57,33 @@ async fn small_files_that_were_kept_early_are_not_fetched_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_version_that_is_there_already_stays_and_is_not_indexed_again() {
-    let (_, bench) = good();
+async fn a_version_that_is_stored_meanwhile_is_neither_fetched_nor_saved_again() {
+    let (release, bench) = good();
     bench.zip().await.expect("whole");
+    let asked = bench.upstream.asked().len();
+    for kind in FileKind::ALL {
+        let stashed = bench.file("v1.0.0", kind).await.expect("stored");
+        assert_eq!(stashed.outcome, Outcome::MissFollower);
+    }
+    assert_eq!(bench.zip().await.expect("stored"), release.zip);
+    assert_eq!(bench.upstream.asked().len(), asked);
+    assert_eq!((bench.saves(Saved::Created), bench.saves(Saved::Existed)), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_another_saves_first_stays_and_is_not_indexed_again() {
+    let (release, bench) = good();
+    bench.storage.store_at(StorageOperation::Save, release);
     bench.zip().await.expect("whole");
-    assert_eq!((bench.saves(Saved::Created), bench.saves(Saved::Existed)), (1, 1));
-    assert_eq!((bench.storage.len(), bench.index.added().len()), (1, 1));
+    assert_eq!((bench.saves(Saved::Created), bench.saves(Saved::Existed)), (0, 1));
+    assert_eq!((bench.storage.len(), bench.index.added().len()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_version_that_is_there_with_other_bytes_stays_and_the_difference_is_counted() {
     let (release, bench) = good();
     let first = Release::with_filler("example.com/m", "v1.0.0", 50);
-    bench.storage.put(first.clone());
+    bench.storage.store_at(StorageOperation::Save, first.clone());
     assert_eq!(bench.zip().await.expect("what upstream sent"), release.zip);
     assert_eq!(bench.saves(Saved::Differed), 1);
     assert_eq!(bench.stored().expect("the first").zip, first.zip);

@@ -112,12 +112,39 @@ async fn upstream_s_no_ends_an_older_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_from_storage_is_not_kept_so_upstream_is_asked_again() {
+async fn an_answer_from_storage_is_not_kept_so_upstream_is_asked_again_soon() {
     let bench = bench(Fallback, &["v1.0.0"]);
     bench.list_fails(ErrorKind::UpstreamFailed);
-    assert_eq!(bench.list().await.expect("stored").1, Outcome::HitStorage);
+    for _ in 0..3 {
+        assert_eq!(bench.list().await.expect("stored").1, Outcome::HitStorage);
+    }
+    assert_eq!(bench.upstream.asked().len(), 1, "left alone after its failure");
     bench.lists("v1.1.0\n");
+    tokio::time::advance(FAILURE_PAUSE + SECOND).await;
     assert_eq!(bench.list().await.expect("merged").0, "v1.1.0 v1.0.0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_mode_fallback_an_older_list_of_upstream_comes_before_what_is_stored() {
+    let bench = bench(Fallback, &["v1.0.0"]);
+    bench.lists("v1.0.0\nv1.1.0\n");
+    bench.list().await.expect("listed");
+    bench.list_fails(ErrorKind::UpstreamTimeout);
+    tokio::time::advance(61 * SECOND).await;
+    for _ in 0..2 {
+        let (listed, outcome) = bench.list().await.expect("the older list");
+        assert_eq!((listed.as_str(), outcome), ("v1.0.0 v1.1.0", Outcome::StaleError));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_module_that_upstream_has_no_more_is_listed_from_storage_and_seldom_asked_for() {
+    let bench = bench(Strict, &["v1.0.0"]);
+    bench.list_fails(ErrorKind::NotFound);
+    for _ in 0..3 {
+        assert_eq!(bench.list().await.expect("stored").0, "v1.0.0");
+    }
+    assert_eq!(bench.upstream.asked().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
