@@ -27,7 +27,8 @@ use suites::Breadth;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 
-  test            every suite: plain `cargo test`, then the ignored ones that need go, git, the network
+  test            every suite: plain `cargo test`, then the ignored ones, with what they need
+  test -p NAME    the same for one package
   test --fast     only what needs nothing outside Rust
   test --slow     also the tests whose name begins with slow_
   lint            cargo fmt --check, clippy, banned dependencies, tidy
@@ -46,14 +47,15 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let root = workspace_root();
     let tally = match words.as_slice() {
-        ["test"] => suites::run(&root, Breadth::Usual),
-        ["test", "--fast"] => suites::run(&root, Breadth::Fast),
-        ["test", "--slow"] => suites::run(&root, Breadth::Slow),
+        ["test"] => suites::run(&root, Breadth::Usual, None),
+        ["test", "--fast"] => suites::run(&root, Breadth::Fast, None),
+        ["test", "--slow"] => suites::run(&root, Breadth::Slow, None),
+        ["test", "-p", package] => suites::run(&root, Breadth::Usual, Some(package)),
         ["lint"] => return exit(lint::run(&root) == 0),
         ["dashboards"] => dashboards::run(&root),
         ["compose"] => compose::run(&root),
         ["ci"] => ci(&root),
-        ["stack", words @ ..] => return exit(said(stack::command(&root, words))),
+        ["stack", words @ ..] => return exit(said(&stack::command(&root, words))),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -70,13 +72,13 @@ fn main() -> ExitCode {
 /// Lint first, since it is the cheaper; the tests run all the same, so that one look shows everything.
 fn ci(root: &Path) -> Tally {
     let broken = lint::run(root);
-    let mut tally = suites::run(root, Breadth::Usual);
+    let mut tally = suites::run(root, Breadth::Usual, None);
     tally.failed += broken;
     tally + compose::run(root)
 }
 
-fn said(result: Result<(), String>) -> bool {
-    if let Err(why) = &result {
+fn said(result: &Result<(), String>) -> bool {
+    if let Err(why) = result {
         eprintln!("xtask: {why}");
     }
     result.is_ok()

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::report::Ignored;
-use crate::stack::{self, ForSuites};
+use crate::stack::{self, ForSuites, Launch};
 use crate::step::ask;
 
 /// The oldest `go` the suites are written for.
@@ -51,9 +51,16 @@ pub(crate) struct Machine {
     known: BTreeMap<String, Result<String, String>>,
     servers: Option<ForSuites>,
     programs: Vec<(String, String)>,
+    /// Whether to install also what takes minutes and few suites need.
+    installs_all: bool,
 }
 
 impl Machine {
+    /// A machine on which nothing has been looked for yet.
+    pub(crate) fn new(installs_all: bool) -> Self {
+        Self { installs_all, ..Self::default() }
+    }
+
     /// `Ok` when all that `test` asks for is here, else one line that says what is missing.
     pub(crate) fn meets(&mut self, root: &Path, test: &Ignored) -> Result<(), String> {
         let Some(wanted) = wanted(&test.reason) else {
@@ -110,20 +117,33 @@ impl Machine {
         if std::env::var_os(&variable).is_some_and(|value| !value.is_empty()) {
             return Ok(format!("{variable} is set"));
         }
+        let service = stack::service(name)?;
+        for name in service.components {
+            self.launch(name)?;
+        }
         if self.servers.is_none() {
             self.servers = Some(ForSuites::new(root)?);
         }
         let servers = self.servers.as_ref().ok_or("there is no stack")?;
-        servers.start(stack::service(name)?)?;
+        servers.start(service)?;
         Ok(format!("started, {variable} says where"))
     }
 
     fn install(&mut self, name: &str) -> Result<String, String> {
-        let launch = stack::ensure(stack::component(name)?)?;
+        let launch = self.launch(name)?;
         let path = launch.before.first().cloned();
         let path = path.unwrap_or_else(|| launch.program.display().to_string());
         self.programs.push((variable("DIPYLON_PROGRAM", name), path.clone()));
         Ok(path)
+    }
+
+    fn launch(&self, name: &str) -> Result<Launch, String> {
+        let component = stack::component(name)?;
+        if component.usual || self.installs_all {
+            stack::ensure(component)
+        } else {
+            component.find()
+        }
     }
 }
 

@@ -18,12 +18,15 @@ pub(crate) enum Breadth {
     Slow,
 }
 
-/// Runs the suites and sums up. A run that fails without naming a failed test counts as one failure.
-pub(crate) fn run(root: &Path, breadth: Breadth) -> Tally {
-    let plain = step("cargo test --workspace", || cargo_test(root, &[], &[]));
+/// Runs the suites, of one package or of all, and sums up.
+/// A run that fails without naming a failed test counts as one failure.
+pub(crate) fn run(root: &Path, breadth: Breadth, package: Option<&str>) -> Tally {
+    let scope = package.map_or(vec!["--workspace"], |package| vec!["-p", package]);
+    let scoped = format!("cargo test {}", scope.join(" "));
+    let plain = step(&scoped, || cargo_test(root, &scope, &[], &[]));
     let mut tally = counted(&plain);
     // The servers that it starts run until it is dropped, however this function ends.
-    let mut machine = Machine::default();
+    let mut machine = Machine::new(breadth == Breadth::Slow);
     let ignored = report::ignored(&plain.lines);
     let (chosen, left_out) = choose(root, breadth, ignored, &mut machine);
     announce(&left_out);
@@ -34,7 +37,7 @@ pub(crate) fn run(root: &Path, breadth: Breadth) -> Tally {
     // Exact names: a filter by part of a name would take slow tests along.
     let mut args = vec!["--ignored", "--exact"];
     args.extend(chosen.iter().map(String::as_str));
-    let name = format!("cargo test --workspace -- --ignored ({} tests)", chosen.len());
+    let name = format!("{scoped} -- --ignored ({} tests)", chosen.len());
     let env = match machine.environment() {
         Ok(env) => env,
         Err(why) => {
@@ -43,7 +46,7 @@ pub(crate) fn run(root: &Path, breadth: Breadth) -> Tally {
             return tally;
         }
     };
-    let ignored = step(&name, || cargo_test(root, &args, &env));
+    let ignored = step(&name, || cargo_test(root, &scope, &args, &env));
     let ran = counted(&ignored);
     tally.passed += ran.passed;
     tally.failed += ran.failed;
@@ -54,11 +57,12 @@ pub(crate) fn run(root: &Path, breadth: Breadth) -> Tally {
     tally
 }
 
-fn cargo_test(root: &Path, args: &[&str], env: &[(String, String)]) -> Ended {
-    let mut all = vec!["test", "--workspace", "--no-fail-fast"];
+fn cargo_test(root: &Path, scope: &[&str], args: &[&str], env: &[(String, String)]) -> Ended {
+    let mut all = vec!["test", "--no-fail-fast"];
+    all.extend(scope);
     if !args.is_empty() {
         // Doc tests know no exact names: only unit and integration tests are asked.
-        all.extend(["--lib", "--bins", "--tests", "--"]);
+        all.extend(["--tests", "--"]);
         all.extend(args);
     }
     run_command(root, &cargo(), &all, env)

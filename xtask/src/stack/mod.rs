@@ -14,6 +14,8 @@ mod lock;
 mod plans;
 mod probe;
 mod process;
+#[cfg(test)]
+mod reached_tests;
 mod running;
 mod services;
 mod state;
@@ -22,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-pub(crate) use components::{COMPONENTS, component};
+pub(crate) use components::{COMPONENTS, Launch, component};
 pub(crate) use install::{apt, ensure};
 pub(crate) use running::Stack;
 pub(crate) use services::{SERVICES, service};
@@ -105,7 +107,11 @@ fn install(names: &[&str]) -> Result<(), String> {
 
 fn list() -> Result<(), String> {
     for component in COMPONENTS {
-        let here = if component.find().is_ok() { "installed" } else { "-" };
+        let here = match component.find() {
+            Ok(_) => "installed",
+            Err(_) if component.usual => "-",
+            Err(_) => "- (slow)",
+        };
         println!("{:<13}{here:<11}{}; {}", component.name, component.what, component.origin());
     }
     let names: Vec<&str> = SERVICES.iter().map(|service| service.name).collect();

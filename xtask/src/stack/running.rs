@@ -9,7 +9,7 @@ use super::components::{Launch, component};
 use super::install::ensure;
 use super::lock::alone;
 use super::process::{self, Identity};
-use super::services::{Place, Plan, SERVICES, Service, Start};
+use super::services::{Place, Plan, SERVICES, Service, Start, target_file};
 use super::state::{Process, State};
 
 /// Time from a service's start to the right answer to its last probe.
@@ -162,8 +162,20 @@ impl Stack {
     fn stop_service(&self, state: &mut State, name: &str) -> Result<(), String> {
         let processes: Vec<Process> = state.of(name).cloned().collect();
         stop_all(&processes)?;
+        self.forget_target(name)?;
         state.remove(name);
         state.write(&self.folder)
+    }
+
+    /// Prometheus is not to go on asking for what has ended.
+    fn forget_target(&self, service: &str) -> Result<(), String> {
+        let path = target_file(&self.folder.join("targets"), service);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(format!("{}: {error}", path.display()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Ends all that was started, the last first, and says how many processes that were.
@@ -174,6 +186,9 @@ impl Stack {
         let _alone = alone(&self.folder, "stack", LOCK_LIMIT)?;
         let mut state = State::read(&self.folder)?;
         let mut processes = std::mem::take(&mut state.processes);
+        for process in &processes {
+            self.forget_target(&process.service)?;
+        }
         processes.retain(|process| process.identity.runs());
         processes.reverse();
         stop_all(&processes)?;

@@ -99,19 +99,24 @@ impl Place<'_> {
         self.folder.join(name).display().to_string()
     }
 
-    /// A process of the first component, with these arguments, split at spaces; `{}` never occurs.
+    /// A process of the first component, with these arguments.
     pub(super) fn start(&self, name: &str, port: u16, args: &[&str]) -> Start {
         let Launch { program, before } = self.programs[0].clone();
         let args = before.into_iter().chain(args.iter().map(|arg| (*arg).to_owned())).collect();
         Start { name: name.to_owned(), port, program, args, env: Vec::new() }
     }
 
-    /// What Prometheus scrapes of this service.
-    pub(super) fn target(&self, job: &str, host: &str, path: &str) -> (PathBuf, String) {
+    /// What Prometheus scrapes of this service, whose name is also the job's.
+    pub(super) fn target(&self, service: &str, host: &str, path: &str) -> (PathBuf, String) {
         let text = format!(
             "[{{\"targets\": [\"{host}\"], \
-             \"labels\": {{\"job\": \"{job}\", \"__metrics_path__\": \"{path}\"}}}}]\n"
+             \"labels\": {{\"job\": \"{service}\", \"__metrics_path__\": \"{path}\"}}}}]\n"
         );
-        (self.targets.join(format!("{job}.json")), text)
+        (target_file(self.targets, service), text)
     }
+}
+
+/// Where Prometheus reads how to scrape a service.
+pub(super) fn target_file(targets: &Path, service: &str) -> PathBuf {
+    targets.join(format!("{service}.json"))
 }
