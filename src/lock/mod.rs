@@ -5,8 +5,11 @@
 //! nothing: a gateway starts, and works, without its lock service. `docs/single-flight.md` says what
 //! each promises.
 
+#[cfg(feature = "etcd")]
+pub mod etcd;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "redis")]
 mod wakers;
 
 use std::sync::Arc;
@@ -33,6 +36,10 @@ pub fn open(config: &Config) -> Result<Option<Arc<dyn Lock>>, Error> {
     let lease = config.dipylon.lock.lease;
     let lock: Arc<dyn Lock> = match kind {
         SingleFlightType::Memory => return Ok(None),
+        #[cfg(feature = "etcd")]
+        SingleFlightType::Etcd => {
+            Arc::new(etcd::EtcdLock::open(etcd::Members::of(&config.single_flight.etcd)?, lease))
+        }
         #[cfg(feature = "redis")]
         SingleFlightType::Redis => {
             let servers = redis::Servers::of(&config.single_flight.redis)?;
@@ -62,6 +69,8 @@ pub fn open(config: &Config) -> Result<Option<Arc<dyn Lock>>, Error> {
 /// As [`open`].
 pub fn check(config: &Config) -> Result<(), Error> {
     match config.single_flight_type {
+        #[cfg(feature = "etcd")]
+        SingleFlightType::Etcd => etcd::Members::of(&config.single_flight.etcd).map(drop),
         #[cfg(feature = "redis")]
         SingleFlightType::Redis => redis::Servers::of(&config.single_flight.redis).map(drop),
         #[cfg(feature = "redis")]

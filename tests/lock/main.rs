@@ -1,5 +1,52 @@
 //! Locks across replicas: the lock suite on every service, and whole gateways that share a store.
 
+mod cases;
 mod fleet;
+mod on_etcd;
 mod on_redis;
-mod redis_fleet;
+mod service;
+
+/// One test per case of [`cases`] for a service.
+macro_rules! fleet_suite {
+    ($start:path, $reason:literal) => {
+        fleet_suite! { @cases $start, $reason;
+            many_clients_of_three_replicas_cost_one_fetch_and_leave_no_key,
+            many_cold_versions_at_once_are_fetched_once_each,
+            when_the_holder_is_killed_another_serves_within_the_lease_and_two_seconds,
+            when_the_service_is_stopped_every_request_succeeds_and_recovery_is_automatic,
+            without_the_service_at_the_start_the_gateways_start_and_serve,
+            a_holder_that_is_stopped_for_three_leases_comes_back_to_one_stored_version,
+            the_async_mode_stores_under_a_lock,
+            a_holder_that_is_told_to_stop_stores_and_gives_its_lock_back,
+        }
+    };
+    (@cases $start:path, $reason:literal; $($case:ident),* $(,)?) => {
+        $(
+            #[tokio::test]
+            #[ignore = $reason]
+            async fn $case() {
+                crate::cases::$case($start().await).await;
+            }
+        )*
+    };
+}
+
+mod fleet_on_redis {
+    fleet_suite!(
+        crate::service::Service::redis,
+        "needs the redis program: run by cargo xtask test"
+    );
+}
+
+mod fleet_on_etcd {
+    fleet_suite!(crate::service::Service::etcd, "needs the etcd program: run by cargo xtask test");
+}
+
+mod fleet_on_three_etcd {
+    fleet_suite! { @cases crate::service::Service::three_etcd,
+        "needs the etcd program: run by cargo xtask test";
+        many_clients_of_three_replicas_cost_one_fetch_and_leave_no_key,
+        many_cold_versions_at_once_are_fetched_once_each,
+        a_leader_that_is_killed_during_a_hold_costs_no_second_fetch,
+    }
+}

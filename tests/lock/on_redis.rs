@@ -1,13 +1,16 @@
 //! `SingleFlightType = "redis"` on a real server.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dipylon::config::{LockConfig, RedisLock as Keys, Secret, UrlText};
 use dipylon::lock::redis::{RedisLock, Servers};
 use dipylon_middleware::ports::{Acquired, Lock, LockClaim};
 use dipylon_testkit::lock_suite::Subject;
+use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::services::redis::RedisServer;
+
+use crate::fleet::{Fleet, assert_whole};
 
 const LEASE: Duration = Duration::from_secs(2);
 
@@ -141,7 +144,7 @@ async fn a_frozen_server_is_an_error_within_two_seconds_and_used_again_when_it_t
     let lock = open(&server.url(), "");
     assert_eq!(lock.check().await, Ok(()));
     server.freeze();
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     assert!(lock.check().await.is_err());
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     server.thaw();
@@ -202,4 +205,26 @@ async fn what_stops_waiting_is_forgotten() {
     assert_eq!(lock.waiting(), 1);
     drop(held);
     assert_eq!(lock.waiting(), 0);
+}
+
+#[tokio::test]
+#[ignore = "needs the redis program: run by cargo xtask test"]
+async fn a_server_that_swallows_everything_delays_the_first_miss_by_its_timeout_at_most() {
+    let mut server = RedisServer::start();
+    let url = server.url();
+    let fleet = Fleet::start(&[
+        ("ATHENS_SINGLE_FLIGHT_TYPE", "redis"),
+        ("ATHENS_REDIS_ENDPOINT", &url),
+        ("ATHENS_REDIS_LOCK_TIMEOUT", "3"),
+    ])
+    .await;
+    server.freeze();
+    let first = fleet.add(FakeModule::new("example.com/first", "v1.0.0"));
+    let began = Instant::now();
+    assert_whole(&fleet.ask_all(&first, 5).await, &first.zip());
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    let next = fleet.add(FakeModule::new("example.com/next", "v1.0.0"));
+    let began = Instant::now();
+    assert_whole(&fleet.ask_all(&next, 1).await, &next.zip());
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }

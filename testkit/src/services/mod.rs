@@ -1,6 +1,7 @@
 //! Real servers as child processes: each in a folder of its own, on free ports of 127.0.0.1, and killed
 //! by pid when it is dropped.
 
+pub mod etcd;
 pub mod redis;
 
 use std::fs::File;

@@ -1,0 +1,164 @@
+//! `SingleFlightType = "etcd"`: a key under the process's lease.
+//!
+//! The names are those of the mutex that Athens uses: the lock is the prefix `module@version/`, and who
+//! has the oldest key below it, named after its lease, has the lock. A transaction creates ours only
+//! where there is none: no queue of waiters is left behind by who stops waiting. A process has one
+//! lease, kept alive; when it dies all its locks lapse. Who waits watches the prefix. The fencing
+//! token is the revision at which the key was created.
+
+mod members;
+mod session;
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dipylon_middleware::ports::{Acquired, BoxFuture, Held, Lock, LockClaim, LockError};
+use etcd_client::{
+    Client, Compare, CompareOp, EventType, GetOptions, PutOptions, SortOrder, SortTarget, Txn,
+    TxnOp, TxnOpResponse, TxnResponse, WatchFilterType, WatchOptions,
+};
+
+pub use self::members::Members;
+use self::session::Sessions;
+
+/// The prefix below which a check creates and deletes a key.
+const CHECK_PREFIX: &str = "dipylon:check";
+
+/// Locks in etcd.
+pub struct EtcdLock {
+    members: Arc<Members>,
+    sessions: Sessions,
+}
+
+impl EtcdLock {
+    /// Locks that lapse `lease` after the process died. Connects when it is first needed.
+    pub fn open(members: Members, lease: Duration) -> Self {
+        let members = Arc::new(members);
+        Self { sessions: Sessions::new(Arc::clone(&members), lease), members }
+    }
+
+    async fn txn(&self, txn: Txn) -> Result<TxnResponse, LockError> {
+        let ask = |mut client: Client| {
+            let txn = txn.clone();
+            async move { client.txn(txn).await }
+        };
+        self.members.ask(ask).await
+    }
+
+    /// Whether the claim's key lies under our lease, and if so what `then` does.
+    async fn if_owned(&self, claim: &LockClaim, then: Vec<TxnOp>) -> Result<bool, LockError> {
+        let Some(lease) = self.sessions.current().await else { return Ok(false) };
+        let key = own_key(&claim.key, lease);
+        let owned = [
+            Compare::value(key.as_str(), CompareOp::Equal, &*claim.owner),
+            Compare::lease(key.as_str(), CompareOp::Equal, lease),
+        ];
+        Ok(self.txn(Txn::new().when(owned).and_then(then)).await?.succeeded())
+    }
+
+    /// Resolves when a key below the prefix is deleted after this revision.
+    fn released(&self, prefix: String, revision: i64) -> BoxFuture<'static, ()> {
+        let members = Arc::clone(&self.members);
+        Box::pin(async move {
+            let options = WatchOptions::new()
+                .with_prefix()
+                .with_start_revision(revision + 1)
+                .with_filters([WatchFilterType::NoPut]);
+            let Ok(mut client) = members.any().await else { return pending().await };
+            let Ok(mut watch) = client.watch(prefix, Some(options)).await else {
+                return pending().await;
+            };
+            loop {
+                match watch.message().await {
+                    Ok(Some(message)) => {
+                        let mut events = message.events().iter();
+                        // A watch that is cancelled has missed something: better to look.
+                        if message.canceled()
+                            || events.any(|event| event.event_type() == EventType::Delete)
+                        {
+                            return;
+                        }
+                    }
+                    // Who waits polls.
+                    Ok(None) | Err(_) => return pending().await,
+                }
+            }
+        })
+    }
+}
+
+/// The prefix of all keys of a lock.
+fn prefix_of(key: &str) -> String {
+    format!("{key}/")
+}
+
+fn own_key(key: &str, lease: i64) -> String {
+    format!("{key}/{lease:x}")
+}
+
+impl Lock for EtcdLock {
+    fn kind(&self) -> &'static str {
+        "etcd"
+    }
+
+    fn acquire<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<Acquired, LockError>> {
+        Box::pin(async move {
+            let lease = self.sessions.lease().await?;
+            let (prefix, own) = (prefix_of(&claim.key), own_key(&claim.key, lease));
+            let none = Compare::create_revision(prefix.as_str(), CompareOp::Equal, 0).with_prefix();
+            let put = TxnOp::put(own, &*claim.owner, Some(PutOptions::new().with_lease(lease)));
+            let oldest = GetOptions::new()
+                .with_prefix()
+                .with_sort(SortTarget::Create, SortOrder::Ascend)
+                .with_limit(1);
+            let get = TxnOp::get(prefix.as_str(), Some(oldest));
+            let answer = self.txn(Txn::new().when([none]).and_then([put]).or_else([get])).await?;
+            let revision = answer.header().map_or(0, |header| header.revision());
+            if answer.succeeded() {
+                return Ok(Acquired::Granted { fencing: token(revision) });
+            }
+            for response in answer.op_responses() {
+                let TxnOpResponse::Get(found) = response else { continue };
+                let ours = found.kvs().iter().find(|kv| kv.value() == claim.owner.as_bytes());
+                if let Some(ours) = ours {
+                    return Ok(Acquired::Granted { fencing: token(ours.create_revision()) });
+                }
+            }
+            let released = self.released(prefix, revision);
+            Ok(Acquired::Held(Held { lapses_in: None, released }))
+        })
+    }
+
+    fn renew<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<bool, LockError>> {
+        // The session's own task keeps the lease alive; whether the lock is still ours is asked here.
+        Box::pin(self.if_owned(claim, Vec::new()))
+    }
+
+    fn release<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<bool, LockError>> {
+        Box::pin(async move {
+            let Some(lease) = self.sessions.current().await else { return Ok(false) };
+            let delete = TxnOp::delete(own_key(&claim.key, lease), None);
+            self.if_owned(claim, vec![delete]).await
+        })
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), LockError>> {
+        Box::pin(async move {
+            let lease = self.sessions.lease().await?;
+            let key = own_key(CHECK_PREFIX, lease);
+            let put = TxnOp::put(key.as_str(), "", Some(PutOptions::new().with_lease(lease)));
+            self.txn(Txn::new().and_then([put])).await?;
+            self.txn(Txn::new().and_then([TxnOp::delete(key, None)])).await?;
+            Ok(())
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.sessions.end())
+    }
+}
+
+fn token(revision: i64) -> u64 {
+    u64::try_from(revision).unwrap_or_default()
+}

@@ -1,0 +1,204 @@
+//! `SingleFlightType = "etcd"` on a real server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dipylon::config::{Endpoints, EtcdLock as Keys, UrlText};
+use dipylon::lock::etcd::{EtcdLock, Members};
+use dipylon_middleware::ports::{Acquired, Lock, LockClaim};
+use dipylon_testkit::lock_suite::Subject;
+use dipylon_testkit::services::etcd::EtcdCluster;
+use etcd_client::{Client, DeleteOptions, GetOptions, PutOptions};
+
+/// The shortest that a server grants.
+const LEASE: Duration = Duration::from_secs(2);
+/// What the mutex of Athens and ours lie below.
+const KEY: &str = "example.com/m@v1.0.0";
+
+dipylon_testkit::lock_suite!(subject, "needs the etcd program: run by cargo xtask test");
+
+async fn subject() -> Subject {
+    let cluster = EtcdCluster::start(1);
+    let (opened, looked, evicted) = (cluster.endpoints(), cluster.endpoints(), cluster.endpoints());
+    Subject::new(LEASE, move || Arc::new(open(&opened)))
+        .looking(move |_| {
+            let endpoints = looked.clone();
+            Box::pin(async move {
+                let mut left = keys(&endpoints).await;
+                left.extend(leases(&endpoints).await);
+                left
+            })
+        })
+        .evicting(move |key| {
+            let endpoints = evicted.clone();
+            Box::pin(async move {
+                let below = Some(DeleteOptions::new().with_prefix());
+                let deleted = client(&endpoints).await.delete(format!("{key}/"), below).await;
+                assert_eq!(deleted.expect("an answer").deleted(), 1, "{key}");
+            })
+        })
+        .keep(cluster)
+}
+
+/// A replica.
+fn open(endpoints: &str) -> EtcdLock {
+    let endpoints = Endpoints(endpoints.split(',').map(UrlText::new).collect());
+    EtcdLock::open(Members::of(&Keys { endpoints }).expect("addresses"), LEASE)
+}
+
+async fn client(endpoints: &str) -> Client {
+    let endpoints: Vec<&str> = endpoints.split(',').collect();
+    Client::connect(endpoints, None).await.expect("addresses")
+}
+
+/// All keys that lie there.
+pub(crate) async fn keys(endpoints: &str) -> Vec<String> {
+    let all = Some(GetOptions::new().with_all_keys());
+    let found = client(endpoints).await.get("", all).await.expect("an answer");
+    found.kvs().iter().map(|kv| kv.key_str().expect("text").to_owned()).collect()
+}
+
+/// All leases that are granted.
+async fn leases(endpoints: &str) -> Vec<String> {
+    let found = client(endpoints).await.leases().await.expect("an answer");
+    found.leases().iter().map(|lease| format!("lease {:x}", lease.id())).collect()
+}
+
+fn claim(owner: &str) -> LockClaim {
+    LockClaim { key: KEY.into(), owner: owner.into() }
+}
+
+async fn is_granted(lock: &EtcdLock, owner: &str) -> bool {
+    matches!(lock.acquire(&claim(owner)).await, Ok(Acquired::Granted { .. }))
+}
+
+#[tokio::test]
+#[ignore = "needs the etcd program: run by cargo xtask test"]
+async fn a_replica_has_one_lease_however_many_locks_it_takes() {
+    let cluster = EtcdCluster::start(1);
+    let lock = open(&cluster.endpoints());
+    for number in 0..20 {
+        let key = format!("example.com/m{number}@v1.0.0").into();
+        let granted = lock.acquire(&LockClaim { key, owner: "a".into() }).await;
+        assert!(matches!(granted, Ok(Acquired::Granted { .. })));
+    }
+    assert_eq!(leases(&cluster.endpoints()).await.len(), 1);
+    lock.close().await;
+    assert_eq!(keys(&cluster.endpoints()).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+#[ignore = "needs the etcd program: run by cargo xtask test"]
+async fn a_lease_is_kept_alive_for_as_long_as_the_replica_lives() {
+    let cluster = EtcdCluster::start(1);
+    let (lock, other) = (open(&cluster.endpoints()), open(&cluster.endpoints()));
+    assert!(is_granted(&lock, "a").await);
+    tokio::time::sleep(LEASE * 3).await;
+    assert_eq!(lock.renew(&claim("a")).await, Ok(true));
+    assert!(!is_granted(&other, "b").await);
+}
+
+#[tokio::test]
+#[ignore = "needs the etcd program: run by cargo xtask test"]
+async fn a_lock_of_athens_is_respected_and_left_alone() {
+    let cluster = EtcdCluster::start(1);
+    let lock = open(&cluster.endpoints());
+    // What the mutex of Athens creates: a key without a value, named after a lease of its own.
+    let mut athens = client(&cluster.endpoints()).await;
+    let lease = athens.lease_grant(60, None).await.expect("a lease").id();
+    let key = format!("{KEY}/{lease:x}");
+    let under = Some(PutOptions::new().with_lease(lease));
+    athens.put(key.as_str(), "", under).await.expect("an answer");
+    let Ok(Acquired::Held(held)) = lock.acquire(&claim("ours")).await else { panic!("not held") };
+    assert_eq!(lock.release(&claim("ours")).await, Ok(false));
+    assert_eq!(keys(&cluster.endpoints()).await, std::slice::from_ref(&key));
+    let waiting = tokio::spawn(held.released);
+    athens.delete(key, None).await.expect("an answer");
+    let woken = tokio::time::timeout(Duration::from_secs(5), waiting).await;
+    woken.expect("a wake in time").expect("no panic");
+    assert!(is_granted(&lock, "ours").await);
+}
+
+#[tokio::test]
+#[ignore = "needs the etcd program: run by cargo xtask test"]
+async fn athens_finds_our_lock_below_its_own_prefix() {
+    let cluster = EtcdCluster::start(1);
+    let lock = open(&cluster.endpoints());
+    assert!(is_granted(&lock, "ours").await);
+    let found = keys(&cluster.endpoints()).await;
+    let lease = &leases(&cluster.endpoints()).await[0]["lease ".len()..];
+    assert_eq!(found, [format!("{KEY}/{lease}")]);
+}
+
+#[tokio::test]
+#[ignore = "needs the etcd program: run by cargo xtask test"]
+async fn a_session_that_the_server_forgot_is_made_anew() {
+    let cluster = EtcdCluster::start(1);
+    let lock = open(&cluster.endpoints());
+    assert!(is_granted(&lock, "a").await);
+    let lease = leases(&cluster.endpoints()).await[0]["lease ".len()..].to_owned();
+    let id = i64::from_str_radix(&lease, 16).expect("a number");
+    client(&cluster.endpoints()).await.lease_revoke(id).await.expect("an answer");
+    assert_eq!(lock.renew(&claim("a")).await, Ok(false));
+    let began = std::time::Instant::now();
+    while !is_granted(&lock, "b").await {
+        assert!(began.elapsed() < LEASE + Duration::from_secs(3), "no new session");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the etcd program: run by cargo xtask test"]
+async fn a_server_that_comes_back_is_used_again() {
+    let mut cluster = EtcdCluster::start(1);
+    let lock = open(&cluster.endpoints());
+    assert_eq!(lock.check().await, Ok(()));
+    cluster.stop();
+    assert!(lock.check().await.is_err());
+    cluster.restart();
+    let began = std::time::Instant::now();
+    while lock.check().await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(10), "not used again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the etcd program: run by cargo xtask test"]
+async fn a_server_that_is_not_there_at_the_start_is_used_when_it_is() {
+    let mut cluster = EtcdCluster::start(1);
+    cluster.stop();
+    let lock = open(&cluster.endpoints());
+    assert!(lock.check().await.is_err());
+    cluster.restart();
+    let began = std::time::Instant::now();
+    while lock.check().await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(10), "not used");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the etcd program: run by cargo xtask test"]
+async fn a_lock_outlives_the_leader_of_three_members() {
+    let mut cluster = EtcdCluster::start(3);
+    let (lock, other) = (open_with(&cluster, 10), open_with(&cluster, 10));
+    assert!(is_granted(&lock, "a").await);
+    let leader = cluster.kill_leader();
+    println!("member {leader} led");
+    let began = std::time::Instant::now();
+    while lock.renew(&claim("a")).await != Ok(true) {
+        assert!(began.elapsed() < Duration::from_secs(10), "not renewed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    println!("renewed {:?} after the leader was killed", began.elapsed());
+    assert!(!is_granted(&other, "b").await);
+    assert_eq!(lock.release(&claim("a")).await, Ok(true));
+    assert!(is_granted(&other, "b").await);
+}
+
+fn open_with(cluster: &EtcdCluster, lease_secs: u64) -> EtcdLock {
+    let endpoints = cluster.endpoints().split(',').map(UrlText::new).collect();
+    let members = Members::of(&Keys { endpoints: Endpoints(endpoints) }).expect("addresses");
+    EtcdLock::open(members, Duration::from_secs(lease_secs))
+}

@@ -1,0 +1,88 @@
+//! The lock services that whole gateways run against.
+
+use std::time::Duration;
+
+use dipylon_testkit::services::etcd::EtcdCluster;
+use dipylon_testkit::services::redis::{PASSWORD, RedisServer};
+
+use crate::{on_etcd, on_redis};
+
+/// A lock service of a test.
+pub(crate) enum Service {
+    Redis(RedisServer),
+    Etcd(EtcdCluster),
+}
+
+impl Service {
+    pub(crate) async fn redis() -> Self {
+        Self::Redis(RedisServer::start())
+    }
+
+    pub(crate) async fn etcd() -> Self {
+        Self::Etcd(EtcdCluster::start(1))
+    }
+
+    pub(crate) async fn three_etcd() -> Self {
+        Self::Etcd(EtcdCluster::start(3))
+    }
+
+    /// What a gateway is told of it.
+    pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Redis(server) => vec![
+                ("ATHENS_SINGLE_FLIGHT_TYPE", "redis".to_owned()),
+                ("ATHENS_REDIS_ENDPOINT", server.address().to_string()),
+                ("ATHENS_REDIS_PASSWORD", PASSWORD.to_owned()),
+            ],
+            Self::Etcd(cluster) => vec![
+                ("ATHENS_SINGLE_FLIGHT_TYPE", "etcd".to_owned()),
+                ("ATHENS_ETCD_ENDPOINTS", cluster.endpoints()),
+            ],
+        }
+    }
+
+    /// Kills it.
+    pub(crate) fn stop(&mut self) {
+        match self {
+            Self::Redis(server) => server.stop(),
+            Self::Etcd(cluster) => cluster.stop(),
+        }
+    }
+
+    /// Starts it again.
+    pub(crate) fn restart(&mut self) {
+        match self {
+            Self::Redis(server) => server.restart(),
+            Self::Etcd(cluster) => cluster.restart(),
+        }
+    }
+
+    /// Kills the member of a cluster that leads.
+    pub(crate) fn kill_leader(&mut self) {
+        match self {
+            Self::Redis(_) => panic!("one server has no leader"),
+            Self::Etcd(cluster) => {
+                cluster.kill_leader();
+            }
+        }
+    }
+
+    /// Keys that lie there.
+    pub(crate) async fn keys(&self) -> Vec<String> {
+        match self {
+            Self::Redis(server) => on_redis::command(&server.url(), &["KEYS", "*"]).await,
+            Self::Etcd(cluster) => on_etcd::keys(&cluster.endpoints()).await,
+        }
+    }
+
+    /// Keys of locks are gone, within a moment: a release is off the path of the answer.
+    pub(crate) async fn assert_empty(&self) {
+        for _ in 0..100 {
+            if self.keys().await.is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("left: {:?}", self.keys().await);
+    }
+}
