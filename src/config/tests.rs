@@ -48,6 +48,7 @@ fn sample(key: &KeyInfo) -> Sample {
         _ if accepted.starts_with("is a number of bytes") => {
             of("2097152", "4194304", Some("-1"), bare)
         }
+        _ if accepted.starts_with("is a whole number from 10 ") => of("11", "12", Some("-1"), bare),
         _ if accepted.starts_with("is a whole number")
             || accepted.starts_with("is a port from") =>
         {
@@ -251,11 +252,16 @@ fn our_own_variables_are_named_after_their_keys() {
     }
 }
 
-/// `NegativePathTTL` to `NEGATIVE_PATH_TTL`.
+/// `NegativePathTTL` to `NEGATIVE_PATH_TTL`, `Lock.Lease` to `LOCK_LEASE`.
 fn screaming_snake(name: &str) -> String {
     let mut snake = String::new();
     let mut after_small = false;
     for c in name.chars() {
+        if c == '.' {
+            snake.push('_');
+            after_small = false;
+            continue;
+        }
         if c.is_ascii_uppercase() && after_small {
             snake.push('_');
         }

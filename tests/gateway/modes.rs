@@ -143,9 +143,10 @@ async fn fallback_answers_from_storage_when_upstream_is_in_trouble() {
     let stored = world.get_ok(&list()).await;
     assert_eq!((stored.text(), outcome(&stored)), ("v1.2.3\n", "hit_storage"));
     assert!(world.get_ok(&latest()).await.text().contains("v1.2.3"));
-    // It is no answer of upstream's, so upstream is asked again at once when it is well.
+    // It is no answer of upstream's, so upstream is asked again soon.
     world.upstream.clear_faults();
-    assert_eq!(world.get_ok(&list()).await.text(), "v1.2.3\nv1.3.0\n");
+    let asked_again = async || world.get_ok(&list()).await.text() == "v1.2.3\nv1.3.0\n";
+    until("upstream is asked again", asked_again).await;
 }
 
 #[tokio::test]
