@@ -112,7 +112,7 @@ impl BaseUrl {
 
     /// The port, where none is written that of the scheme.
     pub fn port(&self) -> u16 {
-        let default = if self.scheme == http::uri::Scheme::HTTPS { 443 } else { 80 };
+        let default = if self.scheme == Scheme::HTTPS { 443 } else { 80 };
         self.authority.port_u16().unwrap_or(default)
     }
 

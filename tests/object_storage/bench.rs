@@ -138,6 +138,7 @@ impl Raw {
 #[derive(Clone, Copy)]
 pub(crate) enum Names {
     Directory,
+    #[expect(dead_code, reason = "no store of this build has this layout")]
     Blob,
 }
 

@@ -45,7 +45,7 @@ struct Held {
 /// What a wait for a claim ended with.
 pub(super) enum Turn<T> {
     /// The claim is ours.
-    Ours(Claim),
+    Ours(Box<Claim>),
     /// Somebody else has done the work meanwhile.
     Done(T),
 }
@@ -67,7 +67,7 @@ impl Claim {
         loop {
             let asked = Instant::now();
             if let Some(version) = client.create(key, token.clone().into()).await? {
-                return Ok(Turn::Ours(Self::new(client, key, token, version, asked)));
+                return Ok(Turn::Ours(Box::new(Self::new(client, key, token, version, asked))));
             }
             if let Some(answer) = done().await? {
                 return Ok(Turn::Done(answer));
@@ -77,14 +77,16 @@ impl Claim {
                 let version = version_of(&meta);
                 if holder == token {
                     // Our own write had succeeded, and was sent again for want of an answer.
-                    return Ok(Turn::Ours(Self::new(client, key, token, version, asked)));
+                    return Ok(Turn::Ours(Box::new(Self::new(client, key, token, version, asked))));
                 }
                 let since = since(&mut seen, version.clone());
                 if since.elapsed() >= CLAIM_LEASE {
                     let asked = Instant::now();
                     let taken = client.replace(key, token.clone().into(), version).await?;
                     if let Some(version) = taken {
-                        return Ok(Turn::Ours(Self::new(client, key, token, version, asked)));
+                        return Ok(Turn::Ours(Box::new(Self::new(
+                            client, key, token, version, asked,
+                        ))));
                     }
                 }
             }

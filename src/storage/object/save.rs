@@ -39,7 +39,7 @@ impl Engine {
         let done = || -> BoxFuture<'_, _> { Box::pin(self.existing(new)) };
         let claim = match Claim::take(&self.client, &key, done).await? {
             Turn::Done(existed) => return Ok(existed),
-            Turn::Ours(claim) => claim,
+            Turn::Ours(claim) => *claim,
         };
         let saved = claim.during(self.write(new, &claim)).await;
         claim.release().await;
