@@ -30,7 +30,7 @@ fn module() -> FakeModule {
 }
 
 /// Whose replica is fetching: the one that holds a lock.
-async fn holder(fleet: &Fleet) -> usize {
+pub(crate) async fn holder(fleet: &Fleet) -> usize {
     for _ in 0..500 {
         for (number, gateway) in fleet.gateways.iter().enumerate() {
             if gateway.metrics().await.metric("dipylon_lock_held").sum() == 1.0 {

@@ -4,6 +4,7 @@ mod cases;
 mod fleet;
 mod on_etcd;
 mod on_redis;
+mod on_sentinel;
 mod service;
 
 /// One test per case of [`cases`] for a service.

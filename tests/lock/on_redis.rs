@@ -36,9 +36,13 @@ async fn subject() -> Subject {
 
 /// A replica.
 fn open(endpoint: &str, password: &str) -> RedisLock {
+    open_as(endpoint, password, false)
+}
+
+fn open_as(endpoint: &str, password: &str, cluster: bool) -> RedisLock {
     let lock_config = LockConfig { ttl: LEASE, timeout: LEASE, max_retries: 1 };
     let (endpoint, password) = (UrlText::new(endpoint), Secret::new(password));
-    let keys = Keys { endpoint, password, cluster: false, lock_config };
+    let keys = Keys { endpoint, password, cluster, lock_config };
     RedisLock::open("redis", Servers::of(&keys).expect("an address"), LEASE)
 }
 
@@ -193,6 +197,34 @@ async fn revoked_rights_are_an_error_until_they_are_given_back() {
     assert!(lock.check().await.is_err());
     let _: String = command(&server.url(), &["ACL", "SETUSER", "athens", "+@all"]).await;
     assert_eq!(lock.check().await, Ok(()));
+}
+
+#[tokio::test]
+#[ignore = "needs the redis program: run by cargo xtask test"]
+async fn a_cluster_is_used_like_a_server() {
+    let node = RedisServer::node();
+    let slots = ["CLUSTER", "ADDSLOTSRANGE", "0", "16383"];
+    let _: String = command(&node.url(), &slots).await;
+    let endpoints = format!("{}, 127.0.0.1:1", node.url());
+    let (lock, other) = (open_as(&endpoints, "", true), open_as(&endpoints, "", true));
+    let began = Instant::now();
+    while lock.check().await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(10), "the cluster does not begin to work");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for number in 0..20 {
+        let key = format!("example.com/m{number}@v1.0.0");
+        let claim = |owner: &str| LockClaim { key: key.as_str().into(), owner: owner.into() };
+        let (one, two) = (claim("a"), claim("b"));
+        assert!(matches!(lock.acquire(&one).await, Ok(Acquired::Granted { .. })));
+        let Ok(Acquired::Held(held)) = other.acquire(&two).await else { panic!("not held") };
+        assert_eq!(lock.renew(&one).await, Ok(true));
+        assert_eq!(lock.release(&one).await, Ok(true));
+        let woken = tokio::time::timeout(Duration::from_secs(5), held.released).await;
+        woken.expect("a wake in time");
+    }
+    let keys: Vec<String> = command(&node.url(), &["KEYS", "*"]).await;
+    assert_eq!(keys, Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 pub mod etcd;
 pub mod redis;
+pub mod sentinel;
 
 use std::fs::File;
 use std::io;

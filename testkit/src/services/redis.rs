@@ -23,6 +23,16 @@ pub struct RedisServer {
     folder: TempDir,
     address: SocketAddr,
     process: Option<Process>,
+    role: Role,
+}
+
+/// What a server is to others.
+#[derive(Clone, Copy, Debug)]
+enum Role {
+    Alone,
+    ReplicaOf(SocketAddr),
+    /// A node of a cluster, which talks to the others on this port.
+    Node(u16),
 }
 
 impl RedisServer {
@@ -31,8 +41,28 @@ impl RedisServer {
     /// # Panics
     /// When there is no `redis-server`, or it does not start.
     pub fn start() -> Self {
+        Self::start_as(Role::Alone)
+    }
+
+    /// Starts one that repeats what another does.
+    ///
+    /// # Panics
+    /// As [`RedisServer::start`].
+    pub fn replica_of(leader: &Self) -> Self {
+        Self::start_as(Role::ReplicaOf(leader.address))
+    }
+
+    /// Starts the only node of a cluster, to which no slot belongs yet.
+    ///
+    /// # Panics
+    /// As [`RedisServer::start`].
+    pub fn node() -> Self {
+        Self::start_as(Role::Node(free_address().port()))
+    }
+
+    fn start_as(role: Role) -> Self {
         let folder = TempDir::with_prefix("testkit-redis-").expect("a temporary folder");
-        let mut server = Self { folder, address: free_address(), process: None };
+        let mut server = Self { folder, address: free_address(), process: None, role };
         server.restart();
         server
     }
@@ -59,7 +89,18 @@ impl RedisServer {
             "--daemonize",
             "no",
         ];
-        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let mut args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        match self.role {
+            Role::Alone => {}
+            Role::ReplicaOf(leader) => {
+                let (host, port) = (leader.ip().to_string(), leader.port().to_string());
+                args.extend(["--replicaof".to_owned(), host, port]);
+            }
+            Role::Node(port) => {
+                let words = ["--cluster-enabled", "yes", "--cluster-port", &port.to_string()];
+                args.extend(words.map(str::to_owned));
+            }
+        }
         let mut process = spawn(&program(PROGRAM, "redis-server"), &args, self.folder.path());
         wait_until_up(&mut process, self.folder.path(), || answers(self.address));
         self.process = Some(process);
