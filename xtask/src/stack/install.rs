@@ -48,12 +48,22 @@ fn install(cache: &Path, component: &Component) -> Result<(), String> {
         apt(packages)?;
         return prove(&component.find()?, component.proof);
     }
-    let work = cache.join(format!("build-{}-{}", component.name, std::process::id()));
+    let work = cache.join(format!("build-{}", component.name));
+    // Nobody else is at work here; what is there was left by an installer that was killed.
+    remove(&work)?;
     std::fs::create_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
     let result = build_and_place(&work, component);
-    let removed = std::fs::remove_dir_all(&work);
-    result?;
-    removed.map_err(|error| format!("{} cannot be removed: {error}", work.display()))
+    let removed = remove(&work);
+    result.and(removed)
+}
+
+fn remove(folder: &Path) -> Result<(), String> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("{} cannot be removed: {error}", folder.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A half-made or broken program never stands under the final name.
@@ -156,7 +166,12 @@ pub(super) fn run(folder: &Path, program: &str, args: &[&str]) -> Result<(), Str
 
 fn run_within(limit_secs: u64, folder: &Path, program: &str, args: &[&str]) -> Result<(), String> {
     let mut command = Command::new("timeout");
-    command.arg("--kill-after=5s").arg(format!("{limit_secs}s")).arg(program).args(args);
+    // In our own group, so that what interrupts us interrupts the build as well.
+    command
+        .args(["--foreground", "--kill-after=5s"])
+        .arg(format!("{limit_secs}s"))
+        .arg(program)
+        .args(args);
     command.current_dir(folder).stdin(Stdio::null());
     command.env("GOFLAGS", "-buildvcs=false").env("GOBIN", folder);
     command.env("GOWORK", "off").env("DEBIAN_FRONTEND", "noninteractive");

@@ -11,6 +11,10 @@ import (
 )
 
 func main() {
+	if len(os.Args) < 2 {
+		fmt.Println("usage: composelint FILE...")
+		return
+	}
 	options, err := cli.NewProjectOptions(os.Args[1:])
 	if err != nil {
 		fail(err)
