@@ -31,7 +31,7 @@ pub(crate) fn run(root: &Path) -> Tally {
             }
             Verdict::Skipped(why) => {
                 println!("SKIPPED {name}: {why}");
-                tally.skipped += 1;
+                tally = tally.missing(1);
             }
         }
     }

@@ -6,11 +6,15 @@
 //! `DIPYLON_PROGRAM_REDIS`, for suites that start and stop it themselves.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::report::Ignored;
-use crate::stack::{self, ForSuites, Launch};
+use crate::stack::{self, ForSuites, Launch, Service};
 use crate::step::ask;
 
 /// The oldest `go` the suites are written for.
@@ -19,6 +23,9 @@ const GO_MINOR_MIN: u32 = 21;
 const PROBE_MODULE: &str = "golang.org/x/mod@v0.30.0";
 /// `go` sets no deadline of its own on a silent mirror.
 const PROBE_LIMIT: Duration = Duration::from_secs(60);
+
+/// The user that has no rights, on every Linux.
+const NOBODY: u32 = 65_534;
 
 /// One thing a suite may need, by the words that stand in its `#[ignore = "needs …: …"]`.
 struct Need {
@@ -34,21 +41,42 @@ struct Need {
 enum Remedy {
     /// Not by us.
     None,
+    /// Only the person who runs the suites can bring it: to go without is a choice.
+    Choice,
     /// Debian's package of this name.
     Package(&'static str),
+}
+
+/// Why a test is left out, in one line.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum LeftOut {
+    /// It was not asked for: nobody misses it.
+    ByChoice(String),
+    /// The machine should have what it needs, and has not.
+    Missing(String),
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::ByChoice(why) | Self::Missing(why)) = self;
+        out.write_str(why)
+    }
 }
 
 const NEEDS: &[Need] = &[
     Need { words: "the go command", remedy: Remedy::Package("golang-go"), find: find_go },
     Need { words: "git", remedy: Remedy::Package("git"), find: find_git },
+    Need { words: "strace", remedy: Remedy::Package("strace"), find: find_strace },
     Need { words: "network", remedy: Remedy::None, find: find_network },
-    Need { words: "ATHENS_BIN", remedy: Remedy::None, find: find_athens },
+    Need { words: "shared memory", remedy: Remedy::None, find: find_shared_memory },
+    Need { words: "another user", remedy: Remedy::None, find: find_user },
+    Need { words: "ATHENS_BIN", remedy: Remedy::Choice, find: find_athens },
 ];
 
 /// Answers, once for each need of a run, whether it can be met. Servers run as long as it lives.
 #[derive(Default)]
 pub(crate) struct Machine {
-    known: BTreeMap<String, Result<String, String>>,
+    known: BTreeMap<String, Result<String, LeftOut>>,
     servers: Option<ForSuites>,
     programs: Vec<(String, String)>,
     /// Whether to install also what takes minutes and few suites need.
@@ -61,10 +89,14 @@ impl Machine {
         Self { installs_all, ..Self::default() }
     }
 
-    /// `Ok` when all that `test` asks for is here, else one line that says what is missing.
-    pub(crate) fn meets(&mut self, root: &Path, test: &Ignored) -> Result<(), String> {
+    /// `Ok` when all that `test` asks for is here, else what is not.
+    ///
+    /// # Errors
+    /// The first need that is not met.
+    pub(crate) fn meets(&mut self, root: &Path, test: &Ignored) -> Result<(), LeftOut> {
         let Some(wanted) = wanted(&test.reason) else {
-            return Err(format!("its reason \"{}\" does not begin with \"needs \"", test.reason));
+            let why = format!("its reason \"{}\" does not begin with \"needs \"", test.reason);
+            return Err(LeftOut::Missing(why));
         };
         for words in wanted {
             self.have(root, words)?;
@@ -82,19 +114,20 @@ impl Machine {
         Ok(all)
     }
 
-    fn have(&mut self, root: &Path, words: &str) -> Result<(), String> {
+    fn have(&mut self, root: &Path, words: &str) -> Result<(), LeftOut> {
         if !self.known.contains_key(words) {
             let answer = self.look(root, words);
             match &answer {
                 Ok(what) => println!("found {words}: {what}"),
-                Err(why) => println!("MISSING {words}: {why}"),
+                Err(LeftOut::ByChoice(why)) => println!("without {words}: {why}"),
+                Err(LeftOut::Missing(why)) => println!("MISSING {words}: {why}"),
             }
             self.known.insert(words.to_owned(), answer);
         }
         self.known[words].clone().map(|_| ())
     }
 
-    fn look(&mut self, root: &Path, words: &str) -> Result<String, String> {
+    fn look(&mut self, root: &Path, words: &str) -> Result<String, LeftOut> {
         if let Some(need) = NEEDS.iter().find(|need| need.words == words) {
             return meet(root, need);
         }
@@ -108,28 +141,31 @@ impl Machine {
         if stack::component(words).is_ok() {
             return self.install(words);
         }
-        Err(format!("xtask does not know how to provide \"{words}\""))
+        Err(LeftOut::Missing(format!("xtask does not know how to provide \"{words}\"")))
     }
 
     /// A server that the person who runs the suites names comes before one of ours.
-    fn serve(&mut self, root: &Path, name: &str) -> Result<String, String> {
+    fn serve(&mut self, root: &Path, name: &str) -> Result<String, LeftOut> {
         let variable = variable("DIPYLON_TEST", name);
         if std::env::var_os(&variable).is_some_and(|value| !value.is_empty()) {
             return Ok(format!("{variable} is set"));
         }
-        let service = stack::service(name)?;
+        let service = stack::service(name).map_err(LeftOut::Missing)?;
         for name in service.components {
             self.launch(name)?;
         }
-        if self.servers.is_none() {
-            self.servers = Some(ForSuites::new(root)?);
-        }
-        let servers = self.servers.as_ref().ok_or("there is no stack")?;
-        servers.start(service)?;
+        self.start(root, service).map_err(LeftOut::Missing)?;
         Ok(format!("started, {variable} says where"))
     }
 
-    fn install(&mut self, name: &str) -> Result<String, String> {
+    fn start(&mut self, root: &Path, service: &'static Service) -> Result<(), String> {
+        if self.servers.is_none() {
+            self.servers = Some(ForSuites::new(root)?);
+        }
+        self.servers.as_ref().ok_or("there is no stack")?.start(service)
+    }
+
+    fn install(&mut self, name: &str) -> Result<String, LeftOut> {
         let launch = self.launch(name)?;
         let path = launch.before.first().cloned();
         let path = path.unwrap_or_else(|| launch.program.display().to_string());
@@ -137,12 +173,12 @@ impl Machine {
         Ok(path)
     }
 
-    fn launch(&self, name: &str) -> Result<Launch, String> {
-        let component = stack::component(name)?;
+    fn launch(&self, name: &str) -> Result<Launch, LeftOut> {
+        let component = stack::component(name).map_err(LeftOut::Missing)?;
         if component.usual || self.installs_all {
-            stack::ensure(component)
+            stack::ensure(component).map_err(LeftOut::Missing)
         } else {
-            component.find()
+            component.find().map_err(|why| LeftOut::ByChoice(format!("{why}; --slow gets it")))
         }
     }
 }
@@ -152,15 +188,19 @@ fn variable(prefix: &str, name: &str) -> String {
     format!("{prefix}_{}", name.to_uppercase().replace('-', "_"))
 }
 
-fn meet(root: &Path, need: &Need) -> Result<String, String> {
-    let first = (need.find)(root);
-    let Err(why) = &first else { return first };
-    let helped = match need.remedy {
-        Remedy::None => return first,
-        Remedy::Package(package) => stack::apt(&[package]),
+fn meet(root: &Path, need: &Need) -> Result<String, LeftOut> {
+    let why = match (need.find)(root) {
+        Ok(found) => return Ok(found),
+        Err(why) => why,
     };
-    helped.map_err(|error| format!("{why}; {error}"))?;
-    (need.find)(root)
+    match need.remedy {
+        Remedy::None => Err(LeftOut::Missing(why)),
+        Remedy::Choice => Err(LeftOut::ByChoice(why)),
+        Remedy::Package(package) => {
+            let got = stack::apt(&[package]).map_err(|error| format!("{why}; {error}"));
+            got.and_then(|()| (need.find)(root)).map_err(LeftOut::Missing)
+        }
+    }
 }
 
 /// The words of a reason: `needs the go command and network: run by …` wants two things.
@@ -199,6 +239,42 @@ fn find_network(root: &Path) -> Result<String, String> {
         .ok_or_else(|| format!("go mod download {PROBE_MODULE} failed: see go env GOPROXY"))
 }
 
+/// A sandbox may have the program and forbid what it does.
+fn find_strace(root: &Path) -> Result<String, String> {
+    ask(root, "strace", &["-qq", "-e", "trace=none", "true"])
+        .map(|_| "it traces".to_owned())
+        .ok_or_else(|| "strace cannot trace a command here".to_owned())
+}
+
+/// A second file system, for what cannot be linked from one to the other.
+fn find_shared_memory(_: &Path) -> Result<String, String> {
+    let device = |path: &Path| {
+        let found = std::fs::metadata(path).map_err(|error| format!("{}: {error}", path.display()));
+        found.map(|found| found.dev())
+    };
+    let (memory, temporary) = (Path::new("/dev/shm"), std::env::temp_dir());
+    if device(memory)? == device(&temporary)? {
+        return Err(format!("{} and temporary files are on one file system", memory.display()));
+    }
+    Ok(memory.display().to_string())
+}
+
+/// The superuser runs as nobody what an ordinary user sees: nobody must be able to run what we build.
+fn find_user(root: &Path) -> Result<String, String> {
+    let ours = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
+    let is_superuser = ask(root, "id", &["-u"]).is_some_and(|id| id.trim() == "0");
+    if !is_superuser {
+        return Ok("an ordinary one runs this".to_owned());
+    }
+    let mut command = Command::new(ours);
+    command.arg("help").stdin(Stdio::null()).stdout(Stdio::null()).uid(NOBODY).gid(NOBODY);
+    match command.status() {
+        Ok(status) if status.success() => Ok(format!("user {NOBODY}")),
+        Ok(status) => Err(format!("user {NOBODY} cannot run what is built here: {status}")),
+        Err(error) => Err(format!("user {NOBODY} cannot run what is built here: {error}")),
+    }
+}
+
 /// An Athens to compare with is nobody's to install but the person's who wants the comparison.
 fn find_athens(_: &Path) -> Result<String, String> {
     let Some(path) = std::env::var_os("ATHENS_BIN").filter(|value| !value.is_empty()) else {
@@ -227,7 +303,8 @@ mod tests {
     fn an_unknown_need_is_refused_by_name() {
         let test = Ignored { name: "t".to_owned(), reason: "needs a unicorn: x".to_owned() };
         let refused = Machine::default().meets(Path::new("."), &test);
-        assert_eq!(refused, Err("xtask does not know how to provide \"a unicorn\"".to_owned()));
+        let why = "xtask does not know how to provide \"a unicorn\"".to_owned();
+        assert_eq!(refused, Err(LeftOut::Missing(why)));
     }
 
     #[test]
@@ -237,7 +314,17 @@ mod tests {
         let told = machine.environment().unwrap();
         assert_eq!(told, [("DIPYLON_PROGRAM_FAKE_GCS".to_owned(), "/p".to_owned())]);
         let refused = machine.look(Path::new("."), "the unicorn program").unwrap_err();
-        assert!(refused.starts_with("no program \"unicorn\" is known"), "{refused}");
+        assert!(refused.to_string().starts_with("no program \"unicorn\" is known"), "{refused}");
+    }
+
+    #[test]
+    fn what_the_machine_lacks_is_told_from_what_nobody_asked_for() {
+        let lacks = |remedy| Need { words: "x", remedy, find: |_| Err("no x".to_owned()) };
+        let here = Path::new(".");
+        let missing = meet(here, &lacks(Remedy::None));
+        assert_eq!(missing, Err(LeftOut::Missing("no x".to_owned())));
+        let chosen = meet(here, &lacks(Remedy::Choice));
+        assert_eq!(chosen, Err(LeftOut::ByChoice("no x".to_owned())));
     }
 
     #[test]

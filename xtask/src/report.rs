@@ -12,10 +12,20 @@ pub(crate) struct Ignored {
 }
 
 impl Ignored {
+    /// The test that runs this one in a process of its own: `run by PARENT`.
+    pub(crate) fn parent(&self) -> Option<&str> {
+        self.reason.strip_prefix("run by ")
+    }
+
     /// A slow test is one whose own name begins with `slow_`.
     pub(crate) fn is_slow(&self) -> bool {
         self.name.rsplit("::").next().is_some_and(|last| last.starts_with("slow_"))
     }
+}
+
+/// The full names of all tests that a run tells of.
+pub(crate) fn names(lines: &[String]) -> impl Iterator<Item = &str> {
+    lines.iter().filter_map(|line| line.strip_prefix("test ")?.split(" ... ").next())
 }
 
 /// Adds up `test result: …; P passed; F failed; …` over all binaries. Ignored tests are no result.
@@ -71,7 +81,7 @@ mod tests {
              a test printed 99 passed; this is no result\n\
              test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1s",
         );
-        assert_eq!(sum(&printed), Tally { passed: 13, failed: 2, skipped: 0 });
+        assert_eq!(sum(&printed), Tally { passed: 13, failed: 2, ..Tally::default() });
     }
 
     #[test]

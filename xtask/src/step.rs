@@ -18,6 +18,15 @@ pub(crate) struct Tally {
     pub(crate) passed: usize,
     pub(crate) failed: usize,
     pub(crate) skipped: usize,
+    /// Of the skipped, those for which the machine lacks something: `ci` takes them for failures.
+    pub(crate) missing: usize,
+}
+
+impl Tally {
+    /// `count` more that were skipped because something is missing.
+    pub(crate) fn missing(self, count: usize) -> Self {
+        Self { skipped: self.skipped + count, missing: self.missing + count, ..self }
+    }
 }
 
 impl std::ops::Add for Tally {
@@ -28,6 +37,7 @@ impl std::ops::Add for Tally {
             passed: self.passed + other.passed,
             failed: self.failed + other.failed,
             skipped: self.skipped + other.skipped,
+            missing: self.missing + other.missing,
         }
     }
 }

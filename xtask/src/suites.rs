@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::needs::Machine;
+use crate::needs::{LeftOut, Machine};
 use crate::report::{self, Ignored};
 use crate::step::{Ended, Tally, cargo, run_with as run_command, step};
 
@@ -27,10 +27,17 @@ pub(crate) fn run(root: &Path, breadth: Breadth, package: Option<&str>) -> Tally
     let mut tally = counted(&plain);
     // The servers that it starts run until it is dropped, however this function ends.
     let mut machine = Machine::new(breadth == Breadth::Slow);
-    let ignored = report::ignored(&plain.lines);
+    let (children, ignored): (Vec<_>, Vec<_>) =
+        report::ignored(&plain.lines).into_iter().partition(|test| test.parent().is_some());
+    tally.failed += orphans(&plain.lines, &children);
     let (chosen, left_out) = choose(root, breadth, ignored, &mut machine);
     announce(&left_out);
-    tally.skipped += left_out.values().map(Vec::len).sum::<usize>();
+    for (why, names) in &left_out {
+        match why {
+            LeftOut::ByChoice(_) => tally.skipped += names.len(),
+            LeftOut::Missing(_) => tally = tally.missing(names.len()),
+        }
+    }
     if chosen.is_empty() {
         return tally;
     }
@@ -85,19 +92,36 @@ fn counted(ended: &Ended) -> Tally {
     tally
 }
 
+/// A child test is part of the test that its reason names, which must exist.
+fn orphans(lines: &[String], children: &[Ignored]) -> usize {
+    let mut orphans = 0;
+    for child in children {
+        let Some(parent) = child.parent() else { continue };
+        if !report::names(lines).any(|name| name.rsplit("::").next() == Some(parent)) {
+            println!("FAILED {}: it is run by {parent}, and there is no such test", child.name);
+            orphans += 1;
+        }
+    }
+    orphans
+}
+
 /// Splits the ignored tests into names to run and, by reason, names left out.
 fn choose(
     root: &Path,
     breadth: Breadth,
     ignored: Vec<Ignored>,
     machine: &mut Machine,
-) -> (BTreeSet<String>, BTreeMap<String, Vec<String>>) {
+) -> (BTreeSet<String>, BTreeMap<LeftOut, Vec<String>>) {
     let mut chosen = BTreeSet::new();
-    let mut left_out: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut left_out: BTreeMap<LeftOut, Vec<String>> = BTreeMap::new();
     for test in ignored {
         let verdict = match breadth {
-            Breadth::Fast => Err(format!("--fast leaves out what {}", test.reason)),
-            Breadth::Usual if test.is_slow() => Err("slow: run with --slow".to_owned()),
+            Breadth::Fast => {
+                Err(LeftOut::ByChoice(format!("--fast leaves out what {}", test.reason)))
+            }
+            Breadth::Usual if test.is_slow() => {
+                Err(LeftOut::ByChoice("slow: run with --slow".to_owned()))
+            }
             // A slow test may need nothing but patience.
             Breadth::Slow if test.is_slow() && !test.reason.starts_with("needs ") => Ok(()),
             Breadth::Usual | Breadth::Slow => machine.meets(root, &test),
@@ -112,7 +136,7 @@ fn choose(
     (chosen, left_out)
 }
 
-fn announce(left_out: &BTreeMap<String, Vec<String>>) {
+fn announce(left_out: &BTreeMap<LeftOut, Vec<String>>) {
     for (why, names) in left_out {
         println!("SKIPPED {} tests: {why}", names.len());
         for name in names {
@@ -132,7 +156,7 @@ mod tests {
     fn choose_here(
         breadth: Breadth,
         all: Vec<Ignored>,
-    ) -> (BTreeSet<String>, BTreeMap<String, Vec<String>>) {
+    ) -> (BTreeSet<String>, BTreeMap<LeftOut, Vec<String>>) {
         choose(Path::new("."), breadth, all, &mut Machine::default())
     }
 
@@ -149,6 +173,13 @@ mod tests {
         let all = vec![test("m::slow_flood", "slow")];
         assert!(choose_here(Breadth::Usual, all.clone()).0.is_empty());
         assert!(choose_here(Breadth::Slow, all).0.contains("m::slow_flood"));
+    }
+
+    #[test]
+    fn a_child_is_run_by_a_test_that_exists() {
+        let lines = ["test a::parent ... ok".to_owned()];
+        assert_eq!(orphans(&lines, &[test("a::child", "run by parent")]), 0);
+        assert_eq!(orphans(&lines, &[test("a::child", "run by nobody")]), 1);
     }
 
     #[test]

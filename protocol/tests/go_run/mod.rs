@@ -12,23 +12,21 @@ const ORACLE_VERSION: &str = "v0.30.0";
 /// Longest time a command may take, the build of the program included.
 const MAX_RUN: Duration = Duration::from_secs(180);
 
-/// Runs `program` with `arguments` in a scratch module; `None`, said loudly, where there is no go
-/// or no network.
-pub fn go_run(program: &str, arguments: &[&Path]) -> Option<String> {
+/// Runs `program` with `arguments` in a scratch module.
+///
+/// # Panics
+/// Where there is no go or no network: its callers are ignored tests that say so.
+pub fn go_run(program: &str, arguments: &[&Path]) -> String {
     let scratch = tempfile::tempdir().unwrap();
     let go_mod =
         format!("module oracle\n\ngo 1.24.0\n\nrequire golang.org/x/mod {ORACLE_VERSION}\n");
     fs::write(scratch.path().join("go.mod"), go_mod).unwrap();
     fs::write(scratch.path().join("main.go"), program).unwrap();
     let module = format!("golang.org/x/mod@{ORACLE_VERSION}");
-    if let Err(why) = go(scratch.path(), &["mod", "download", &module], &[]) {
-        println!("SKIPPED: golang.org/x/mod cannot be had: {why}");
-        return None;
-    }
-    match go(scratch.path(), &["run", "."], arguments) {
-        Ok(output) => Some(output),
-        Err(why) => panic!("the oracle failed: {why}"),
-    }
+    go(scratch.path(), &["mod", "download", &module], &[])
+        .unwrap_or_else(|why| panic!("golang.org/x/mod cannot be had: {why}"));
+    go(scratch.path(), &["run", "."], arguments)
+        .unwrap_or_else(|why| panic!("the oracle failed: {why}"))
 }
 
 /// Runs the go command and returns its standard output.

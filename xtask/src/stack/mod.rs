@@ -27,10 +27,9 @@ use std::time::Duration;
 pub(crate) use components::{COMPONENTS, Launch, component};
 pub(crate) use install::{apt, ensure};
 pub(crate) use running::Stack;
-pub(crate) use services::{SERVICES, service};
+pub(crate) use services::{SERVICES, Service, service};
 
 use process::Identity;
-use services::Service;
 
 /// How often the guard looks after the process it stands behind.
 const GUARD_POLL: Duration = Duration::from_millis(500);
