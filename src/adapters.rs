@@ -17,13 +17,15 @@ use dipylon_middleware::telemetry::Telemetry;
 use dipylon_middleware::{Error, ErrorKind};
 use tokio::time::Instant;
 
+mod go_command;
+
 use crate::app::{direct_stack, list_stack, storage_stack, upstream_stack};
 use crate::config::{self, Config, Env};
 use crate::fetch::ExtraStore;
 use crate::fetch::checksum::ChecksumDatabase;
 use crate::fetch::environment::{GoSettings, SettingsSource, SumDbSetting};
 use crate::fetch::file_tree::FileTree;
-use crate::fetch::go_command::{DEFAULT_CLONE_CACHE_LIMIT_BYTES, GoCommand, GoCommandConfig, Runs};
+use crate::fetch::go_command::{GoCommand, Runs};
 use crate::fetch::goproxy_list::{GoProxyListFetcher, ListEntry};
 use crate::fetch::goproxy_setting::EntryKind;
 use crate::fetch::http_client::{HttpClient, HttpClientConfig};
@@ -37,22 +39,6 @@ use crate::policy::download_file::DownloadFile;
 use crate::policy::validator_hook::ValidatorHook;
 use crate::process_dir::ProcessDir;
 use crate::{lock, policy, storage};
-
-/// Variables of our own environment that the `go` command sees: Athens's closed list.
-const INHERITED: [&str; 12] = [
-    "PATH",
-    "HOME",
-    "GIT_SSH",
-    "GIT_SSH_COMMAND",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "GOROOT",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "SSH_AUTH_SOCK",
-];
 
 /// A call of storage that no request waits for may take this long.
 const BACKGROUND_PATIENCE: Duration = Duration::from_secs(60);
@@ -119,7 +105,7 @@ impl Adapters {
         let settings = settings(config, &variable).await?;
         let http = http_client(config, &variable)?;
         let validator = validator(config, &http)?;
-        let go = open_go_command(config, &settings, &variable).await?;
+        let go = go_command::open(config, &settings, &variable).await?;
         let go_runs = go.as_deref().map(GoCommand::runs);
         let list = Arc::new(open_list(config, &settings, &http, go, telemetry));
         let extras: Arc<dyn ExtraStore> = Arc::new(Extras(storage.clone()));
@@ -157,9 +143,18 @@ impl Adapters {
         policy(config)?;
         filter(config)?;
         built(config.storage_type)?;
+        if config.storage_type == config::StorageType::Disk {
+            storage::disk::Disk::check_root(&config.storage.disk.root_path)?;
+        }
+        for (key, directory) in
+            [("GoGetDir", &config.go_get_dir), ("SpoolDir", &config.dipylon.spool_dir)]
+        {
+            directory.as_deref().map_or(Ok(()), |directory| may_hold(key, directory))?;
+        }
         lock::check(config)?;
         open_index(config)?;
-        settings(config, &variable).await?;
+        let settings = settings(config, &variable).await?;
+        go_command::probe(config, &settings, &variable).await?;
         validator(config, &http_client(config, &variable)?)?;
         Ok(())
     }
@@ -185,6 +180,23 @@ fn built(storage: config::StorageType) -> Result<(), Error> {
     match storage::BUILT.contains(&storage.as_str()) {
         true => Ok(()),
         false => Err(storage::not_built(storage.as_str())),
+    }
+}
+
+/// Whether `directory` can be written, or could be once it is made.
+fn may_hold(key: &str, directory: &Path) -> Result<(), Error> {
+    let refuse = |found: &Path, why: &dyn std::fmt::Display| {
+        let text =
+            format!("{key}: {} cannot be used: {}: {why}", directory.display(), found.display());
+        Err(Error::new(ErrorKind::Storage, text))
+    };
+    let Some(found) = directory.ancestors().find(|path| path.exists()) else { return Ok(()) };
+    if !found.is_dir() {
+        return refuse(found, &"is not a directory");
+    }
+    match rustix::fs::access(found, rustix::fs::Access::WRITE_OK) {
+        Ok(()) => Ok(()),
+        Err(error) => refuse(found, &std::io::Error::from(error)),
     }
 }
 
@@ -311,78 +323,6 @@ fn open_list(
     }
     let direct = go.map(|go| direct_stack(config, go, telemetry));
     GoProxyListFetcher::new(entries, settings.no_proxy.clone(), direct)
-}
-
-/// The `go` command, if there is one. Missing, it is fatal only where nothing else can fetch.
-async fn open_go_command(
-    config: &Config,
-    settings: &GoSettings,
-    variable: &dyn Fn(&str) -> Option<String>,
-) -> Result<Option<Arc<GoCommand>>, Error> {
-    let inherited: Vec<(String, String)> = INHERITED
-        .iter()
-        .filter_map(|name| variable(name).map(|value| ((*name).to_owned(), value)))
-        .filter(|(name, value)| name != "SSH_AUTH_SOCK" || is_socket(Path::new(value)))
-        .collect();
-    let binary = PathBuf::from(&config.go_binary);
-    if let Err(error) = GoCommand::probe(&binary, &inherited).await {
-        if settings.proxies.is_only_direct() {
-            return Err(error);
-        }
-        tracing::info!(%error, "direct fetches are off");
-        return Ok(None);
-    }
-    // Newer toolchains are downloaded with these two; a fetch never sees them.
-    let mut child_env = settings.child_env.clone();
-    let for_toolchains = settings.settings.iter().filter(|setting| {
-        matches!(setting.name, "GOPROXY" | "GOSUMDB") && !setting.value.is_empty()
-    });
-    child_env
-        .extend(for_toolchains.map(|setting| (setting.name.to_owned(), setting.value.clone())));
-    let go = GoCommandConfig {
-        binary,
-        child_env,
-        inherited,
-        temp_parent: temp_parent(config),
-        cache_dir: go_cache_dir(config, variable),
-        fetch_timeout: config.stash_timeout,
-        list_timeout: config.timeout,
-        clone_cache_limit_bytes: DEFAULT_CLONE_CACHE_LIMIT_BYTES,
-    };
-    let opened = tokio::task::spawn_blocking(move || GoCommand::new(go)).await;
-    let go = opened.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))??;
-    Ok(Some(Arc::new(go)))
-}
-
-/// `GoCacheDir`, else a directory below the user's own cache, else one that is named after the user in
-/// a directory that others share; whether it is really ours is checked when it is opened.
-fn go_cache_dir(config: &Config, variable: &dyn Fn(&str) -> Option<String>) -> PathBuf {
-    if let Some(directory) = &config.dipylon.go_cache_dir {
-        return directory.clone();
-    }
-    // A relative path counts as none, as the XDG specification has it.
-    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
-    let of_user = caches.map(|caches| caches.join("dipylon/go"));
-    // Containers often have a home that does not exist and cannot be made.
-    match of_user.filter(|directory| private_directory(directory).is_ok()) {
-        Some(directory) => directory,
-        None => {
-            let user = rustix::process::geteuid().as_raw();
-            temp_parent(config).join(format!("dipylon-go-cache-{user}"))
-        }
-    }
-}
-
-fn private_directory(directory: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    rustix::fs::access(directory, rustix::fs::Access::WRITE_OK).map_err(Into::into)
-}
-
-fn is_socket(path: &Path) -> bool {
-    use std::os::unix::fs::FileTypeExt as _;
-    std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
 fn sumdb_source(

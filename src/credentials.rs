@@ -38,6 +38,19 @@ pub fn install(config: &Config, home: Option<&Path>) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether what [`install`] copies can be read; writes nothing.
+///
+/// # Errors
+/// As [`install`], of the first file that cannot.
+pub fn check(config: &Config) -> Result<(), String> {
+    for (key, path) in [("NETRCPath", &config.netrc_path), ("HGRCPath", &config.hgrc_path)] {
+        let Some(path) = path else { continue };
+        path.file_name().ok_or_else(|| no_file(key, path))?;
+        read_small(path).map_err(|reason| format!("{key}: {reason}"))?;
+    }
+    Ok(())
+}
+
 fn no_file(key: &str, path: &Path) -> String {
     format!("{key}: {} names no file", path.display())
 }
@@ -106,6 +119,18 @@ mod tests {
     #[test]
     fn nothing_configured_writes_nothing_and_needs_no_home() {
         install(&config(), None).unwrap();
+    }
+
+    #[test]
+    fn a_check_reads_and_writes_nothing() {
+        let folder = TempDir::new().unwrap();
+        let absent = folder.path().join("netrc");
+        let config = Config { netrc_path: Some(absent.clone()), ..config() };
+        let refused = check(&config).unwrap_err();
+        assert!(refused.starts_with(&format!("NETRCPath: {}", absent.display())), "{refused}");
+        std::fs::write(&absent, "machine a login b").unwrap();
+        assert_eq!(check(&config), Ok(()));
+        assert_eq!(entries(folder.path()).len(), 1);
     }
 
     #[test]

@@ -196,6 +196,7 @@ fn tls_config(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, Stri
 /// What would keep the program from starting.
 pub fn check(config: &Config, env: &(dyn Env + Sync)) -> Result<(), String> {
     tls_config(config)?;
+    credentials::check(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

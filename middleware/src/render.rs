@@ -63,8 +63,11 @@ const TEXT: &str = "text/plain; charset=utf-8";
 pub fn cache_status(served: &Served) -> String {
     let detail = served.outcome.as_str();
     let how = match served.outcome {
-        Outcome::HitMemory | Outcome::HitStorage | Outcome::Negative => "hit",
-        Outcome::StaleError | Outcome::StaleRevalidate => "hit; fwd=stale",
+        Outcome::HitMemory | Outcome::HitStorage | Outcome::Negative | Outcome::StaleRevalidate => {
+            "hit"
+        }
+        // Upstream was asked, and did not answer: `hit` and `fwd` exclude each other.
+        Outcome::StaleError => "fwd=stale",
         Outcome::MissLeader => "fwd=uri-miss; stored",
         Outcome::MissFollower => "fwd=uri-miss; collapsed",
         Outcome::MissDegraded => "fwd=uri-miss",

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dipylon_middleware::body::Body;
@@ -19,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
 use super::listener::{Listener, Stream};
 use super::stall_guard::StallGuard;
@@ -31,6 +33,9 @@ pub type Edge = Border<Request<()>, Response<Body>>;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// A client may take nothing of an answer for this long.
 const STALL_MAX: Duration = Duration::from_secs(300);
+/// Once the server is to stop, a connection on which no request has come yet is given this long: one
+/// may be on its way.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 /// A TLS handshake may take this long.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after a failed accept, so that a full descriptor table does not become a busy loop.
@@ -54,6 +59,8 @@ pub struct Server {
     edge: Edge,
     connections: Arc<Semaphore>,
     tls: Option<TlsAcceptor>,
+    /// Cancelled when nobody is accepted any more.
+    stopping: CancellationToken,
     telemetry: Telemetry,
 }
 
@@ -64,6 +71,7 @@ impl Server {
             edge,
             connections: Arc::new(Semaphore::new(config.connections_max)),
             tls: config.tls.map(TlsAcceptor::from),
+            stopping: CancellationToken::new(),
             telemetry: telemetry.clone(),
         }
     }
@@ -96,6 +104,7 @@ impl Server {
         }
         // Nobody connects from here on; who is connected is told to go.
         drop(listener);
+        server.stopping.cancel();
         graceful.shutdown().await;
     }
 
@@ -119,16 +128,29 @@ impl Server {
         let connection = Connection { peer, secure };
         match &self.tls {
             None => self.serve(stream, connection, false, watcher).await,
-            Some(acceptor) => match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => {
-                    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                    self.serve(stream, connection, http2, watcher).await;
+            Some(acceptor) => {
+                let shaken = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
+                let shaken = tokio::select! {
+                    shaken = shaken => shaken,
+                    () = self.grace() => return,
+                };
+                match shaken {
+                    Ok(Ok(stream)) => {
+                        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                        self.serve(stream, connection, http2, watcher).await;
+                    }
+                    Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                    Err(_) => tracing::debug!("a TLS handshake took too long"),
                 }
-                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-                Err(_) => tracing::debug!("a TLS handshake took too long"),
-            },
+            }
         }
         drop(place);
+    }
+
+    /// Ends when a connection without a request has been waited for long enough.
+    async fn grace(&self) {
+        self.stopping.cancelled().await;
+        tokio::time::sleep(FIRST_REQUEST_GRACE).await;
     }
 
     async fn serve<S>(&self, stream: S, connection: Connection, http2: bool, watcher: Watcher)
@@ -136,7 +158,10 @@ impl Server {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let edge = self.edge.clone();
+        let begun = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&begun);
         let service = service_fn(move |request: Request<Incoming>| {
+            seen.store(true, Ordering::Relaxed);
             // No route takes a body: what comes is left to hyper to discard.
             let mut request = request.map(drop);
             request.extensions_mut().insert(connection);
@@ -147,8 +172,20 @@ impl Server {
         // is, and plain connections are HTTP/1.
         let builder = if http2 { builder().http2_only() } else { builder().http1_only() };
         let serving = builder.serve_connection(stream, service).into_owned();
-        if let Err(error) = watcher.watch(serving).await {
-            tracing::debug!(%error, "a connection ended early");
+        // A head that never ends is waited for by hyper as an open request is: not in a drain.
+        let never_begins = async {
+            self.grace().await;
+            if begun.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            served = watcher.watch(serving) => {
+                if let Err(error) = served {
+                    tracing::debug!(%error, "a connection ended early");
+                }
+            }
+            () = never_begins => {}
         }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Everything is written to a fresh directory under the temporary directory and is gone when the
 //! program ends. It is the disk store without its syncs, because nothing here outlives the process.
-//! A process that is killed leaves its `dipylon-memory-…` directory behind for the system to clean.
+//! What a killed process leaves behind, the next one to start removes.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -13,16 +14,20 @@ use dipylon_middleware::ports::{BoxFuture, CatalogPage, NewVersion, SaveResult, 
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
-use tempfile::TempDir;
 
-use super::disk::{Disk, Durability};
+use super::disk::{Disk, Durability, failed};
+use crate::process_dir::ProcessDir;
+
+/// How the directory begins that holds the store of one process.
+const DIRECTORY_PREFIX: &str = "dipylon-memory-";
 
 /// A store that lives as long as this value.
 #[derive(Debug)]
 pub struct Memory {
     disk: Disk,
+    directory: PathBuf,
     /// Removes the directory when dropped.
-    directory: TempDir,
+    _held: ProcessDir,
 }
 
 impl Memory {
@@ -31,17 +36,17 @@ impl Memory {
     /// # Errors
     /// `Storage` when the temporary directory cannot be written.
     pub fn open() -> Result<Self, Error> {
-        let directory =
-            tempfile::Builder::new().prefix("dipylon-memory-").tempdir().map_err(|error| {
-                super::disk::failed("make the memory store in", &temporary(), &error)
-            })?;
-        let disk = Disk::open_with(directory.path(), Durability::Volatile)?;
-        Ok(Self { disk, directory })
+        let fail = |error: io::Error| failed("make the memory store in", &temporary(), &error);
+        let held = ProcessDir::open(&temporary(), DIRECTORY_PREFIX).map_err(fail)?;
+        let directory = held.path().join("store");
+        std::fs::create_dir(&directory).map_err(fail)?;
+        let disk = Disk::open_with(&directory, Durability::Volatile)?;
+        Ok(Self { disk, directory, _held: held })
     }
 
     /// The directory that holds everything.
     pub fn directory(&self) -> &Path {
-        self.directory.path()
+        &self.directory
     }
 }
 

@@ -87,3 +87,47 @@ async fn connections_that_wait_for_nothing_do_not_hold_up_the_end() {
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     drop((used, silent));
 }
+
+#[tokio::test]
+async fn a_first_head_that_never_ends_does_not_hold_up_the_end() {
+    let mut world = Setup::disk().env("ATHENS_SHUTDOWN_TIMEOUT", "20").start().await;
+    let mut slow = TcpStream::connect(world.gateway.address()).await.unwrap();
+    slow.write_all(b"GET /healthz HTTP/1.1\r\nHo").await.unwrap();
+    let open = async || {
+        let metrics = world.metrics().await;
+        metrics.metric("dipylon_http_server_connections").sum() >= 2.0
+    };
+    until("it is accepted, beside the one that asks", open).await;
+    let began = Instant::now();
+    let status = world.gateway.terminate().await;
+    assert_eq!(status.code(), Some(0), "{}", world.gateway.stderr());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    drop(slow);
+}
+
+#[tokio::test]
+async fn a_first_head_that_ends_in_time_is_answered_during_the_drain() {
+    let mut world = Setup::disk().env("ATHENS_SHUTDOWN_TIMEOUT", "20").start().await;
+    world.add_module();
+    world.upstream.fault(file("zip").as_str(), Fault::Delay(Duration::from_millis(2500)));
+    let (client, path) = (world.client(), file("zip"));
+    // It keeps the drain going while the other's head is still on its way.
+    let miss = tokio::spawn(async move { client.get(&path).await });
+    world.until("upstream is asked", || world.asked(&file("zip")) == 1).await;
+    let mut slow = TcpStream::connect(world.gateway.address()).await.unwrap();
+    slow.write_all(b"GET /healthz HTTP/1.1\r\nHo").await.unwrap();
+    let open = async || {
+        let metrics = world.metrics().await;
+        metrics.metric("dipylon_http_server_connections").sum() >= 3.0
+    };
+    until("it is accepted", open).await;
+    world.gateway.signal(Signal::TERM);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    slow.write_all(b"st: x\r\n\r\n").await.unwrap();
+    let mut answer = [0; 12];
+    slow.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    assert_eq!(miss.await.unwrap().status, 200);
+    let status = world.gateway.wait(Duration::from_secs(20)).await.expect("it ends");
+    assert_eq!(status.code(), Some(0), "{}", world.gateway.stderr());
+}

@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod cases;
+mod check;
 mod drain;
 mod endpoints;
 mod limits;

@@ -96,6 +96,11 @@ fn stream(
     let (reader, writer) = std::io::pipe()?;
     let mut command = Command::new(program);
     command.args(args).current_dir(dir).stdin(std::process::Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        if is_of_this_package(&name.to_string_lossy()) {
+            command.env_remove(name);
+        }
+    }
     command.envs(env.iter().map(|(name, value)| (name, value)));
     command.stdout(writer.try_clone()?).stderr(writer);
     let mut child = command.spawn()?;
@@ -116,6 +121,12 @@ fn stream(
         }
     }
     Ok(Ended { good: child.wait()?.success(), lines })
+}
+
+/// What cargo told us about our own package. Some build scripts ask to be run again when these change,
+/// and everything above them is built anew: `cargo test` and `cargo xtask test` shall find the same.
+fn is_of_this_package(variable: &str) -> bool {
+    ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|begin| variable.starts_with(begin))
 }
 
 fn send_lines(reader: PipeReader, sender: &SyncSender<String>) {

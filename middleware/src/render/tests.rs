@@ -381,8 +381,8 @@ fn cache_status_names_how_and_the_outcome() {
     };
     for outcome in Outcome::ALL {
         let how = match outcome {
-            HitMemory | HitStorage | Negative => "hit",
-            StaleError | StaleRevalidate => "hit; fwd=stale",
+            HitMemory | HitStorage | Negative | StaleRevalidate => "hit",
+            StaleError => "fwd=stale",
             MissLeader => "fwd=uri-miss; stored",
             MissFollower => "fwd=uri-miss; collapsed",
             MissDegraded => "fwd=uri-miss",

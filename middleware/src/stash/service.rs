@@ -68,18 +68,9 @@ impl Stash {
         let StashRequest { context, key } = request;
         let Self { ports, flights } = self;
         let job = Job { ports, flights, context, module: key.module };
-        if let Some(stashed) = job.stored_meanwhile(&key.version, key.want).await {
-            return Ok(stashed);
-        }
-        match key.want {
-            Want::File(FileKind::Info) => job.info(key.version).await,
-            Want::File(kind) => match job.resolve(key.version, kind).await? {
-                Resolved::Stashed(stashed) => Ok(*stashed),
-                Resolved::Version(version) if kind == FileKind::Mod => job.go_mod(version).await,
-                Resolved::Version(version) => job.zip(version).await,
-            },
-            // Any file will do: each comes with the others.
-            Want::Version => job.info(key.version).await,
+        match key.version.canonical() {
+            Some(version) => job.version(version.clone(), key.want).await,
+            None => job.query(key.version, key.want).await,
         }
     }
 }
@@ -127,9 +118,8 @@ impl Job {
 
     /// What was stored since storage was looked at: a request may have waited long for its turn, and the
     /// stash it would have followed has ended.
-    async fn stored_meanwhile(&self, asked: &VersionQuery, want: Want) -> Option<Stashed> {
+    async fn stored_meanwhile(&self, version: &Version, want: Want) -> Option<Stashed> {
         let Self { ports: StashPorts { storage, .. }, context, module, .. } = self;
-        let version = asked.canonical()?.clone();
         let kinds = match want {
             Want::File(FileKind::Info) => &[FileKind::Info][..],
             Want::File(FileKind::Mod) => &[FileKind::Mod],
@@ -137,12 +127,12 @@ impl Job {
             Want::Version => &FileKind::ALL,
         };
         let look = async {
-            if let Some(stored) = storage.stored(context, module, &version, kinds).await? {
+            if let Some(stored) = storage.stored(context, module, version, kinds).await? {
                 return Ok(Some(Files { stored, ..Files::default() }));
             }
             let bytes = match want {
                 Want::File(kind) if kind != FileKind::Zip => {
-                    storage.read_early(context, module, &version, kind).await?
+                    storage.read_early(context, module, version, kind).await?
                 }
                 _ => None,
             };
@@ -154,6 +144,7 @@ impl Job {
         match look.await {
             Ok(files) => {
                 let (outcome, finished) = (Outcome::MissFollower, Finished::now());
+                let version = version.clone();
                 files.map(|files| Stashed { version, files, outcome, finished })
             }
             Err(error) => {
@@ -164,24 +155,44 @@ impl Job {
         }
     }
 
-    async fn info(self, asked: VersionQuery) -> Result<Stashed, Error> {
-        if let Some(version) = asked.canonical() {
-            return self.small_alone(version.clone(), FileKind::Info).await;
+    /// What is wanted of a version whose name is known.
+    async fn version(self, version: Version, want: Want) -> Result<Stashed, Error> {
+        if let Some(stashed) = self.stored_meanwhile(&version, want).await {
+            return Ok(stashed);
         }
-        let fetched = self.fetch(FetchAsk::Info(asked.clone())).await?;
-        match fetched.payload {
-            Payload::Bytes(info) => {
-                let version = checks::info(&self.module, &asked, &info, &fetched.upstream)?;
-                let outcome = self.keep_early(&version, FileKind::Info, &info).await;
-                let files = Files { info: Some(info), ..Files::default() };
-                Ok(Stashed { version, files, outcome, finished: Finished::now() })
-            }
-            _ => self.whole(fetched).await,
+        match want {
+            Want::File(FileKind::Zip) => self.zip(version).await,
+            Want::File(kind) => self.small_alone(version, kind).await,
+            // Any file will do: each comes with the others.
+            Want::Version => self.small_alone(version, FileKind::Info).await,
         }
     }
 
-    async fn go_mod(self, version: Version) -> Result<Stashed, Error> {
-        self.small_alone(version, FileKind::Mod).await
+    /// What is wanted of the version that a query stands for. Upstream says only which one that is: of
+    /// a version that is stored, the stored bytes are the answer.
+    async fn query(self, asked: VersionQuery, want: Want) -> Result<Stashed, Error> {
+        let fetched = self.fetch(FetchAsk::Info(asked.clone())).await?;
+        let info = match &fetched.payload {
+            Payload::Bytes(info) => info.clone(),
+            Payload::Version { version, .. } => {
+                let stored = self.stored_meanwhile(version, want).await;
+                return match stored {
+                    Some(stashed) => Ok(stashed),
+                    None => self.whole(fetched).await,
+                };
+            }
+            Payload::Zip(_) => return Err(wrong_payload()),
+        };
+        let version = checks::info(&self.module, &asked, &info, &fetched.upstream)?;
+        if matches!(want, Want::File(FileKind::Mod | FileKind::Zip)) {
+            return self.version(version, want).await;
+        }
+        if let Some(stashed) = self.stored_meanwhile(&version, want).await {
+            return Ok(stashed);
+        }
+        let outcome = self.keep_early(&version, FileKind::Info, &info).await;
+        let files = Files { info: Some(info), ..Files::default() };
+        Ok(Stashed { version, files, outcome, finished: Finished::now() })
     }
 
     /// `.info` or `.mod` before the zip, or the whole version that it came with.
@@ -240,18 +251,6 @@ impl Job {
             drop(guard);
         });
         Ok(Stashed { version, files, outcome: Outcome::MissLeader, finished })
-    }
-
-    /// The canonical version that a query stands for, or at once the file, where it came along.
-    async fn resolve(&self, asked: VersionQuery, kind: FileKind) -> Result<Resolved, Error> {
-        if let Some(version) = asked.canonical() {
-            return Ok(Resolved::Version(version.clone()));
-        }
-        let stashed = self.clone().info(asked).await?;
-        Ok(match stashed.files.get(kind) {
-            Some(_) => Resolved::Stashed(Box::new(stashed)),
-            None => Resolved::Version(stashed.version),
-        })
     }
 
     /// Fetches while the checksum database is asked. A fetch that fails is the answer at once.
@@ -345,14 +344,6 @@ impl Job {
             _ => Err(wrong),
         }
     }
-}
-
-/// What a query for a file led to.
-enum Resolved {
-    /// A version whose file is still to be fetched.
-    Version(Version),
-    /// A whole version came with the answer: the file is here already.
-    Stashed(Box<Stashed>),
 }
 
 pub(super) fn wrong_payload() -> Error {

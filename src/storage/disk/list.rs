@@ -14,8 +14,8 @@ use super::whole::VersionDirectory;
 pub const MAX_LISTED_VERSIONS: usize = 100_000;
 
 impl Store {
-    /// The versions that have their three files, in lexical order. Sub-directories that are nested
-    /// modules have no version's name.
+    /// The whole versions, in lexical order: what is listed can be read. Sub-directories that are
+    /// nested modules have no version's name. A version that was found whole before costs three looks.
     pub(super) fn list(&self, module: &ModulePath) -> Result<Vec<Version>, Error> {
         let directory = module_directory(&self.root, module)?;
         let is_version = |name: &str| Version::parse(name).is_ok();
@@ -32,7 +32,8 @@ impl Store {
         let mut versions = Vec::with_capacity(names.len());
         for version in names.iter().filter_map(|name| Version::parse(name).ok()) {
             let path = directory.join(version.as_str());
-            if VersionDirectory::new(path, &version).has_three_names()? {
+            let found = VersionDirectory::new(path, &version);
+            if self.remembered.whole(module, &found)?.is_some() {
                 versions.push(version);
             }
         }

@@ -123,6 +123,14 @@ impl Disk {
         Self::open_with(root, Durability::Synced)
     }
 
+    /// Whether `root` is a directory that can be read; blocking, and writes nothing.
+    ///
+    /// # Errors
+    /// As [`Disk::open`], of what can be seen without writing.
+    pub fn check_root(root: &Path) -> Result<(), Error> {
+        start::check_root(root).map(drop)
+    }
+
     /// Opens the store in `root` with the given durability; blocking.
     ///
     /// # Errors

@@ -44,7 +44,8 @@ pub(super) fn open(root: &Path) -> Result<(PathBuf, Access), Error> {
     Ok((root, access))
 }
 
-fn check_root(root: &Path) -> Result<PathBuf, Error> {
+/// Whether there is a root that can be read; writes nothing.
+pub(super) fn check_root(root: &Path) -> Result<PathBuf, Error> {
     let refuse = |what: &str, advice: &str| {
         let shown = root.display();
         // The part before the colon is Athens's text, which people search for.

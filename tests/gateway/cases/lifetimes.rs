@@ -53,6 +53,27 @@ async fn case_16_a_branch_that_moves_is_seen_when_its_answer_is_no_longer_fresh(
 }
 
 #[tokio::test]
+async fn case_17_a_query_names_a_version_and_the_stored_bytes_are_its_files() {
+    let world = Setup::disk().env("DIPYLON_FRESH_FOR", "0").env("GOSUMDB", "off").start().await;
+    let first = world.add(FakeModule::new(MODULE, OLD));
+    world.upstream.query(MODULE, "master", OLD);
+    world.get_ok(&path_of(MODULE, OLD, "zip")).await;
+    world.until_stored(MODULE, OLD).await;
+    world.add(FakeModule::new(MODULE, OLD).file("moved.go", "package moved\n"));
+    world.upstream.query(MODULE, "master", OLD);
+    let want = [("info", first.info().into()), ("mod", first.go_mod_bytes()), ("zip", first.zip())];
+    for (kind, bytes) in want {
+        for _ in 0..2 {
+            let answer = world.get_ok(&path_of(MODULE, "master", kind)).await;
+            assert!(answer.body == bytes, "master.{kind} has other bytes than are stored");
+        }
+    }
+    assert_eq!(world.asked(&path_of(MODULE, OLD, "zip")), 1, "it is not fetched again");
+    assert_eq!(world.asked(&path_of(MODULE, "master", "info")), 6, "each query is asked");
+    assert!(world.our_files().is_empty(), "{:?}", world.our_files());
+}
+
+#[tokio::test]
 async fn case_17_stored_bytes_win_over_a_moved_tag() {
     let world = Setup::disk().start().await;
     let first = world.add_module();

@@ -105,3 +105,16 @@ async fn case_26_the_go_command_asks_twice_over_https_and_upstream_is_asked_once
     assert_eq!(outcomes(), ["upstream_not_found", "negative"]);
     assert_eq!(tls.world.asked(&path), 1);
 }
+
+#[tokio::test]
+async fn a_handshake_that_never_begins_does_not_hold_up_the_end() {
+    let mut tls = tls_world().await;
+    let silent = tokio::net::TcpStream::connect(tls.world.gateway.address()).await.unwrap();
+    // The next handshake is accepted after the silent one.
+    assert_eq!(get(&tls, "/healthz").await.0, 200);
+    let began = std::time::Instant::now();
+    let status = tls.world.gateway.terminate().await;
+    assert_eq!(status.code(), Some(0), "{}", tls.world.gateway.stderr());
+    assert!(began.elapsed() < std::time::Duration::from_secs(8), "{:?}", began.elapsed());
+    drop(silent);
+}
