@@ -110,6 +110,20 @@ impl FakeModule {
         self.changed()
     }
 
+    /// The same module as somebody else would have it: sound in itself, with a zip of the same length,
+    /// but the last byte of its last file is another one.
+    #[must_use]
+    pub fn altered(mut self) -> Self {
+        if let Some(content) = self.files.values_mut().next_back() {
+            let mut bytes = content.to_vec();
+            if let Some(last) = bytes.last_mut() {
+                *last ^= 1;
+            }
+            *content = Bytes::from(bytes);
+        }
+        self.changed()
+    }
+
     fn changed(mut self) -> Self {
         self.zip = OnceLock::new();
         self
@@ -242,6 +256,16 @@ mod tests {
     fn filler_does_not_compress() {
         let module = FakeModule::new("example.com/a", "v1.0.0").filler(1_000_000);
         assert!(module.zip().len() > 1_000_000);
+    }
+
+    #[test]
+    fn an_altered_module_differs_in_nothing_but_its_content() {
+        let module =
+            FakeModule::new("example.com/a", "v1.0.0").file("z.bin", incompressible("z", 9_000));
+        let other = module.clone().altered();
+        assert_eq!(module.zip().len(), other.zip().len());
+        assert_eq!(module.info(), other.info());
+        assert_ne!(module.h1(), other.h1());
     }
 
     #[test]

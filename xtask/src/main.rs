@@ -2,9 +2,10 @@
 //!
 //! - `test [--fast | --slow]` runs every suite and closes on `N passed, N failed, N skipped`.
 //! - `lint` runs the formatter's check, clippy, the dependency bans and the tidy check.
-//! - `ci` is `lint`, `test`, `compose`: what `.ci/run` calls.
+//! - `ci` is `lint`, `test`, `compose`, `loadtest --smoke`: what `.ci/run` calls.
 //! - `dashboards` holds dashboards and rules to the catalogue and to a real Prometheus.
 //! - `compose` holds the compose file, the Dockerfile and the balancer to their own parsers.
+//! - `loadtest` drives two gateways with k6 and judges what comes back.
 //! - `stack` installs the servers that suites need, starts them and stops them.
 //!
 //! Only the standard library is used, so that the first command on a new machine builds in a second.
@@ -12,6 +13,7 @@
 mod compose;
 mod dashboards;
 mod lint;
+mod loadtest;
 mod needs;
 mod report;
 mod stack;
@@ -33,7 +35,9 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   lint            cargo fmt --check, clippy, banned dependencies, tidy
   dashboards      dashboards, rules and alerts, against the catalogue and a real Prometheus
   compose         docker-compose.yml, the Dockerfile and nginx.conf, by their own parsers
-  ci              lint, test, compose
+  loadtest [SCENARIO...] [FLAGS]   k6 against two gateways with Redis and MinIO; --help lists scenarios and flags
+  loadtest --smoke                 all scenarios, short, against the build that the tests use
+  ci              lint, test, compose, loadtest --smoke
   stack           list the programs and servers that suites need; `test` gets and starts them by itself
   stack NAME...   install these programs into a cache folder that all clones share
   stack up [NAME...]   start servers on free loopback ports; prints the environment: eval \"$(...)\"
@@ -54,6 +58,10 @@ fn main() -> ExitCode {
         ["dashboards"] => dashboards::run(&root),
         ["compose"] => compose::run(&root),
         ["ci"] => return exit(ci(&root)),
+        ["loadtest", words @ ..] => {
+            let kept = loadtest::command(&root, words);
+            return exit(said(&kept) && kept == Ok(true));
+        }
         ["stack", words @ ..] => return exit(said(&stack::command(&root, words))),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
@@ -74,7 +82,7 @@ fn ci(root: &Path) -> bool {
     let broken = lint::run(root);
     let mut tally = suites::run(root, Breadth::Usual, None);
     tally.failed += broken;
-    tally = tally + compose::run(root);
+    tally = tally + compose::run(root) + loadtest::smoke(root);
     println!("{tally}");
     if tally.missing > 0 {
         println!("FAILED: {} were skipped for want of what is MISSING above", tally.missing);
@@ -82,7 +90,7 @@ fn ci(root: &Path) -> bool {
     tally.failed == 0 && tally.missing == 0
 }
 
-fn said(result: &Result<(), String>) -> bool {
+fn said<T>(result: &Result<T, String>) -> bool {
     if let Err(why) = result {
         eprintln!("xtask: {why}");
     }

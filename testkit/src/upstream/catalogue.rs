@@ -28,9 +28,18 @@ impl Page {
     }
 }
 
-#[derive(Debug, Default)]
+/// Makes up what was never added: the modules of a load, which are too many to be kept.
+pub trait Generator: Send + Sync {
+    /// One version, each time the same; `None` where there is none.
+    fn module(&self, path: &str, version: &str) -> Option<FakeModule>;
+    /// The versions that a list names, in order of age; none where there is no such module.
+    fn versions(&self, path: &str) -> Vec<String>;
+}
+
+#[derive(Default)]
 pub(crate) struct Catalogue {
     modules: BTreeMap<String, BTreeMap<String, FakeModule>>,
+    generator: Option<Box<dyn Generator>>,
     /// Paths that exist without any version.
     bare: BTreeSet<String>,
     /// Module path and query to version.
@@ -41,6 +50,10 @@ impl Catalogue {
     pub(crate) fn add(&mut self, module: FakeModule) {
         let versions = self.modules.entry(module.path().to_owned()).or_default();
         versions.insert(module.version().to_owned(), module);
+    }
+
+    pub(crate) fn generate(&mut self, generator: Box<dyn Generator>) {
+        self.generator = Some(generator);
     }
 
     pub(crate) fn add_path(&mut self, path: &str) {
@@ -65,10 +78,14 @@ impl Catalogue {
         self.modules.get(path)?.get(version)
     }
 
-    /// The answer to a path whose percent-encoding is undone. With `instead`, the files are those
-    /// of that version.
-    pub(crate) fn page(&self, path: &str, instead: Option<&str>) -> Page {
-        self.find(path, instead).unwrap_or_else(|| {
+    fn known(&self, path: &str, version: &str) -> Option<FakeModule> {
+        let added = self.get(path, version).cloned();
+        added.or_else(|| self.generator.as_ref()?.module(path, version))
+    }
+
+    /// The answer to a path whose percent-encoding is undone.
+    pub(crate) fn page(&self, path: &str, variant: Variant) -> Page {
+        self.find(path, variant).unwrap_or_else(|| {
             Page::text(
                 404,
                 format!("not found: {}: unknown to this upstream\n", path.trim_matches('/')),
@@ -76,11 +93,11 @@ impl Catalogue {
         })
     }
 
-    fn find(&self, path: &str, instead: Option<&str>) -> Option<Page> {
+    fn find(&self, path: &str, variant: Variant) -> Option<Page> {
         let path = path.strip_prefix('/')?;
         if let Some(module) = path.strip_suffix("/@latest") {
             let latest = self.latest(&unescape(module).ok()?)?;
-            return Some(file(&renamed(latest, instead), "info"));
+            return Some(file(&variant.of(latest), "info"));
         }
         let (module, file_name) = path.split_once("/@v/")?;
         let module = unescape(module).ok()?;
@@ -89,22 +106,23 @@ impl Catalogue {
         }
         let (version, kind) = file_name.rsplit_once('.')?;
         let version = unescape(version).ok()?;
-        let found = self.get(&module, &version).or_else(|| {
+        let found = self.known(&module, &version).or_else(|| {
             // Only `.info` resolves a query; the files of a branch are asked by its version.
             let resolved = self.queries.get(&(module.clone(), version))?;
-            if kind == "info" { self.get(&module, resolved) } else { None }
+            if kind == "info" { self.known(&module, resolved) } else { None }
         })?;
-        matches!(kind, "info" | "mod" | "zip").then(|| file(&renamed(found, instead), kind))
+        matches!(kind, "info" | "mod" | "zip").then(|| file(&variant.of(found), kind))
     }
 
     /// The tagged versions, in no order of merit: pseudo-versions are never listed.
     fn list(&self, module: &str) -> Option<Page> {
-        let versions = self.modules.get(module);
-        if versions.is_none_or(BTreeMap::is_empty) && !self.bare.contains(module) {
+        let added = self.modules.get(module).into_iter().flat_map(BTreeMap::keys).cloned();
+        let versions: Vec<String> = added.chain(self.generated(module)).collect();
+        if versions.is_empty() && !self.bare.contains(module) {
             return None;
         }
         let mut text = String::new();
-        for version in versions.into_iter().flat_map(BTreeMap::keys) {
+        for version in &versions {
             if !pseudo::is_pseudo(version) {
                 text.push_str(version);
                 text.push('\n');
@@ -113,8 +131,12 @@ impl Catalogue {
         Some(Page::ok(TEXT, text))
     }
 
+    fn generated(&self, module: &str) -> Vec<String> {
+        self.generator.as_ref().map(|generator| generator.versions(module)).unwrap_or_default()
+    }
+
     /// The highest release, else the highest prerelease, else the highest pseudo-version.
-    fn latest(&self, module: &str) -> Option<&FakeModule> {
+    fn latest(&self, module: &str) -> Option<FakeModule> {
         let rank = |version: &str| match (pseudo::is_pseudo(version), semver::prerelease(version)) {
             (true, _) => 0,
             (false, "") => 2,
@@ -124,12 +146,31 @@ impl Catalogue {
             let (a, b) = (a.version(), b.version());
             rank(a).cmp(&rank(b)).then_with(|| semver::compare(a, b))
         };
-        self.modules.get(module)?.values().max_by(order)
+        let Some(added) = self.modules.get(module) else {
+            return self.known(module, self.generated(module).last()?);
+        };
+        added.values().max_by(order).cloned()
     }
 }
 
-fn renamed(module: &FakeModule, version: Option<&str>) -> FakeModule {
-    version.map_or_else(|| module.clone(), |version| module.clone().with_version(version))
+/// Which files are answered: the right ones, or wrong ones that look well.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Variant {
+    Right,
+    /// Those of this version.
+    Version(&'static str),
+    /// Those with other content.
+    Altered,
+}
+
+impl Variant {
+    fn of(self, module: FakeModule) -> FakeModule {
+        match self {
+            Self::Right => module,
+            Self::Version(version) => module.with_version(version),
+            Self::Altered => module.altered(),
+        }
+    }
 }
 
 fn file(module: &FakeModule, kind: &str) -> Page {
@@ -163,7 +204,7 @@ mod tests {
     }
 
     fn body(catalogue: &Catalogue, path: &str) -> String {
-        String::from_utf8(catalogue.page(path, None).body.to_vec()).unwrap()
+        String::from_utf8(catalogue.page(path, Variant::Right).body.to_vec()).unwrap()
     }
 
     const PSEUDO: &str = "v1.10.1-0.20240102030405-abcdefabcdef";
@@ -186,7 +227,7 @@ mod tests {
     fn what_is_unknown_is_404_as_text() {
         let catalogue = catalogue(&["v1.0.0"]);
         for path in ["/example.com/!a/@v/v1.0.1.info", "/example.com/A/@v/v1.0.0.info", "/", "/x"] {
-            let page = catalogue.page(path, None);
+            let page = catalogue.page(path, Variant::Right);
             assert_eq!(
                 (page.status, page.content_type),
                 (404, "text/plain; charset=utf-8"),
@@ -200,15 +241,15 @@ mod tests {
         let mut catalogue = catalogue(&[PSEUDO]);
         catalogue.query("example.com/A", "master", PSEUDO);
         assert!(body(&catalogue, "/example.com/!a/@v/master.info").contains(PSEUDO));
-        assert_eq!(catalogue.page("/example.com/!a/@v/master.zip", None).status, 404);
+        assert_eq!(catalogue.page("/example.com/!a/@v/master.zip", Variant::Right).status, 404);
     }
 
     #[test]
     fn a_bare_path_lists_nothing_and_has_no_latest() {
         let mut catalogue = Catalogue::default();
         catalogue.add_path("example.com/empty");
-        let list = catalogue.page("/example.com/empty/@v/list", None);
+        let list = catalogue.page("/example.com/empty/@v/list", Variant::Right);
         assert_eq!((list.status, list.body.len()), (200, 0));
-        assert_eq!(catalogue.page("/example.com/empty/@latest", None).status, 404);
+        assert_eq!(catalogue.page("/example.com/empty/@latest", Variant::Right).status, 404);
     }
 }

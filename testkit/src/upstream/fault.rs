@@ -41,6 +41,10 @@ pub enum Fault {
     Redirect(u16, String),
     /// The right file of the wrong version, v9.9.9.
     WrongVersion,
+    /// The right version with other content, sound and of the same length: [`FakeModule::altered`].
+    ///
+    /// [`FakeModule::altered`]: crate::module::FakeModule::altered
+    OtherContent,
     /// 200 with these bytes and the content type that belongs to the path.
     Body(Bytes),
 }

@@ -1,5 +1,6 @@
 //! The record of every request that a fake has seen.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -93,6 +94,20 @@ impl Log {
 
     pub(crate) fn count(&self, matches: impl Fn(&Recorded) -> bool) -> usize {
         self.with(|seen| seen.iter().filter(|request| matches(request)).count())
+    }
+
+    /// How often each path was asked for with GET.
+    ///
+    /// # Panics
+    /// As [`Log::all`].
+    pub(crate) fn gets_by_path(&self) -> BTreeMap<String, usize> {
+        self.with(|seen| {
+            let mut counts = BTreeMap::new();
+            for request in seen.iter().filter(|request| request.method == Method::GET) {
+                *counts.entry(request.path.clone()).or_default() += 1;
+            }
+            counts
+        })
     }
 
     fn with<T>(&self, look: impl FnOnce(&[Recorded]) -> T) -> T {

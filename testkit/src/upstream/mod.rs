@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+pub use self::catalogue::Generator;
 pub use self::fault::{Fault, When};
 pub use self::log::{End, Recorded};
 pub(crate) use self::{catalogue::Page, log::Log, serve::decode_percent, serve::plain};
@@ -43,8 +44,16 @@ pub struct Upstream {
 impl Upstream {
     /// Starts on a free port of 127.0.0.1, with no modules.
     pub async fn start() -> Self {
+        Self::start_on(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// Starts where it is told to.
+    ///
+    /// # Panics
+    /// When the address cannot be bound.
+    pub fn start_on(address: SocketAddr) -> Self {
         let shared = Arc::new(Shared::default());
-        let server = Server::start(SocketAddr::from(([127, 0, 0, 1], 0)), shared.clone());
+        let server = Server::start(address, shared.clone());
         Self { shared, address: server.address(), server: Mutex::new(Some(server)) }
     }
 
@@ -78,6 +87,11 @@ impl Upstream {
         // The zip is made here, on the test's thread, not while others wait for answers.
         let _ = module.zip();
         self.shared.modules.lock().add(module);
+    }
+
+    /// What was never added is made up by `generator`, and made up anew for each request.
+    pub fn generate(&self, generator: impl Generator + 'static) {
+        self.shared.modules.lock().generate(Box::new(generator));
     }
 
     /// Makes a module path known that has no versions: an empty list, no latest.

@@ -10,11 +10,13 @@ use http::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER,
 };
 use http::{HeaderName, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
 
 use super::body::{MAX_HANG, Sending, Stop};
-use super::catalogue::{Catalogue, Page, content_type};
+use super::catalogue::{Catalogue, Page, Variant, content_type};
 use super::fault::{Fault, Rules};
 use super::log::{Flight, Log};
 use crate::checksum_db::ChecksumDb;
@@ -22,6 +24,10 @@ use crate::server::{Answer, Connection, Handler, ServerBody};
 
 const LOGIN_PAGE: &str = "<!DOCTYPE html>\n<html><head><title>Sign in</title></head>\
     <body><form action=\"/login\"><input name=\"password\"></form></body></html>\n";
+/// Answers with a line for each path that was asked for: how often, and the path.
+const COUNTS_PATH: &str = "/__counts";
+/// Before a path: answers with the length and the SHA-256 of its right answer.
+const DIGEST_PREFIX: &str = "/__digest";
 /// The version that [`Fault::WrongVersion`] answers with.
 const WRONG_VERSION: &str = "v9.9.9";
 
@@ -40,12 +46,31 @@ impl Handler for Shared {
     fn answer(self: Arc<Self>, request: Request<Incoming>, connection: Connection) -> Answer {
         let raw_path = request.uri().path().to_owned();
         let path = decode_percent(&raw_path);
+        if let Some(page) = self.about(&path) {
+            return Box::pin(async { Ok(page.into_response()) });
+        }
         let flight = self.log.begin(request.method(), (&raw_path, &path), request.headers());
         Box::pin(async move { self.reply(&request, &path, &connection, flight).await })
     }
 }
 
 impl Shared {
+    /// Pages for who drives a load, which are neither recorded nor broken: what was asked for how
+    /// often, and what the right answer to a path is.
+    fn about(&self, path: &str) -> Option<Page> {
+        if path == COUNTS_PATH {
+            let mut text = String::new();
+            for (path, count) in self.log.gets_by_path() {
+                text += &format!("{count} {path}\n");
+            }
+            return Some(Page::text(200, text));
+        }
+        let page = self.modules.lock().page(path.strip_prefix(DIGEST_PREFIX)?, Variant::Right);
+        let hex: String =
+            Sha256::digest(&page.body).iter().map(|byte| format!("{byte:02x}")).collect();
+        Some(Page::text(page.status, format!("{} {hex}\n", page.body.len())))
+    }
+
     async fn reply(
         &self,
         request: &Request<Incoming>,
@@ -83,7 +108,10 @@ impl Shared {
             Some(Fault::Redirect(code, _)) => Page::text(*code, ""),
             Some(Fault::HtmlLogin) => Page::ok("text/html; charset=utf-8", LOGIN_PAGE),
             Some(Fault::Body(bytes)) => Page::ok(content_type(path), bytes.clone()),
-            Some(Fault::WrongVersion) => self.modules.lock().page(path, Some(WRONG_VERSION)),
+            Some(Fault::WrongVersion) => {
+                self.modules.lock().page(path, Variant::Version(WRONG_VERSION))
+            }
+            Some(Fault::OtherContent) => self.modules.lock().page(path, Variant::Altered),
             _ => self.right_page(request, path),
         }
     }
@@ -98,7 +126,7 @@ impl Shared {
         if let Some(rest) = path.strip_prefix("/sumdb/") {
             return self.database_page(rest);
         }
-        self.modules.lock().page(path, None)
+        self.modules.lock().page(path, Variant::Right)
     }
 
     fn is_authorized(&self, request: &Request<Incoming>) -> bool {
@@ -117,6 +145,16 @@ impl Shared {
             })
         });
         found.unwrap_or_else(|| Page::text(404, "not found: no such checksum database here\n"))
+    }
+}
+
+impl Page {
+    /// A response that nobody records.
+    fn into_response(self) -> Response<ServerBody> {
+        let body = Full::new(self.body).map_err(|never| match never {}).boxed_unsync();
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::from_u16(self.status).expect("a status of ours");
+        response
     }
 }
 

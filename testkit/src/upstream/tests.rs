@@ -263,3 +263,43 @@ async fn other_methods_are_refused() {
 fn percent_encoding_is_undone_once() {
     assert_eq!(decode_percent("/%21a/%2521/%zz/%2"), "/!a/%21/%zz/%2");
 }
+
+/// One module with one version.
+struct OnlyOne;
+
+impl Generator for OnlyOne {
+    fn module(&self, path: &str, version: &str) -> Option<FakeModule> {
+        let known = (path, version) == ("example.com/made/up", "v1.2.0");
+        known.then(|| FakeModule::new(path, version).filler(20_000))
+    }
+
+    fn versions(&self, path: &str) -> Vec<String> {
+        if path == "example.com/made/up" { vec!["v1.2.0".to_owned()] } else { Vec::new() }
+    }
+}
+
+#[tokio::test]
+async fn what_is_made_up_is_counted_and_its_right_answer_known() {
+    const MADE_UP: &str = "/example.com/made/up/@v/v1.2.0.zip";
+    let upstream = Upstream::start().await;
+    upstream.generate(OnlyOne);
+    let client = Client::new(&upstream.url());
+    let digest = client.get(&format!("/__digest{MADE_UP}")).await.text().to_owned();
+    let said = |body: &[u8]| {
+        use sha2::Digest as _;
+        let hex: Vec<String> =
+            sha2::Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{} {}\n", body.len(), hex.concat())
+    };
+    assert_eq!(said(&client.get(MADE_UP).await.body), digest);
+    upstream.fault(When::suffix(".zip"), Fault::OtherContent);
+    let other = said(&client.get(MADE_UP).await.body);
+    assert_eq!(other.split(' ').next(), digest.split(' ').next(), "of the same length");
+    assert_ne!(other, digest);
+    assert_eq!(client.get("/example.com/made/up/@v/list").await.text(), "v1.2.0\n");
+    assert!(client.get("/example.com/made/up/@latest").await.text().contains("v1.2.0"));
+    assert_eq!(client.get("/example.com/made/up/@v/v1.3.0.zip").await.status, 404);
+    let counts = client.get("/__counts").await.text().to_owned();
+    assert!(counts.contains(&format!("2 {MADE_UP}\n")), "{counts}");
+    assert!(!counts.contains("__"), "{counts}");
+}

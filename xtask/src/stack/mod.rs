@@ -26,8 +26,9 @@ use std::time::Duration;
 
 pub(crate) use components::{COMPONENTS, Launch, component};
 pub(crate) use install::{apt, ensure};
+pub(crate) use probe::Probe;
 pub(crate) use running::Stack;
-pub(crate) use services::{SERVICES, Service, service};
+pub(crate) use services::{Place, Plan, SERVICES, Service, Start, service};
 
 use process::Identity;
 
@@ -118,7 +119,7 @@ fn list() -> Result<(), String> {
     Ok(())
 }
 
-/// A stack for one run of the suites: stopped and removed when dropped, and by a guard when this
+/// A stack for one run of the suites, or of a load test: stopped and removed when dropped, and by a guard when this
 /// process is killed before that.
 pub(crate) struct ForSuites {
     stack: Stack,
@@ -148,6 +149,38 @@ impl ForSuites {
         Ok(all.into_iter().filter(|(name, _)| name.starts_with("DIPYLON_TEST_")).collect())
     }
 
+    /// Starts something of our own beside the services; it ends with them.
+    ///
+    /// # Errors
+    /// As [`Stack::start`].
+    pub(crate) fn start_own(
+        &self,
+        name: &str,
+        ports: usize,
+        plan: &dyn Fn(&Place) -> Plan,
+    ) -> Result<(), String> {
+        self.stack.start_own(name, ports, plan)
+    }
+
+    /// Takes a running child of ours along: it is ended with the others, whoever ends them.
+    ///
+    /// # Errors
+    /// One line: it has ended already, or the state cannot be written.
+    pub(crate) fn adopt(&self, name: &str, pid: u32) -> Result<(), String> {
+        self.stack.adopt(name, pid)
+    }
+
+    /// What a gateway is told, to reach what is up.
+    pub(crate) fn settings(&self) -> Result<Vec<(String, String)>, String> {
+        let all = self.stack.environment()?;
+        Ok(all.into_iter().filter(|(name, _)| name.starts_with("ATHENS_")).collect())
+    }
+
+    /// Where a process of ours writes what it says.
+    pub(crate) fn log(&self, service: &str, process: &str) -> PathBuf {
+        self.stack.log(service, process)
+    }
+
     /// Another process of this program, in a group of its own: what ends us may not end it.
     fn post_guard(&self) -> Result<(), String> {
         use std::os::unix::process::CommandExt;
@@ -174,7 +207,7 @@ fn end(stack: &Stack) -> Result<(), String> {
     let ended = stack.stop()?;
     let folder = stack.folder();
     std::fs::remove_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    eprintln!("the suites' servers have ended ({ended} processes)");
+    eprintln!("the servers have ended ({ended} processes)");
     Ok(())
 }
 

@@ -21,7 +21,7 @@ pub(crate) enum Probe {
 }
 
 impl Probe {
-    pub(super) fn get(port: u16, path: &str) -> Self {
+    pub(crate) fn get(port: u16, path: &str) -> Self {
         let request = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n");
         Self::Http { port, request }
     }

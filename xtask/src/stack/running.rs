@@ -31,6 +31,14 @@ pub(crate) struct Stack {
     folder: PathBuf,
 }
 
+/// What is to be started: a service of the table with its programs, or something of our own.
+struct Wish<'a> {
+    name: &'a str,
+    ports: usize,
+    programs: &'a [Launch],
+    plan: &'a dyn Fn(&Place) -> Plan,
+}
+
 impl Stack {
     /// The stack of that folder, which is made if it is not there.
     pub(crate) fn at(folder: PathBuf) -> Result<Self, String> {
@@ -60,7 +68,9 @@ impl Stack {
                 continue;
             }
             started.push(service.name);
-            if let Err(why) = self.start_service(&mut state, service, programs) {
+            let (name, ports) = (service.name, service.ports);
+            let wish = Wish { name, ports, programs, plan: &service.plan };
+            if let Err(why) = self.start_service(&mut state, &wish) {
                 let mut why = format!("{}: {why}", service.name);
                 for name in started {
                     if let Err(more) = self.stop_service(&mut state, name) {
@@ -73,18 +83,45 @@ impl Stack {
         Ok(())
     }
 
-    fn start_service(
+    /// Starts processes of our own beside the servers: they end with them.
+    ///
+    /// # Errors
+    /// As [`Stack::start`].
+    pub(super) fn start_own(
         &self,
-        state: &mut State,
-        service: &Service,
-        programs: &[Launch],
+        name: &str,
+        ports: usize,
+        plan: &dyn Fn(&Place) -> Plan,
     ) -> Result<(), String> {
+        let _alone = alone(&self.folder, "stack", LOCK_LIMIT)?;
+        let mut state = State::read(&self.folder)?;
+        let wish = Wish { name, ports, programs: &[], plan };
+        self.start_service(&mut state, &wish).map_err(|why| {
+            let left = self.stop_service(&mut state, name).err();
+            left.map_or(format!("{name}: {why}"), |more| format!("{name}: {why}\n{more}"))
+        })
+    }
+
+    /// Takes a running child of ours into the state, so that it ends with the others.
+    ///
+    /// # Errors
+    /// One line: it has ended already, or the state cannot be written.
+    pub(super) fn adopt(&self, name: &str, pid: u32) -> Result<(), String> {
+        let identity = Identity::of(pid).ok_or_else(|| format!("{name} ended at once"))?;
+        let _alone = alone(&self.folder, "stack", LOCK_LIMIT)?;
+        let mut state = State::read(&self.folder)?;
+        let (service, name) = (name.to_owned(), name.to_owned());
+        state.processes.push(Process { service, name, identity, port: 0 });
+        state.write(&self.folder)
+    }
+
+    fn start_service(&self, state: &mut State, service: &Wish) -> Result<(), String> {
         let began = Instant::now();
         let mut attempt = 1;
         loop {
             // Whatever an earlier, broken start has left.
             self.stop_service(state, service.name)?;
-            let Err(why) = self.try_start(state, service, programs) else { break };
+            let Err(why) = self.try_start(state, service) else { break };
             if attempt == MAX_START_ATTEMPTS
                 || !why.to_lowercase().contains("address already in use")
             {
@@ -98,16 +135,12 @@ impl Stack {
         Ok(())
     }
 
-    fn try_start(
-        &self,
-        state: &mut State,
-        service: &Service,
-        programs: &[Launch],
-    ) -> Result<(), String> {
+    fn try_start(&self, state: &mut State, service: &Wish) -> Result<(), String> {
         let folder = self.folder.join(service.name);
         let ports = free_ports(service.ports)?;
         let targets = self.folder.join("targets");
-        let place = Place { folder: &folder, targets: &targets, ports: &ports, programs };
+        let place =
+            Place { folder: &folder, targets: &targets, ports: &ports, programs: service.programs };
         let plan = (service.plan)(&place);
         prepare(&folder, &plan)?;
         for start in &plan.processes {
@@ -127,13 +160,13 @@ impl Stack {
         self.until_ready(state, service, &plan)
     }
 
-    fn spawn(&self, service: &Service, start: &Start) -> Result<Identity, String> {
+    fn spawn(&self, service: &Wish, start: &Start) -> Result<Identity, String> {
         let folder = self.folder.join(service.name);
         let log = self.log(service.name, &start.name);
         process::spawn(start, &folder, &log).map_err(|why| format!("{why}\n{}", tail(&log)))
     }
 
-    fn until_ready(&self, state: &State, service: &Service, plan: &Plan) -> Result<(), String> {
+    fn until_ready(&self, state: &State, service: &Wish, plan: &Plan) -> Result<(), String> {
         let began = Instant::now();
         for probe in &plan.probes {
             while !probe.holds() {
@@ -155,7 +188,7 @@ impl Stack {
         Ok(())
     }
 
-    fn log(&self, service: &str, process: &str) -> PathBuf {
+    pub(super) fn log(&self, service: &str, process: &str) -> PathBuf {
         self.folder.join(service).join(format!("{process}.log"))
     }
 

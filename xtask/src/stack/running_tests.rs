@@ -137,3 +137,18 @@ fn a_later_service_wins_a_shared_variable() {
     state.env = vec![own("redis", "later in the table"), own("minio", "earlier")];
     assert_eq!(environment(&state)["A"], "later in the table");
 }
+
+#[test]
+fn what_is_our_own_ends_with_the_servers() {
+    let folder = Folder::new("own");
+    let stack = Stack::at(folder.0.clone()).unwrap();
+    stack.start(&[&SLEEPER]).unwrap();
+    stack.start_own("gateway-1", 1, &sleeper).unwrap();
+    let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    stack.adopt("k6", child.id()).unwrap();
+    assert_eq!(stack.stop(), Ok(3));
+    assert!(!child.wait().unwrap().success());
+    let refused = stack.start_own("gateway-2", 1, &mourner).unwrap_err();
+    assert!(refused.starts_with("gateway-2: shell ended before it was ready\n"), "{refused}");
+    assert_eq!(State::read(&folder.0), Ok(State::default()));
+}

@@ -90,7 +90,7 @@ pub(crate) fn service(name: &str) -> Result<&'static Service, String> {
 
 impl Place<'_> {
     /// `127.0.0.1:PORT` of the port at `index`.
-    pub(super) fn host(&self, index: usize) -> String {
+    pub(crate) fn host(&self, index: usize) -> String {
         format!("127.0.0.1:{}", self.ports[index])
     }
 

@@ -1,0 +1,55 @@
+// Everything is stored: how fast are hits, and are they all hits?
+//
+// As many requests as the gateways answer: each virtual user asks again as soon as it has its answer.
+
+import {
+  anyGateway, ask, begin, digests, end, file, handleSummary as summary, limitMs, modulePath, options as made, seconds,
+  store, vus,
+} from './shared.js';
+
+const MODULES = 40;
+// Of a hundred requests: what `go` asks for when its own cache is cold, and lists now and then.
+const SHARES = [['info', 30], ['mod', 30], ['zip', 30], ['list', 10]];
+
+export const options = made(
+  'hot',
+  { executor: 'constant-vus', vus, duration: `${seconds}s` },
+  {
+    hits: ['rate>0.999'],
+    answer_ms: [`p(95)<${limitMs(150, 750)}`, `p(99)<${limitMs(400, 1500)}`],
+    'answer_ms{kind:info}': [`p(95)<${limitMs(100, 750)}`],
+    'answer_ms{kind:mod}': [`p(95)<${limitMs(100, 750)}`],
+  },
+);
+
+const path = (number, kind) => {
+  const module = modulePath('hot', number);
+  return kind === 'list' ? `${module}/@v/list` : file(module, 0, kind);
+};
+
+export function setup() {
+  const numbers = [...Array(MODULES).keys()];
+  const paths = numbers.flatMap((number) => SHARES.map(([kind]) => path(number, kind)));
+  // Twice: a gateway streams the first zip to us before it has stored it.
+  store(paths);
+  store(paths);
+  return begin({ wants: digests(paths) });
+}
+
+function drawn() {
+  let left = Math.random() * 100;
+  for (const [kind, share] of SHARES) {
+    left -= share;
+    if (left < 0) return kind;
+  }
+  return 'list';
+}
+
+export default function (data) {
+  const kind = drawn();
+  const wanted = path(Math.floor(Math.random() * MODULES), kind);
+  ask(anyGateway(), wanted, kind, data.wants[wanted]);
+}
+
+export const teardown = end;
+export const handleSummary = summary;
