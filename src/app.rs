@@ -4,6 +4,7 @@
 //! comment above it says why it stands exactly there. A layer in the wrong place does not compile,
 //! because each stage has its own request type.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use dipylon_middleware::lookup::LookupLayer;
 use dipylon_middleware::negative::NegativeLayer;
 use dipylon_middleware::pool::PoolLayer;
 use dipylon_middleware::ports::{Fetched, Fetcher, Lock, Policy, Storage};
+use dipylon_middleware::rate_limit::{Rate, RateLimitLayer};
 use dipylon_middleware::request::{FetchRequest, ModuleRequest, StashRequest, SumDbRequest};
 use dipylon_middleware::request_context::{RequestContextLayer, TrustedProxies};
 use dipylon_middleware::response::{ModuleResponse, Stashed, SumDbResponse};
@@ -296,6 +298,7 @@ impl Build<'_> {
         let Self { config, telemetry, .. } = self;
         let ours = &config.dipylon;
         let prefixed = !config.path_prefix.as_str().is_empty();
+        let rate = rate_of_a_client(&ours.rate_limit);
         let (user, password) = (&config.basic_auth_user, &config.basic_auth_pass);
         let credentials = (!user.is_empty() && !password.is_empty())
             .then(|| Credentials::new(user, password.expose()));
@@ -310,6 +313,11 @@ impl Build<'_> {
             .push(
                 LayerName::Deadline,
                 DeadlineLayer::new("request", ours.request_timeout, ErrorKind::DeadlineExceeded),
+            )
+            // Above auth: guesses at credentials are counted too.
+            .push_if(
+                LayerName::RateLimit,
+                rate.map(|rate| RateLimitLayer::new(rate, prefixed, telemetry)),
             )
             // Above auth: nobody is asked for credentials over plain http.
             .push_if(LayerName::ForceSsl, config.force_ssl.then(|| ForceSslLayer::new(prefixed)))
@@ -339,6 +347,14 @@ impl Build<'_> {
         let parts = adapters.readiness();
         Arc::new(Admin::new(pages, storage.clone(), Arc::clone(index), parts, self.telemetry))
     }
+}
+
+/// How many requests a client may send; nothing where there is no limit.
+fn rate_of_a_client(keys: &config::RateLimitKeys) -> Option<Rate> {
+    Some(Rate {
+        requests_per_second: NonZeroU32::new(keys.requests_per_second)?,
+        burst: NonZeroU32::new(keys.burst)?,
+    })
 }
 
 fn trusted_proxies(networks: &[config::IpNet]) -> Option<TrustedProxies> {

@@ -28,6 +28,7 @@ pub mod admission;
 pub mod auth;
 pub mod catch_panic;
 pub mod force_ssl;
+pub mod rate_limit;
 pub mod request_context;
 pub mod route;
 

@@ -228,10 +228,26 @@ impl Rules<'_, '_> {
                 "must not exceed half of Dipylon.Lock.Lease: one lost renewal would be a lost lock";
             self.conflict("Dipylon.Lock.Renewal", reason);
         }
+        self.rate_limit();
         if ours.request_timeout < self.config.stash_timeout {
             self.warn(
                 "Dipylon.RequestTimeout",
                 "shorter than StashTimeout: clients are told to come back before a fetch may end",
+            );
+        }
+    }
+
+    /// What comes by a Unix socket has no address but the one that a proxy is believed to name.
+    fn rate_limit(&mut self) {
+        const RATE: &str = "Dipylon.RateLimit.RequestsPerSecond";
+        let ours = &self.config.dipylon;
+        let limited = ours.rate_limit.requests_per_second > 0;
+        let nameless = self.config.unix_socket.is_some() && ours.trusted_proxies.is_empty();
+        if limited && nameless && self.sound(&[RATE, "UnixSocket", "Dipylon.TrustedProxies"]) {
+            self.conflict(
+                RATE,
+                "UnixSocket is set and Dipylon.TrustedProxies is empty, so all clients would count as \
+                 one; set TrustedProxies, and the proxy at the socket is believed",
             );
         }
     }

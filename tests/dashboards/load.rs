@@ -13,6 +13,8 @@ use crate::world::{LIB, LOOP, REFUSED, World};
 
 /// Background fetches that may wait: `dipylon_middleware::dispatch::BACKGROUND_MAX`, and some.
 pub(crate) const FLOOD_REQUESTS: usize = dipylon_middleware::dispatch::BACKGROUND_MAX + 200;
+/// Requests of the client that is greedy: three times what it may send at once.
+const GREEDY_REQUESTS: usize = 600;
 /// Requests written at once: what a socket takes in before the answers are read.
 const FLOOD_CHUNK: usize = 400;
 
@@ -49,9 +51,21 @@ pub(crate) async fn round(world: &World, round: usize) {
     assert_eq!(get(&format!("/{LIB}/@v/v9.{round}.0.info")).await, 404);
     assert_eq!(get(&format!("/{LIB}/@v/v9.{round}.0.info")).await, 404);
     assert_eq!(get(&format!("/{LOOP}/@v/v1.{round}.0.zip")).await, 500);
+    greed(world).await;
     lists(world, round).await;
     misses(world, round).await;
     failures(world, round).await;
+}
+
+/// A client of its own that sends more than one may.
+async fn greed(world: &World) {
+    let request = |number: usize| {
+        let end = if number == GREEDY_REQUESTS { "Connection: close\r\n" } else { "" };
+        format!("GET /version HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 198.51.100.1\r\n{end}\r\n")
+    };
+    let text: String = (1..=GREEDY_REQUESTS).map(request).collect();
+    let answers = raw_get(world.gateway.address(), &text).await;
+    assert!(answers.contains("HTTP/1.1 429 "), "some are refused");
 }
 
 /// Lists: one whose upstream is well, one whose upstream has failed since the first round.

@@ -33,7 +33,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// The gateway that is used: storage on disk, answers that age within a second.
+    /// The gateway that is used: storage on disk, answers that age within a second, a
+    /// rate that only who is greedy exceeds.
     pub(crate) async fn used() -> Self {
         Self::start(&[
             ("DIPYLON_FRESH_FOR", "1"),
@@ -42,6 +43,9 @@ impl World {
             ("DIPYLON_UPSTREAM_ATTEMPTS", "2"),
             ("DIPYLON_UPSTREAM_HEADER_TIMEOUT", "1"),
             ("ATHENS_INDEX_TYPE", "memory"),
+            ("DIPYLON_TRUSTED_PROXIES", "127.0.0.1"),
+            ("DIPYLON_RATE_LIMIT_REQUESTS_PER_SECOND", "100"),
+            ("DIPYLON_RATE_LIMIT_BURST", "200"),
         ])
         .await
     }

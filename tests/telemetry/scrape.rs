@@ -136,6 +136,10 @@ async fn everything_exposed_is_declared_and_everything_declared_is_exposed() {
     .await;
     assert_eq!(world.get(&file(VERSION, "zip")).await.status, 200);
     seen.extend(scraped(&world).await);
+    // A rate for each client.
+    let world = World::start(&[("DIPYLON_RATE_LIMIT_REQUESTS_PER_SECOND", "1000")]).await;
+    assert_eq!(world.get(&file(VERSION, "zip")).await.status, 200);
+    seen.extend(scraped(&world).await);
     // More connections than there may be.
     let world = World::start(&[("DIPYLON_MAX_CONNECTIONS", "4")]).await;
     let idle: Vec<_> =

@@ -23,26 +23,38 @@ impl TrustedProxies {
     }
 
     /// The client's address. What a peer that is not ours says of others is removed, so that no layer
-    /// can believe it.
+    /// can believe it. Who comes by a unix socket (`None`) may open it, and counts as ours.
     pub(super) fn client(
         &self,
         peer: Option<SocketAddr>,
         headers: &mut HeaderMap,
     ) -> Option<SocketAddr> {
-        let address = peer?;
-        if !(self.0)(address.ip()) {
+        if peer.is_some_and(|peer| !(self.0)(peer.ip())) {
             for name in HEADERS {
                 headers.remove(name);
             }
             return peer;
         }
-        // The last hop that is not ours: all before it may be forged.
+        // The last hop that is not ours: all before it may be forged. Where all are ours, the farthest:
+        // whoever it is, the proxies in between are not.
         let hops = headers.get_all(HEADERS[0]).iter().filter_map(|value| value.to_str().ok());
         let hops: Vec<&str> = hops.flat_map(|value| value.split(',')).map(str::trim).collect();
-        let named = hops.iter().rev().take(HOPS_MAX).map_while(|hop| hop.parse::<IpAddr>().ok());
-        let client = named.into_iter().find(|hop| !(self.0)(*hop));
-        Some(client.map_or(address, |client| SocketAddr::new(client, 0)))
+        let named = hops.iter().rev().take(HOPS_MAX).map_while(|hop| address_of(hop));
+        let mut client = None;
+        for hop in named {
+            client = Some(hop);
+            if !(self.0)(hop) {
+                break;
+            }
+        }
+        client.map(|client| SocketAddr::new(client, 0)).or(peer)
     }
+}
+
+/// An address, to which some proxies add a port.
+fn address_of(hop: &str) -> Option<IpAddr> {
+    let with_port = || hop.parse::<SocketAddr>().ok().map(|socket| socket.ip());
+    hop.parse().ok().or_else(with_port)
 }
 
 impl fmt::Debug for TrustedProxies {
@@ -74,6 +86,28 @@ mod tests {
         let (address, believed) = client("10.0.0.1", "1.2.3.4, 198.51.100.7, 10.0.0.9");
         assert_eq!((address.as_str(), believed), ("198.51.100.7", true));
         assert_eq!(client("10.0.0.1", "2001:db8::1").0, "2001:db8::1");
+    }
+
+    #[test]
+    fn where_every_hop_is_ours_the_farthest_is_the_client() {
+        assert_eq!(client("10.0.0.1", "10.0.0.7, 10.0.0.9").0, "10.0.0.7");
+        assert_eq!(client("10.0.0.1", "1.2.3.4, unknown, 10.0.0.7, 10.0.0.9").0, "10.0.0.7");
+    }
+
+    #[test]
+    fn a_hop_may_have_a_port() {
+        assert_eq!(client("10.0.0.1", "1.2.3.4, 198.51.100.7:4711").0, "198.51.100.7");
+        assert_eq!(client("10.0.0.1", "[2001:db8::1]:4711").0, "2001:db8::1");
+    }
+
+    #[test]
+    fn who_may_open_the_unix_socket_is_believed() {
+        let trusted = TrustedProxies::new(|_| false);
+        let mut headers = HeaderMap::new();
+        assert_eq!(trusted.client(None, &mut headers), None);
+        headers.insert("x-forwarded-for", "1.2.3.4, 198.51.100.7".parse().unwrap());
+        let client = trusted.client(None, &mut headers).unwrap();
+        assert_eq!(client.ip().to_string(), "198.51.100.7");
     }
 
     #[test]

@@ -122,6 +122,8 @@ label! {
         Admission = "admission",
         /// The request's deadline.
         Deadline = "deadline",
+        /// Requests of each client.
+        RateLimit = "rate_limit",
         /// Sends plain requests to https.
         ForceSsl = "force_ssl",
         /// Credentials.
@@ -348,6 +350,11 @@ metrics! {
     connections: IntGauge<()> = "dipylon_http_server_connections";
     /// Connections refused because the limit was reached.
     connections_shed: IntCounter<()> = "dipylon_http_server_connections_shed_total";
+
+    /// Clients whose requests the rate limit counts now.
+    rate_limit_clients: IntGauge<()> = "dipylon_rate_limit_clients";
+    /// Requests that were counted together with those of other clients, because there were too many.
+    rate_limit_together: IntCounter<()> = "dipylon_rate_limit_counted_together_total";
 
     /// Calls of each layer, by outcome.
     layer_calls: IntCounter<(LayerName, Outcome)> = "dipylon_layer_calls_total";

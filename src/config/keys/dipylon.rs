@@ -26,6 +26,12 @@ const LEASE_SECONDS: (u64, u64) = (1, 3600);
 /// may lose at most where no release is pushed.
 const POLL_MILLIS: (u32, u32) = (10, 250);
 
+/// The highest rate that a client may be held to, in requests a second; 0 is no limit.
+const MAX_CLIENT_RATE: u32 = 1_000_000;
+
+/// The most requests that a client may send at once.
+const MAX_CLIENT_BURST: u32 = 1_000_000;
+
 table! {
     /// Keys that Athens does not have and ignores, so that one file serves both programs.
     pub struct DipylonConfig {
@@ -83,7 +89,8 @@ table! {
         spool_dir: Option<PathBuf> = "SpoolDir", ["DIPYLON_SPOOL_DIR"], None;
         /// Logs one line for each request.
         log_access: bool = "LogAccess", ["DIPYLON_LOG_ACCESS"], true;
-        /// The proxies in front, whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+        /// The proxies in front, whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. Who comes
+        /// by `UnixSocket` is then believed too.
         trusted_proxies: Vec<IpNet> = "TrustedProxies", ["DIPYLON_TRUSTED_PROXIES"], Vec::new();
         /// The directory for the Go command's own caches, which must belong to this user and be
         /// writable by nobody else. Empty: `dipylon/go` under `XDG_CACHE_HOME` or `HOME/.cache`, or a
@@ -106,7 +113,22 @@ table! {
         tables {
             /// Locks across replicas, of whatever `SingleFlightType`.
             lock: LockKeys = "Lock";
+            /// How many requests one client may send.
+            rate_limit: RateLimitKeys = "RateLimit";
         }
+    }
+}
+
+table! {
+    /// How many requests one client may send to one gateway. A client is an address, or the first 64 bits
+    /// of an IPv6 address, behind `TrustedProxies`. Health checks and `/metrics` are never limited.
+    pub struct RateLimitKeys {
+        /// Requests a second in the long run; what comes faster is answered 429. 0: no limit.
+        requests_per_second: u32 = "RequestsPerSecond",
+            ["DIPYLON_RATE_LIMIT_REQUESTS_PER_SECOND"], 0, check(count(0, MAX_CLIENT_RATE));
+        /// Requests at once after a pause. A build with 200 new modules sends some 1,000.
+        burst: u32 = "Burst", ["DIPYLON_RATE_LIMIT_BURST"], 2_000,
+            check(count(1, MAX_CLIENT_BURST));
     }
 }
 

@@ -1,0 +1,46 @@
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use governor::Quota;
+use tower::Layer;
+
+use super::service::RateLimit;
+use super::state::Buckets;
+use crate::telemetry::Telemetry;
+
+/// How many requests one client may send.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    /// In the long run, for each second.
+    pub requests_per_second: NonZeroU32,
+    /// At once, after a pause.
+    pub burst: NonZeroU32,
+}
+
+/// Makes [`RateLimit`]s that share their buckets.
+#[derive(Clone, Debug)]
+pub struct RateLimitLayer {
+    rate: Rate,
+    prefixed: bool,
+    buckets: Arc<Buckets>,
+}
+
+impl RateLimitLayer {
+    /// Holds each client to `rate`; `prefixed` says whether there is a path prefix.
+    pub fn new(rate: Rate, prefixed: bool, telemetry: &Telemetry) -> Self {
+        let quota = Quota::per_second(rate.requests_per_second).allow_burst(rate.burst);
+        let metrics = &telemetry.metrics;
+        let clients = metrics.rate_limit_clients.get(()).clone();
+        let together = metrics.rate_limit_together.get(()).clone();
+        Self { rate, prefixed, buckets: Arc::new(Buckets::new(quota, clients, together)) }
+    }
+}
+
+impl<S> Layer<S> for RateLimitLayer {
+    type Service = RateLimit<S>;
+
+    fn layer(&self, inner: S) -> RateLimit<S> {
+        let Self { rate, prefixed, buckets } = self;
+        RateLimit { inner, rate: *rate, prefixed: *prefixed, buckets: Arc::clone(buckets) }
+    }
+}
