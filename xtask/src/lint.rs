@@ -1,12 +1,9 @@
-//! `cargo xtask lint`: format, clippy, banned dependencies, tidy.
+//! `cargo xtask lint`: format, clippy, dependencies, tidy.
 
 use std::path::Path;
 
-use crate::step::{ask, cargo, run as run_command, step};
-use crate::tidy;
-
-/// Packages that must not come back into the tree: one TLS stack (ring), no cmake, no OpenSSL.
-const BANNED_PACKAGES: &[&str] = &["aws-lc-rs", "aws-lc-sys", "cmake", "openssl", "openssl-sys"];
+use crate::step::{cargo, run as run_command, step};
+use crate::{dependencies, tidy};
 
 /// Runs every check, even after one has failed. Answers how many failed.
 pub(crate) fn run(root: &Path) -> usize {
@@ -16,7 +13,7 @@ pub(crate) fn run(root: &Path) -> usize {
     let checks = [
         step("cargo fmt --check", || command(&["fmt", "--all", "--check"])),
         step("cargo clippy", || command(&clippy)),
-        step("banned dependencies", || bans(root, &cargo)),
+        step("dependencies", || dependencies(root, &cargo)),
         step("tidy", || tidy(root)),
     ];
     let broken = checks.iter().filter(|good| !**good).count();
@@ -24,27 +21,17 @@ pub(crate) fn run(root: &Path) -> usize {
     broken
 }
 
-fn bans(root: &Path, cargo: &str) -> bool {
-    let args = ["tree", "--workspace", "--edges", "all", "--prefix", "none", "--format", "{p}"];
-    let Some(tree) = ask(root, cargo, &args) else {
-        println!("cargo tree failed: the dependency tree could not be read");
-        return false;
-    };
-    let found = banned_in(&tree);
-    for name in &found {
-        println!("{name} is in the tree: see who brings it with `cargo tree --invert {name}`");
-    }
-    found.is_empty()
-}
-
-/// The banned names in the output of `cargo tree --prefix none`, each once.
-fn banned_in(tree: &str) -> Vec<&'static str> {
-    let has = |name: &str| tree.lines().any(|line| line.split(' ').next() == Some(name));
-    BANNED_PACKAGES.iter().copied().filter(|name| has(name)).collect()
+fn dependencies(root: &Path, cargo: &str) -> bool {
+    told(dependencies::check(root, cargo))
 }
 
 fn tidy(root: &Path) -> bool {
-    match tidy::check(root) {
+    told(tidy::check(root))
+}
+
+/// Prints what is wrong; answers whether nothing is.
+fn told<T: std::fmt::Display>(problems: Result<Vec<T>, String>) -> bool {
+    match problems {
         Ok(problems) => {
             for problem in &problems {
                 println!("{problem}");
@@ -52,20 +39,8 @@ fn tidy(root: &Path) -> bool {
             problems.is_empty()
         }
         Err(error) => {
-            println!("tidy: {error}");
+            println!("{error}");
             false
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_banned_package_is_found_by_its_whole_name() {
-        let tree = "dipylon v0.1.0\nopenssl-probe v0.2.0\ncmake-like v1.0.0\n";
-        assert!(banned_in(tree).is_empty());
-        assert_eq!(banned_in("a v1\ncmake v0.1.54\n"), ["cmake"]);
     }
 }

@@ -1,7 +1,7 @@
 //! The project's own commands, run as `cargo xtask COMMAND`.
 //!
 //! - `test [--fast | --slow]` runs every suite and closes on `N passed, N failed, N skipped`.
-//! - `lint` runs the formatter's check, clippy, the dependency bans and the tidy check.
+//! - `lint` runs the formatter's check, clippy, the check of what we depend on and the tidy check.
 //! - `ci` is `lint`, `test`, `compose`, `loadtest --smoke`: what `.ci/run` calls.
 //! - `dashboards` holds dashboards and rules to the catalogue and to a real Prometheus.
 //! - `compose` holds the compose file, the Dockerfile and the balancer to their own parsers.
@@ -12,6 +12,7 @@
 
 mod compose;
 mod dashboards;
+mod dependencies;
 mod lint;
 mod loadtest;
 mod needs;
@@ -32,7 +33,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   test -p NAME    the same for one package
   test --fast     only what needs nothing outside Rust
   test --slow     also the tests whose name begins with slow_
-  lint            cargo fmt --check, clippy, banned dependencies, tidy
+  lint            cargo fmt --check, clippy, dependencies (bans, licences, duplicates, unused), tidy
   dashboards      dashboards, rules and alerts, against the catalogue and a real Prometheus
   compose         docker-compose.yml, the Dockerfile and nginx.conf, by their own parsers
   loadtest [SCENARIO...] [FLAGS]   k6 against two gateways with Redis and MinIO; --help lists scenarios and flags
@@ -83,6 +84,7 @@ fn ci(root: &Path) -> bool {
     let mut tally = suites::run(root, Breadth::Usual, None);
     tally.failed += broken;
     tally = tally + compose::run(root) + loadtest::smoke(root);
+    step::print_times();
     println!("{tally}");
     if tally.missing > 0 {
         println!("FAILED: {} were skipped for want of what is MISSING above", tally.missing);

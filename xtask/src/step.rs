@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, PipeReader};
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Lines read but not yet printed.
@@ -59,8 +60,24 @@ pub(crate) fn step<T>(name: &str, work: impl FnOnce() -> T) -> T {
     println!("\n==> {name}");
     let began = Instant::now();
     let result = work();
-    println!("<== {name}: {:.1} s", began.elapsed().as_secs_f64());
+    let took = began.elapsed();
+    println!("<== {name}: {:.1} s", took.as_secs_f64());
+    TIMES.lock().unwrap_or_else(PoisonError::into_inner).push((name.to_owned(), took));
     result
+}
+
+/// What each step of this run took.
+static TIMES: Mutex<Vec<(String, Duration)>> = Mutex::new(Vec::new());
+
+/// Prints what each step took, in their order, and all of them together.
+pub(crate) fn print_times() {
+    let times = TIMES.lock().unwrap_or_else(PoisonError::into_inner);
+    println!("\n   seconds  step");
+    for (name, took) in times.iter() {
+        println!("{:10.1}  {name}", took.as_secs_f64());
+    }
+    let all: Duration = times.iter().map(|(_, took)| *took).sum();
+    println!("{:10.1}  in all", all.as_secs_f64());
 }
 
 /// Runs `program` in `dir`, copying what it prints to our standard output while keeping the lines.
