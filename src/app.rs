@@ -13,6 +13,7 @@ use dipylon_middleware::admission::AdmissionLayer;
 use dipylon_middleware::auth::{AuthLayer, Credentials};
 use dipylon_middleware::breaker::BreakerLayer;
 use dipylon_middleware::catch_panic::CatchPanicLayer;
+use dipylon_middleware::compression::CompressionLayer;
 use dipylon_middleware::deadline::DeadlineLayer;
 use dipylon_middleware::dispatch::Dispatch;
 use dipylon_middleware::download_mode::DownloadModeLayer;
@@ -323,6 +324,8 @@ impl Build<'_> {
             .push_if(LayerName::ForceSsl, config.force_ssl.then(|| ForceSslLayer::new(prefixed)))
             // The last before the routes: whatever they are, nothing is reached without it.
             .push_if(LayerName::Auth, credentials.map(|pair| AuthLayer::new(pair, prefixed)))
+            // Directly above the pages: what others refuse or redirect is as short as it is.
+            .push(LayerName::Compression, CompressionLayer)
             .over(LayerName::Route, Route::new(modules, sumdb, admin, &config.cache_control));
         // Makes the context that all layers, and `observe` around them, need: so it stands outside.
         let prefix = config.path_prefix.as_str();

@@ -27,6 +27,7 @@ pub mod access_log;
 pub mod admission;
 pub mod auth;
 pub mod catch_panic;
+pub mod compression;
 pub mod force_ssl;
 pub mod rate_limit;
 pub mod request_context;

@@ -128,6 +128,8 @@ label! {
         ForceSsl = "force_ssl",
         /// Credentials.
         Auth = "auth",
+        /// Pages of operators, compressed.
+        Compression = "compression",
         /// Parses the path; typed requests begin.
         Route = "route",
         /// The filter file.
