@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
@@ -14,7 +15,9 @@ use crate::response::Finished;
 use crate::telemetry::{InFlight, LockLoss, Telemetry};
 
 /// Attempts to give a lock back. One that stays lapses with its lease.
-const RELEASE_ATTEMPTS: u32 = 2;
+const RELEASE_ATTEMPTS: u32 = 3;
+/// Between them: members of a service that choose a leader refuse at once, and soon no more.
+const RELEASE_PAUSE: Duration = Duration::from_secs(1);
 
 /// A lock that is held. Dropped, it is given back.
 pub(super) struct Holding {
@@ -75,7 +78,7 @@ impl Keeper {
     }
 
     async fn renew_until_lost(&self) -> Loss {
-        let mut hold = Hold::new(self.limits, std::time::Duration::ZERO);
+        let mut hold = Hold::new(self.limits, Duration::ZERO);
         loop {
             let now = self.asked.elapsed();
             match hold.tend(now) {
@@ -104,6 +107,9 @@ impl Keeper {
 
     async fn release(&self) {
         for attempt in 1..=RELEASE_ATTEMPTS {
+            if attempt > 1 {
+                tokio::time::sleep(RELEASE_PAUSE).await;
+            }
             match self.service.release(&self.claim).await {
                 Ok(true) => return,
                 // It lapsed, or another took it, and we had not noticed.
