@@ -6,10 +6,12 @@
 //! - `dashboards` holds dashboards and rules to the catalogue and to a real Prometheus.
 //! - `compose` holds the compose file, the Dockerfile and the balancer to their own parsers.
 //! - `loadtest` drives two gateways with k6 and judges what comes back.
+//! - `bench` runs the benches, holds them to their budgets and keeps their numbers.
 //! - `stack` installs the servers that suites need, starts them and stops them.
 //!
 //! Only the standard library is used, so that the first command on a new machine builds in a second.
 
+mod bench;
 mod compose;
 mod dashboards;
 mod dependencies;
@@ -25,6 +27,7 @@ mod tidy;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use bench::Length;
 use suites::Breadth;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
@@ -38,6 +41,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   compose         docker-compose.yml, the Dockerfile and nginx.conf, by their own parsers
   loadtest [SCENARIO...] [FLAGS]   k6 against two gateways with Redis and MinIO; --help lists scenarios and flags
   loadtest --smoke                 all scenarios, short, against the build that the tests use
+  bench           every bench, against its budgets; writes the table of docs/performance.md
+  bench --quick   the same in a minute or two, to see that all of them run; writes nothing
   ci              lint, test, compose, loadtest --smoke
   stack           list the programs and servers that suites need; `test` gets and starts them by itself
   stack NAME...   install these programs into a cache folder that all clones share
@@ -57,6 +62,8 @@ fn main() -> ExitCode {
         ["test", "-p", package] => suites::run(&root, Breadth::Usual, Some(package)),
         ["lint"] => return exit(lint::run(&root) == 0),
         ["dashboards"] => dashboards::run(&root),
+        ["bench"] => bench::run(&root, Length::Full),
+        ["bench", "--quick"] => bench::run(&root, Length::Quick),
         ["compose"] => compose::run(&root),
         ["ci"] => return exit(ci(&root)),
         ["loadtest", words @ ..] => {

@@ -42,6 +42,9 @@ const HOME_PATHS: &[&str] =
 const HEADINGS: &[&str] =
     &["# What it does", "# Where it sits", "# Telemetry", "# Failure modes", "# Limits"];
 
+/// Where each layer is measured over a bare leaf.
+const BENCHES: &str = "middleware/benches/layers/";
+
 /// One broken rule, at a file and line (0 stands for the whole file).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
@@ -163,8 +166,14 @@ fn begins_a_path(line: &str, home: &str) -> bool {
     })
 }
 
-/// Every layer folder has the same files, and its `mod.rs` the same headings in the same order.
+/// Every layer folder has the same files, its `mod.rs` the same headings in the same order, and every
+/// layer a bench.
 fn check_layers(root: &Path, paths: &[&str], problems: &mut Vec<Problem>) {
+    let benches: String = paths
+        .iter()
+        .filter(|path| path.starts_with(BENCHES))
+        .filter_map(|path| std::fs::read_to_string(root.join(path)).ok())
+        .collect();
     let folders = paths
         .iter()
         .filter(|path| path.starts_with("middleware/src/"))
@@ -176,6 +185,11 @@ fn check_layers(root: &Path, paths: &[&str], problems: &mut Vec<Problem>) {
                 let what = "every layer has mod.rs, layer.rs, service.rs and tests.rs".to_owned();
                 problems.push(Problem { path, line: 0, what });
             }
+        }
+        let layer = folder.rsplit('/').next().unwrap_or(folder);
+        if !benches.contains(&format!("dipylon_middleware::{layer}::")) {
+            let what = format!("{BENCHES} has no bench of the layer {layer}");
+            problems.push(Problem { path: format!("{folder}/layer.rs"), line: 0, what });
         }
         let path = format!("{folder}/mod.rs");
         let text = std::fs::read_to_string(root.join(&path)).unwrap_or_default();

@@ -82,7 +82,8 @@ fn a_layer_folder_without_its_files_is_named() {
     check_layers(&root, &["middleware/src/retry/layer.rs"], &mut found);
     std::fs::remove_dir_all(&root).unwrap();
     let paths: Vec<&str> = found.iter().map(|problem| problem.path.as_str()).collect();
-    let want =
-        ["service.rs", "tests.rs", "mod.rs"].map(|name| format!("middleware/src/retry/{name}"));
+    let want = ["service.rs", "tests.rs", "layer.rs", "mod.rs"]
+        .map(|name| format!("middleware/src/retry/{name}"));
     assert_eq!(paths, want);
+    assert!(found[2].what.contains("no bench of the layer retry"), "{}", found[2]);
 }

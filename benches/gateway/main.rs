@@ -1,0 +1,15 @@
+//! The whole gateway: in process, as calls of its edge stack, and as a process of its own beside nginx
+//! with the same files, where what is measured is the CPU time that each of the two uses.
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+mod collector;
+mod in_process;
+mod load;
+mod nginx;
+mod served;
+
+criterion::criterion_group!(benches, in_process::gateway, served::beside_nginx);
+criterion::criterion_main!(benches);

@@ -1,0 +1,101 @@
+//! The layers of a miss: around a stash, and around an upstream.
+
+use std::future::ready;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use criterion::Criterion;
+use dipylon_middleware::Error;
+use dipylon_middleware::breaker::BreakerLayer;
+use dipylon_middleware::lock::{LockLayer, LockLimits};
+use dipylon_middleware::pool::PoolLayer;
+use dipylon_middleware::ports::{
+    Acquired, BoxFuture, Fetched, Lock, LockClaim, LockError, Payload,
+};
+use dipylon_middleware::request::{FetchAsk, FetchRequest, StashKey, StashRequest, Want};
+use dipylon_middleware::response::{Files, Finished, Stashed};
+use dipylon_middleware::retry::RetryLayer;
+use dipylon_middleware::single_flight::SingleFlightLayer;
+use dipylon_middleware::stack::Stage;
+use dipylon_middleware::telemetry::Outcome;
+use dipylon_protocol::{FileKind, VersionQuery};
+use tokio_util::task::TaskTracker;
+use tower::Layer as _;
+
+use crate::support::{LONG, bench_service, context, module, storage, telemetry, version};
+
+fn stashed() -> impl Stage<StashRequest, Reply = Stashed> {
+    tower::service_fn(|_: StashRequest| {
+        let (version, files, finished) = (version(), Files::default(), Finished::now());
+        ready(Ok::<_, Error>(Stashed { version, files, outcome: Outcome::MissLeader, finished }))
+    })
+}
+
+pub(crate) fn stash(criterion: &mut Criterion) {
+    let group = &mut criterion.benchmark_group("layers stash");
+    let telemetry = telemetry();
+    let want = Want::File(FileKind::Zip);
+    let key = StashKey { module: module(), version: VersionQuery::Version(version()), want };
+    let request = &StashRequest { context: context(), key };
+    bench_service(group, "bare leaf", &stashed(), request);
+    let single_flight = SingleFlightLayer::new(LONG, TaskTracker::new(), &telemetry);
+    bench_service(group, "single_flight", &single_flight.layer(stashed()), request);
+    let second = Duration::from_secs(1);
+    let limits = LockLimits {
+        lease: 10 * second,
+        renewal: 3 * second,
+        poll: second / 4,
+        ttl: LONG,
+        timeout: 15 * second,
+        max_retries: 10,
+    };
+    let lock = Arc::new(Free(AtomicU64::new(1)));
+    let lock = LockLayer::new(lock, limits, LONG, storage(false), TaskTracker::new(), &telemetry);
+    bench_service(group, "lock", &lock.layer(stashed()), request);
+    bench_service(group, "pool", &PoolLayer::new(10).layer(stashed()), request);
+}
+
+/// A lock service that gives every lock at once, without a network in between.
+struct Free(AtomicU64);
+
+impl Lock for Free {
+    fn kind(&self) -> &'static str {
+        "free"
+    }
+
+    fn acquire<'a>(&'a self, _: &'a LockClaim) -> BoxFuture<'a, Result<Acquired, LockError>> {
+        let fencing = self.0.fetch_add(1, Ordering::Relaxed);
+        Box::pin(ready(Ok(Acquired::Granted { fencing })))
+    }
+
+    fn renew<'a>(&'a self, _: &'a LockClaim) -> BoxFuture<'a, Result<bool, LockError>> {
+        Box::pin(ready(Ok(true)))
+    }
+
+    fn release<'a>(&'a self, _: &'a LockClaim) -> BoxFuture<'a, Result<bool, LockError>> {
+        Box::pin(ready(Ok(true)))
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), LockError>> {
+        Box::pin(ready(Ok(())))
+    }
+}
+
+fn fetched() -> impl Stage<FetchRequest, Reply = Fetched> {
+    let upstream: Arc<str> = "upstream".into();
+    tower::service_fn(move |_: FetchRequest| {
+        let payload = Payload::Bytes("v1.0.0\n".into());
+        ready(Ok::<_, Error>(Fetched { payload, upstream: Arc::clone(&upstream) }))
+    })
+}
+
+pub(crate) fn upstream(criterion: &mut Criterion) {
+    let group = &mut criterion.benchmark_group("layers upstream");
+    let telemetry = telemetry();
+    let request = &FetchRequest { context: context(), module: module(), ask: FetchAsk::List };
+    bench_service(group, "bare leaf", &fetched(), request);
+    let breaker = BreakerLayer::new("upstream".into(), &telemetry);
+    bench_service(group, "breaker", &breaker.layer(fetched()), request);
+    bench_service(group, "retry", &RetryLayer::new(3, &telemetry).layer(fetched()), request);
+}

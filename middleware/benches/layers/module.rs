@@ -1,0 +1,109 @@
+//! The layers of the module stack.
+
+use std::future::ready;
+use std::sync::Arc;
+
+use criterion::Criterion;
+use dipylon_middleware::Error;
+use dipylon_middleware::download_mode::DownloadModeLayer;
+use dipylon_middleware::filter::{FilterLayer, Rules};
+use dipylon_middleware::hot_cache::HotCacheLayer;
+use dipylon_middleware::lookup::LookupLayer;
+use dipylon_middleware::negative::NegativeLayer;
+use dipylon_middleware::ports::{BoxFuture, Decision, Fetched, Mode, Payload, Validator};
+use dipylon_middleware::request::{
+    Ask, FetchRequest, FileRequest, Missed, ModuleRequest, Planned, RequestContext,
+};
+use dipylon_middleware::response::ModuleResponse;
+use dipylon_middleware::stack::{Border, Stage};
+use dipylon_middleware::validate::ValidateLayer;
+use dipylon_middleware::versions::{NetworkMode, VersionsConfig, VersionsLayer};
+use dipylon_protocol::{FileKind, ModulePath, VersionQuery};
+use tokio_util::task::TaskTracker;
+use tower::Layer as _;
+
+use crate::support::{
+    LONG, bench_service, context, file_answer, module, module_request, storage, version,
+};
+
+/// Rules of a filter file, for modules of other names.
+const RULES: usize = 1_000;
+
+fn leaf<R: Send + 'static>() -> impl Stage<R, Reply = ModuleResponse> {
+    tower::service_fn(|_: R| ready(Ok::<_, Error>(file_answer())))
+}
+
+fn file_request() -> FileRequest {
+    let version = VersionQuery::Version(version());
+    FileRequest { context: context(), module: module(), version, kind: FileKind::Info }
+}
+
+pub(crate) fn file(criterion: &mut Criterion) {
+    let group = &mut criterion.benchmark_group("layers file");
+    let request = &file_request();
+    bench_service(group, "bare leaf", &leaf::<FileRequest>(), request);
+    let hot = HotCacheLayer::new(1 << 20).layer(leaf::<FileRequest>());
+    bench_service(group, "hot_cache, hit", &hot, request);
+    let cold = HotCacheLayer::new(0).layer(leaf::<FileRequest>());
+    bench_service(group, "hot_cache, off", &cold, request);
+    let found = LookupLayer::new(storage(true)).layer(leaf::<Missed>());
+    bench_service(group, "lookup, hit", &found, request);
+    let absent = LookupLayer::new(storage(false)).layer(leaf::<Missed>());
+    bench_service(group, "lookup, missed", &absent, request);
+}
+
+pub(crate) fn missed(criterion: &mut Criterion) {
+    let group = &mut criterion.benchmark_group("layers missed");
+    let request = &Missed { request: file_request() };
+    bench_service(group, "bare leaf", &leaf::<Missed>(), request);
+    bench_service(group, "negative", &NegativeLayer::new(LONG).layer(leaf::<Missed>()), request);
+    let policy = Arc::new(Decision { mode: Mode::Sync, download_url: String::new() });
+    let planned = DownloadModeLayer::new(policy).layer(leaf::<Planned>());
+    bench_service(group, "download_mode", &planned, request);
+}
+
+pub(crate) fn layers(criterion: &mut Criterion) {
+    let group = &mut criterion.benchmark_group("layers module");
+    let request = &module_request();
+    bench_service(group, "bare leaf", &leaf::<ModuleRequest>(), request);
+    let rules: String = (0..RULES).map(|n| format!("- example.com/excluded{n}\n")).collect();
+    let rules = Arc::new(Rules::parse(&rules).expect("rules"));
+    let filter = FilterLayer::new(rules, "https://example.com").layer(leaf::<ModuleRequest>());
+    bench_service(group, "filter", &filter, request);
+    let validate = ValidateLayer::new(Arc::new(Willing), LONG, TaskTracker::new());
+    bench_service(group, "validate", &validate.layer(leaf::<ModuleRequest>()), request);
+    let versions = versions().layer(leaf::<FileRequest>());
+    bench_service(group, "versions, a file", &versions, request);
+    let list = &ModuleRequest { ask: Ask::List, ..request.clone() };
+    bench_service(group, "versions, a fresh list", &versions, list);
+}
+
+fn versions() -> VersionsLayer {
+    let config = VersionsConfig {
+        network_mode: NetworkMode::Strict,
+        fresh_for: LONG,
+        stale_while_revalidate: LONG,
+        stale_if_error: LONG,
+        negative_for: LONG,
+        timeout: LONG,
+    };
+    let upstream = Border::new(tower::service_fn(|_: FetchRequest| {
+        let payload = Payload::Bytes("v1.0.0\nv1.1.0\nv1.2.3\n".into());
+        ready(Ok::<_, Error>(Fetched { payload, upstream: "upstream".into() }))
+    }));
+    VersionsLayer::new(config, upstream, storage(false), None, TaskTracker::new())
+}
+
+/// A hook that has nothing against anything, asked without a network in between.
+struct Willing;
+
+impl Validator for Willing {
+    fn validate<'a>(
+        &'a self,
+        _: &'a RequestContext,
+        _: &'a ModulePath,
+        _: &'a VersionQuery,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(ready(Ok(())))
+    }
+}

@@ -1,0 +1,104 @@
+//! `cargo xtask bench`: runs every bench and keeps its numbers, beside the budgets, in
+//! `docs/performance.md`. A budget that is not kept is a failure; one that cannot be measured on this
+//! machine is said to be so.
+
+mod budgets;
+mod page;
+mod results;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use crate::step::{Tally, ask, cargo, run_with, step};
+use budgets::{BUDGETS, Verdict};
+use results::Results;
+
+/// The packages that have benches.
+const PACKAGES: [&str; 3] = ["dipylon-protocol", "dipylon-middleware", "dipylon"];
+/// The page with the table, and the marks between which it is written.
+const PAGE: &str = "docs/performance.md";
+/// Where the harness leaves its estimates, below the folder of the build.
+const HOME: &str = "target/bench-results";
+
+/// How long each bench is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// Long enough for numbers to be kept.
+    Full,
+    /// Long enough to see that everything runs; the page stays as it is.
+    Quick,
+}
+
+impl Length {
+    fn args(self) -> [&'static str; 6] {
+        let [warm_up, measured, samples] = match self {
+            Self::Full => ["0.5", "2", "50"],
+            Self::Quick => ["0.1", "0.3", "10"],
+        };
+        let names = ["--warm-up-time", "--measurement-time", "--sample-size"];
+        [names[0], warm_up, names[1], measured, names[2], samples]
+    }
+}
+
+/// Runs them all. Each budget counts as one test.
+pub(crate) fn run(root: &Path, length: Length) -> Tally {
+    let (home, machine) = (root.join(HOME), machine(root));
+    // Only what this run measures is written down.
+    let _ = std::fs::remove_dir_all(&home);
+    let mut args = vec!["bench"];
+    args.extend(PACKAGES.iter().flat_map(|package| ["--package", package]));
+    args.extend(["--bench", "*", "--", "--noplot"]);
+    args.extend(length.args());
+    let env = [("CRITERION_HOME".to_owned(), home.display().to_string())];
+    let ended = step("benches", || run_with(root, &cargo(), &args, &env));
+    if !ended.good {
+        return Tally { failed: 1, ..Tally::default() };
+    }
+    let results = Results::read(&home);
+    let verdicts: Vec<Verdict> = BUDGETS.iter().map(|budget| budget.judge(&results)).collect();
+    let text = page::render(&results, &verdicts, &machine);
+    println!("\n{text}");
+    let mut tally = count(&verdicts);
+    if length == Length::Full
+        && let Err(why) = keep(root, &text)
+    {
+        println!("{PAGE}: {why}");
+        tally.failed += 1;
+    }
+    tally
+}
+
+fn count(verdicts: &[Verdict]) -> Tally {
+    let mut tally = Tally::default();
+    for verdict in verdicts {
+        match verdict.kept {
+            Some(true) => tally.passed += 1,
+            Some(false) => tally.failed += 1,
+            None => tally.skipped += 1,
+        }
+    }
+    tally
+}
+
+/// What the numbers depend on, in one line.
+fn machine(root: &Path) -> String {
+    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("unknown processor", |(_, model)| model);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let rust = ask(root, "rustc", &["--version"]).unwrap_or_default();
+    let rust = rust.split(' ').nth(1).unwrap_or("unknown").to_owned();
+    let date = ask(root, "date", &["-u", "+%Y-%m-%d"]).unwrap_or_default();
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or("unknown").to_owned();
+    format!("{}: {model}, {cores} CPUs, Rust {rust}; load average {load} before.", date.trim())
+}
+
+/// Puts the text between the marks of the page.
+fn keep(root: &Path, text: &str) -> Result<(), String> {
+    let path = root.join(PAGE);
+    let page = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
+    let page = page::put(&page, text).ok_or("it lacks the marks between which the table stands")?;
+    std::fs::write(&path, page).map_err(|error| error.to_string())
+}

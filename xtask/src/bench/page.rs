@@ -1,0 +1,58 @@
+//! The tables of `docs/performance.md`.
+
+use std::fmt::Write as _;
+
+use super::budgets::Verdict;
+use super::results::Results;
+
+/// Everything between these is written by the command.
+pub(super) const BEGINS: &str = "<!-- bench begins: written by `cargo xtask bench` -->";
+pub(super) const ENDS: &str = "<!-- bench ends -->";
+/// What a layer's row is compared with.
+const BARE: &str = "bare leaf";
+
+/// Both tables under the line about the machine.
+pub(super) fn render(results: &Results, verdicts: &[Verdict], machine: &str) -> String {
+    let mut text = format!("{machine}\n\n| budget | measured | at most | |\n|---|---|---|---|\n");
+    for Verdict { what, measured, at_most, kept } in verdicts {
+        let word = match kept {
+            Some(true) => "kept",
+            Some(false) => "**not kept**",
+            None => "not measured",
+        };
+        let _ = writeln!(text, "| {what} | {measured} | {at_most} | {word} |");
+    }
+    let mut group = "";
+    for one in &results.0 {
+        if one.group != group {
+            group = &one.group;
+            let _ = write!(text, "\n| {group} | median | over the bare leaf |\n|---|---|---|\n");
+        }
+        let bare = results.nanos(group, BARE).filter(|_| one.name != BARE);
+        let over = bare.map(|bare| shown(one.nanos - bare)).unwrap_or_default();
+        let _ = writeln!(text, "| {} | {} | {over} |", one.name, shown(one.nanos));
+    }
+    text
+}
+
+/// Three digits that mean something.
+pub(super) fn shown(nanos: f64) -> String {
+    let (value, unit) = match nanos.abs() {
+        size if size < 1e3 => (nanos, "ns"),
+        size if size < 1e6 => (nanos / 1e3, "µs"),
+        size if size < 1e9 => (nanos / 1e6, "ms"),
+        _ => (nanos / 1e9, "s"),
+    };
+    match value.abs() {
+        size if size < 10.0 => format!("{value:.2} {unit}"),
+        size if size < 100.0 => format!("{value:.1} {unit}"),
+        _ => format!("{value:.0} {unit}"),
+    }
+}
+
+/// The page with this text between its marks, or nothing where it lacks them.
+pub(super) fn put(page: &str, text: &str) -> Option<String> {
+    let (before, rest) = page.split_once(BEGINS)?;
+    let (_, after) = rest.split_once(ENDS)?;
+    Some(format!("{before}{BEGINS}\n{text}{ENDS}{after}"))
+}

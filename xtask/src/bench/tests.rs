@@ -1,0 +1,83 @@
+use super::budgets::BUDGETS;
+use super::page::{self, put, shown};
+use super::results::{Measured, Results, parse};
+
+fn results(rows: &[(&str, &str, f64)]) -> Results {
+    let measured = |&(group, name, nanos): &(&str, &str, f64)| Measured {
+        group: group.to_owned(),
+        name: name.to_owned(),
+        nanos,
+    };
+    Results(rows.iter().map(measured).collect())
+}
+
+#[test]
+fn the_median_is_read_and_not_another_estimate() {
+    let names = r#"{"group_id":"layers edge","function_id":"auth","value_str":null}"#;
+    let estimates = r#"{"mean":{"confidence_interval":{"lower_bound":1.0},"point_estimate":9.5},
+        "median":{"confidence_interval":{"lower_bound":2.0},"point_estimate":123.25,"standard_error":1},
+        "slope":{"point_estimate":7.0}}"#;
+    let want = Measured { group: "layers edge".to_owned(), name: "auth".to_owned(), nanos: 123.25 };
+    assert_eq!(parse(names, estimates), Some(want));
+    assert_eq!(parse(names, "{}"), None);
+}
+
+#[test]
+fn results_stand_in_the_order_in_which_they_ran() {
+    let home = std::env::temp_dir().join(format!("bench-results-{}", std::process::id()));
+    for (name, nanos) in [("z", 1.0), ("a", 2.0)] {
+        let folder = home.join("group").join(name).join("new");
+        std::fs::create_dir_all(&folder).unwrap();
+        let names = format!(r#"{{"group_id":"group","function_id":"{name}"}}"#);
+        std::fs::write(folder.join("benchmark.json"), names).unwrap();
+        let estimates = format!(r#"{{"median":{{"point_estimate":{nanos}}}}}"#);
+        std::fs::write(folder.join("estimates.json"), estimates).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let read = Results::read(&home);
+    std::fs::remove_dir_all(&home).unwrap();
+    assert_eq!(read.0, results(&[("group", "z", 1.0), ("group", "a", 2.0)]).0);
+}
+
+#[test]
+fn a_budget_is_kept_broken_or_not_measured() {
+    let judge = |rows: &[(&str, &str, f64)]| {
+        let results = results(rows);
+        BUDGETS.iter().map(|budget| budget.judge(&results).kept).collect::<Vec<_>>()
+    };
+    assert!(judge(&[]).iter().all(Option::is_none));
+    let stack = |nanos| {
+        [("module stack", "bare leaf", 500.0), ("module stack", "hit in the hot cache", nanos)]
+    };
+    assert_eq!(judge(&stack(3_400.0)).into_iter().flatten().collect::<Vec<_>>(), [true]);
+    assert_eq!(judge(&stack(3_600.0)).into_iter().flatten().collect::<Vec<_>>(), [false]);
+    let served = [("served info", "nginx", 10.0), ("served info", "gateway", 10.5)];
+    assert_eq!(judge(&served).into_iter().flatten().collect::<Vec<_>>(), [false]);
+}
+
+#[test]
+fn a_layer_s_row_has_what_it_costs_over_the_bare_leaf() {
+    let results =
+        results(&[("layers", "bare leaf", 400.0), ("layers", "auth", 1_650.0), ("x", "y", 2.5e6)]);
+    let text = page::render(&results, &[], "a machine");
+    assert!(text.contains("| bare leaf | 400 ns |  |\n| auth | 1.65 µs | 1.25 µs |\n"), "{text}");
+    assert!(
+        text.contains("| x | median | over the bare leaf |\n|---|---|---|\n| y | 2.50 ms |  |")
+    );
+}
+
+#[test]
+fn numbers_have_three_digits() {
+    let all = [(0.5, "0.50 ns"), (12.34, "12.3 ns"), (999.0, "999 ns"), (-1_500.0, "-1.50 µs")];
+    for (nanos, want) in all {
+        assert_eq!(shown(nanos), want);
+    }
+}
+
+#[test]
+fn only_what_stands_between_the_marks_is_replaced() {
+    let page = format!("by hand\n{}\nold\n{}\nby hand too\n", page::BEGINS, page::ENDS);
+    let new = put(&page, "new\n").expect("it has the marks");
+    assert_eq!(new, format!("by hand\n{}\nnew\n{}\nby hand too\n", page::BEGINS, page::ENDS));
+    assert_eq!(put("no marks", "new\n"), None);
+}
