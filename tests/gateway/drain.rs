@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::world::{MODULE, Setup, VERSION, file, until};
+use crate::world::{MODULE, Setup, VERSION, World, file, until};
 
 #[tokio::test]
 async fn a_miss_under_way_at_sigterm_is_finished_and_stored_before_the_end() {
@@ -76,11 +76,7 @@ async fn connections_that_wait_for_nothing_do_not_hold_up_the_end() {
     used.read_exact(&mut begun).await.unwrap();
     assert_eq!(&begun, b"HTTP/1.1 200");
     let silent = TcpStream::connect(world.gateway.address()).await.unwrap();
-    let open = async || {
-        let metrics = world.metrics().await;
-        metrics.metric("dipylon_http_server_connections").sum() >= 3.0
-    };
-    until("both are accepted, beside the one that asks", open).await;
+    until_connected(&world, 3.0).await;
     let began = Instant::now();
     let status = world.gateway.terminate().await;
     assert_eq!(status.code(), Some(0), "{}", world.gateway.stderr());
@@ -93,11 +89,7 @@ async fn a_first_head_that_never_ends_does_not_hold_up_the_end() {
     let mut world = Setup::disk().env("ATHENS_SHUTDOWN_TIMEOUT", "20").start().await;
     let mut slow = TcpStream::connect(world.gateway.address()).await.unwrap();
     slow.write_all(b"GET /healthz HTTP/1.1\r\nHo").await.unwrap();
-    let open = async || {
-        let metrics = world.metrics().await;
-        metrics.metric("dipylon_http_server_connections").sum() >= 2.0
-    };
-    until("it is accepted, beside the one that asks", open).await;
+    until_connected(&world, 2.0).await;
     let began = Instant::now();
     let status = world.gateway.terminate().await;
     assert_eq!(status.code(), Some(0), "{}", world.gateway.stderr());
@@ -116,11 +108,7 @@ async fn a_first_head_that_ends_in_time_is_answered_during_the_drain() {
     world.until("upstream is asked", || world.asked(&file("zip")) == 1).await;
     let mut slow = TcpStream::connect(world.gateway.address()).await.unwrap();
     slow.write_all(b"GET /healthz HTTP/1.1\r\nHo").await.unwrap();
-    let open = async || {
-        let metrics = world.metrics().await;
-        metrics.metric("dipylon_http_server_connections").sum() >= 3.0
-    };
-    until("it is accepted", open).await;
+    until_connected(&world, 3.0).await;
     world.gateway.signal(Signal::TERM);
     tokio::time::sleep(Duration::from_millis(200)).await;
     slow.write_all(b"st: x\r\n\r\n").await.unwrap();
@@ -130,4 +118,13 @@ async fn a_first_head_that_ends_in_time_is_answered_during_the_drain() {
     assert_eq!(miss.await.unwrap().status, 200);
     let status = world.gateway.wait(Duration::from_secs(20)).await.expect("it ends");
     assert_eq!(status.code(), Some(0), "{}", world.gateway.stderr());
+}
+
+/// Waits until so many connections are accepted, that of the scrape which counts them among them.
+async fn until_connected(world: &World, connections: f64) {
+    until("the connections are accepted", async || {
+        let metrics = world.metrics().await;
+        metrics.metric("dipylon_http_server_connections").sum() >= connections
+    })
+    .await;
 }

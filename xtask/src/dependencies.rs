@@ -31,9 +31,6 @@ const KNOWN_DUPLICATES: &[&str] = &[
     "syn",
 ];
 
-/// A dependency that is declared for its features, or used through a macro that names it.
-const USED_UNSEEN: &[(&str, &str)] = &[];
-
 /// What is wrong, one line for each; empty where all is well.
 ///
 /// # Errors
@@ -44,9 +41,7 @@ pub(crate) fn check(root: &Path, cargo: &str) -> Result<Vec<String>, String> {
         all.extend(args);
         ask(root, cargo, &all).ok_or_else(|| format!("cargo {} failed", all.join(" ")))
     };
-    let deny = root.join("deny.toml");
-    let deny =
-        std::fs::read_to_string(&deny).map_err(|error| format!("{}: {error}", deny.display()))?;
+    let deny = read(&root.join("deny.toml"))?;
     let everything = tree(&["--edges", "normal,build,dev", "--format", "{p}|{l}"])?;
     let shipped = tree(&["--edges", "normal", "--duplicates", "--depth", "0", "--format", "{p}"])?;
     let mut problems = banned(&everything);
@@ -227,9 +222,7 @@ fn sources(mut places: Vec<PathBuf>) -> Result<String, String> {
 }
 
 fn unused_of(manifest: &str, text: &str, sources: &str) -> Vec<String> {
-    let declared = declared(text);
-    let unseen = |name: &&str| USED_UNSEEN.iter().any(|(seen, _)| seen == name);
-    let missing = declared.into_iter().filter(|name| !unseen(name) && !is_named(name, sources));
+    let missing = declared(text).into_iter().filter(|name| !is_named(name, sources));
     missing
         .map(|name| format!("{manifest}: {name} is declared and no file of the package names it"))
         .collect()

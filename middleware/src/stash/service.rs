@@ -157,9 +157,14 @@ impl Job {
 
     /// What is wanted of a version whose name is known.
     async fn version(self, version: Version, want: Want) -> Result<Stashed, Error> {
-        if let Some(stashed) = self.stored_meanwhile(&version, want).await {
-            return Ok(stashed);
+        match self.stored_meanwhile(&version, want).await {
+            Some(stashed) => Ok(stashed),
+            None => self.absent(version, want).await,
         }
+    }
+
+    /// What is wanted of a version that is not stored.
+    async fn absent(self, version: Version, want: Want) -> Result<Stashed, Error> {
         match want {
             Want::File(FileKind::Zip) => self.zip(version).await,
             Want::File(kind) => self.small_alone(version, kind).await,
@@ -172,27 +177,25 @@ impl Job {
     /// a version that is stored, the stored bytes are the answer.
     async fn query(self, asked: VersionQuery, want: Want) -> Result<Stashed, Error> {
         let fetched = self.fetch(FetchAsk::Info(asked.clone())).await?;
-        let info = match &fetched.payload {
-            Payload::Bytes(info) => info.clone(),
-            Payload::Version { version, .. } => {
-                let stored = self.stored_meanwhile(version, want).await;
-                return match stored {
-                    Some(stashed) => Ok(stashed),
-                    None => self.whole(fetched).await,
-                };
-            }
+        let version = match &fetched.payload {
+            Payload::Bytes(info) => checks::info(&self.module, &asked, info, &fetched.upstream)?,
+            Payload::Version { version, .. } => version.clone(),
             Payload::Zip(_) => return Err(wrong_payload()),
         };
-        let version = checks::info(&self.module, &asked, &info, &fetched.upstream)?;
-        if matches!(want, Want::File(FileKind::Mod | FileKind::Zip)) {
-            return self.version(version, want).await;
-        }
         if let Some(stashed) = self.stored_meanwhile(&version, want).await {
             return Ok(stashed);
         }
-        let outcome = self.keep_early(&version, FileKind::Info, &info).await;
-        let files = Files { info: Some(info), ..Files::default() };
-        Ok(Stashed { version, files, outcome, finished: Finished::now() })
+        match (fetched.payload, want) {
+            (Payload::Bytes(_), Want::File(FileKind::Mod | FileKind::Zip)) => {
+                self.absent(version, want).await
+            }
+            (Payload::Bytes(info), _) => {
+                let outcome = self.keep_early(&version, FileKind::Info, &info).await;
+                let files = Files { info: Some(info), ..Files::default() };
+                Ok(Stashed { version, files, outcome, finished: Finished::now() })
+            }
+            (payload, _) => self.whole(Fetched { payload, ..fetched }).await,
+        }
     }
 
     /// `.info` or `.mod` before the zip, or the whole version that it came with.
