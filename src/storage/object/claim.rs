@@ -26,7 +26,7 @@ pub const CLAIM_WAIT_MAX: Duration = Duration::from_secs(240);
 /// Pause between two looks at somebody else's claim: the first, and the longest.
 const POLL: Duration = Duration::from_millis(20);
 const POLL_MAX: Duration = Duration::from_millis(500);
-/// Largest claim that is read; ours have 40 bytes.
+/// Largest claim that is read; ours have some 50 bytes.
 const MAX_CLAIM_BYTES: usize = 4_096;
 
 /// A claim that was taken.
@@ -40,6 +40,7 @@ pub(super) struct Claim {
 struct Held {
     version: UpdateVersion,
     renewed: Instant,
+    renewals: u32,
 }
 
 /// What a wait for a claim ended with.
@@ -75,7 +76,7 @@ impl Claim {
             // Its holder may let go of it right now; then the next round takes it.
             if let Some((holder, meta)) = client.get(key, MAX_CLAIM_BYTES).await? {
                 let version = version_of(&meta);
-                if holder == token {
+                if is_held_by(&token, &holder) {
                     // Our own write had succeeded, and was sent again for want of an answer.
                     return Ok(Turn::Ours(Box::new(Self::new(client, key, token, version, asked))));
                 }
@@ -107,7 +108,7 @@ impl Claim {
         renewed: Instant,
     ) -> Self {
         let (client, key) = (client.clone(), key.to_owned());
-        Self { client, key, token, held: Mutex::new(Held { version, renewed }) }
+        Self { client, key, token, held: Mutex::new(Held { version, renewed, renewals: 0 }) }
     }
 
     /// Does `work` while the claim is renewed, and stops it where the claim is lost.
@@ -152,20 +153,21 @@ impl Claim {
     async fn renew(&self) -> Result<(), Error> {
         let mut held = self.held.lock().await;
         let asked = Instant::now();
-        let payload = self.token.clone().into();
+        let renewals = held.renewals.saturating_add(1);
+        let payload = renewal(&self.token, renewals).into();
         let renewed = self.client.replace(&self.key, payload, held.version.clone()).await?;
         let version = match renewed {
             Some(version) => version,
             None => self.mine_after_all().await?,
         };
-        *held = Held { version, renewed: asked };
+        *held = Held { version, renewed: asked, renewals };
         Ok(())
     }
 
     /// A renewal that was sent twice meets its own first success.
     async fn mine_after_all(&self) -> Result<UpdateVersion, Error> {
         match self.client.get(&self.key, MAX_CLAIM_BYTES).await? {
-            Some((holder, meta)) if holder == self.token => Ok(version_of(&meta)),
+            Some((holder, meta)) if is_held_by(&self.token, &holder) => Ok(version_of(&meta)),
             _ => Err(self.client.wrong(&self.key, "was taken over: this save took too long")),
         }
     }
@@ -195,8 +197,36 @@ fn since(seen: &mut Option<(UpdateVersion, Instant)>, version: UpdateVersion) ->
     }
 }
 
+/// What a renewal writes: never what was there before, because the tag that waiters watch is a hash of it
+/// in some stores, and would stand still.
+fn renewal(token: &Bytes, renewals: u32) -> Bytes {
+    let mut text = token.to_vec();
+    text.extend_from_slice(format!(" {renewals}").as_bytes());
+    text.into()
+}
+
+fn is_held_by(token: &Bytes, holder: &[u8]) -> bool {
+    holder.strip_prefix(&**token).is_some_and(|rest| rest.is_empty() || rest[0] == b' ')
+}
+
 /// A text that no other saver makes: the tag of a claim must tell one holder from the next.
 fn token() -> Bytes {
     let random = || RandomState::new().build_hasher().finish();
     Bytes::from(format!("{:016x}{:016x}-{}", random(), random(), std::process::id()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_renewal_writes_what_was_there_before_and_each_is_its_holders() {
+        let (mine, other) = (token(), token());
+        let texts = [mine.clone(), renewal(&mine, 1), renewal(&mine, 2), renewal(&mine, 12)];
+        for (at, text) in texts.iter().enumerate() {
+            assert!(is_held_by(&mine, text) && !is_held_by(&other, text));
+            assert!(!texts[..at].contains(text));
+        }
+        assert!(!is_held_by(&mine, &[&mine[..], b"1"].concat()), "another process's");
+    }
 }

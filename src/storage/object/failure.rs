@@ -11,7 +11,7 @@ use object_store::Error as StoreError;
 use object_store::client::{HttpError, HttpErrorKind};
 
 /// Longest piece of a server's own words, in characters.
-const MAX_SAID_CHARS: usize = 160;
+const MAX_SAID_CHARS: usize = 240;
 
 /// What could be seen of a failure.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,7 +61,13 @@ pub(super) fn is_place_missing(error: &StoreError) -> bool {
 
 /// Whether the store refused whoever asked.
 pub(super) fn is_denied(error: &StoreError) -> bool {
+    // Of a list the crate gives the status in words alone.
+    let status = |text: String| {
+        let (_, after) = text.split_once("status code: ")?;
+        Some(after.starts_with("401") || after.starts_with("403"))
+    };
     matches!(error, StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. })
+        || sources(error).filter_map(|cause| status(cause.to_string())).any(|is_denied| is_denied)
 }
 
 /// Whether the store could not be asked at all, or could not answer.
@@ -187,6 +193,16 @@ mod tests {
         assert!(is_not_implemented(&answered(
             "Server returned non-2xx status code: 501 Not Implemented: "
         )));
+    }
+
+    #[test]
+    fn a_refusal_is_told_from_its_status_where_the_crate_says_no_more() {
+        let denied = "Server returned non-2xx status code: 403 Forbidden: <Code>AuthorizationFailure\
+                      </Code><Message>no</Message>";
+        assert!(is_denied(&answered(denied)));
+        assert!(!is_denied(&answered("Server returned non-2xx status code: 404 Not Found: 403")));
+        let text = failed("azureblob", "list", "mods", "", &answered(denied)).to_string();
+        assert!(text.ends_with("no; check the credentials and what they permit"), "{text}");
     }
 
     #[test]

@@ -110,11 +110,10 @@ impl Connector {
                 let body = HttpResponseBody::new(Watched::new(body));
                 Ok(HttpResponse::from_parts(head, body))
             }
-            Ok(Err(error)) => {
-                let kind =
-                    if error.is_connect() { HttpErrorKind::Connect } else { kind_of(&error) };
-                Err(HttpError::new(kind, error))
+            Ok(Err(error)) if error.is_connect() => {
+                Err(HttpError::new(HttpErrorKind::Connect, error))
             }
+            Ok(Err(error)) => Err(HttpError::new(kind_without_answer(&error), error)),
             Err(_) => Err(HttpError::new(HttpErrorKind::Timeout, Silent(HEAD_TIMEOUT))),
         }
     }
@@ -143,6 +142,16 @@ fn ends_an_upload(method: &Method, uri: &Uri) -> bool {
     method == Method::POST && uri.query().is_some_and(|query| query.starts_with("uploadId="))
 }
 
+/// A connection that breaks before an answer's head was closed while it lay idle, nearly always: servers
+/// close theirs after as little as five seconds. Every write of ours can be sent again, because it is
+/// conditional or writes the same, and what it meets is looked at.
+fn kind_without_answer(error: &(dyn StdError + 'static)) -> HttpErrorKind {
+    match kind_of(error) {
+        HttpErrorKind::Interrupted => HttpErrorKind::Request,
+        kind => kind,
+    }
+}
+
 /// How a failure is to be taken: `Request` is sent again, `Interrupted` and `Timeout` only where the
 /// request reads or writes the same again.
 fn kind_of(error: &(dyn StdError + 'static)) -> HttpErrorKind {
@@ -152,8 +161,6 @@ fn kind_of(error: &(dyn StdError + 'static)) -> HttpErrorKind {
             if hyper.is_timeout() {
                 return HttpErrorKind::Timeout;
             }
-            // A connection that was closed while it lay idle, nearly always. Every write of ours can
-            // be sent again: it is conditional, and what it meets is looked at.
             if hyper.is_canceled()
                 || hyper.is_closed()
                 || hyper.is_incomplete_message()
