@@ -99,7 +99,7 @@ impl Adapters {
         // First, because nothing is opened yet that a mistake in a file would leave behind.
         let (policy, filter) = (policy(config)?, filter(config)?);
         let lock = lock::open(config)?;
-        let backend = open_storage(config, &variable).await?;
+        let backend = storage::open(config, &variable).await?;
         let spools = open_spools(config, backend.staging_directory(), telemetry)?;
         let storage = storage_stack(config, backend, telemetry);
         let settings = settings(config, &variable).await?;
@@ -142,7 +142,7 @@ impl Adapters {
         let variable = |name: &str| env.get(name).and_then(|value| value.into_string().ok());
         policy(config)?;
         filter(config)?;
-        built(config.storage_type)?;
+        storage::is_built(config.storage_type)?;
         if config.storage_type == config::StorageType::Disk {
             storage::disk::Disk::check_root(&config.storage.disk.root_path)?;
         }
@@ -176,13 +176,6 @@ impl Adapters {
     }
 }
 
-fn built(storage: config::StorageType) -> Result<(), Error> {
-    match storage::BUILT.contains(&storage.as_str()) {
-        true => Ok(()),
-        false => Err(storage::not_built(storage.as_str())),
-    }
-}
-
 /// Whether `directory` can be written, or could be once it is made.
 fn may_hold(key: &str, directory: &Path) -> Result<(), Error> {
     let refuse = |found: &Path, why: &dyn std::fmt::Display| {
@@ -197,24 +190,6 @@ fn may_hold(key: &str, directory: &Path) -> Result<(), Error> {
     match rustix::fs::access(found, rustix::fs::Access::WRITE_OK) {
         Ok(()) => Ok(()),
         Err(error) => refuse(found, &std::io::Error::from(error)),
-    }
-}
-
-async fn open_storage(
-    config: &Config,
-    #[cfg_attr(not(feature = "minio"), expect(unused_variables))] variable: &(
-         dyn Fn(&str) -> Option<String> + Sync
-     ),
-) -> Result<Arc<dyn dipylon_middleware::ports::Storage>, Error> {
-    match config.storage_type {
-        config::StorageType::Memory => storage::memory().await,
-        config::StorageType::Disk => {
-            let root = config.storage.disk.root_path.clone();
-            storage::disk(root).await
-        }
-        #[cfg(feature = "minio")]
-        config::StorageType::Minio => storage::minio::open(&config.storage.minio, variable).await,
-        other => Err(storage::not_built(other.as_str())),
     }
 }
 

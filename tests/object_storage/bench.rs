@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use dipylon::storage::object::Connector;
 use dipylon_middleware::ports::Storage;
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
@@ -11,8 +12,10 @@ use dipylon_protocol::version::Version;
 use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::storage_suite::{Subject, read_range};
 use futures::TryStreamExt as _;
+use http::Method;
+use object_store::client::HttpRequestBody;
 use object_store::path::Path;
-use object_store::{Attribute, ObjectStore, ObjectStoreExt as _, PutOptions};
+use object_store::{Attribute, ObjectStore, ObjectStoreExt as _};
 
 /// A server as `DIPYLON_TEST_…` names it: `http://KEY:SECRET@HOST:PORT`.
 #[derive(Clone, Debug)]
@@ -49,11 +52,24 @@ pub(crate) fn fresh_bucket() -> String {
 pub(crate) struct Bench {
     pub(crate) subject: Subject,
     pub(crate) raw: Raw,
+    /// How Athens names objects in such a store.
+    pub(crate) names: Names,
+    /// Athens's media types of info, mod and zip.
+    pub(crate) types: [&'static str; 3],
+    /// The variables that lead the program to the same store.
+    pub(crate) settings: Vec<(&'static str, String)>,
 }
 
 impl Bench {
     pub(crate) fn storage(&self) -> &Arc<dyn Storage> {
         self.subject.storage()
+    }
+
+    /// Lays these objects of a version out by hand.
+    pub(crate) async fn lay_out(&self, module: &FakeModule, kinds: &[FileKind]) {
+        for kind in kinds {
+            self.raw.put(&self.names.of(module, *kind), bytes_of(module, *kind)).await;
+        }
     }
 
     pub(crate) async fn read(&self, module: &FakeModule, kind: FileKind) -> Option<Vec<u8>> {
@@ -97,48 +113,115 @@ pub(crate) fn names(module: &FakeModule) -> (ModulePath, Version) {
 }
 
 /// A bucket as anybody sees it.
-pub(crate) struct Raw(pub(crate) Arc<dyn ObjectStore>);
+pub(crate) enum Raw {
+    /// Through a client of the store.
+    Client(Arc<dyn ObjectStore>),
+    /// Through Google's JSON API.
+    Json(JsonBucket),
+}
 
 impl Raw {
     pub(crate) async fn put(&self, key: &str, bytes: impl Into<bytes::Bytes>) {
-        let path = Path::parse(key).unwrap();
-        let options = PutOptions::default();
-        self.0.put_opts(&path, bytes.into().into(), options).await.unwrap();
+        match self {
+            Self::Client(store) => {
+                let path = Path::parse(key).unwrap();
+                store.put(&path, bytes.into().into()).await.unwrap();
+            }
+            Self::Json(bucket) => bucket.put(key, bytes.into()).await,
+        }
     }
 
     pub(crate) async fn remove(&self, key: &str) {
-        self.0.delete(&Path::parse(key).unwrap()).await.unwrap();
+        match self {
+            Self::Client(store) => store.delete(&Path::parse(key).unwrap()).await.unwrap(),
+            Self::Json(bucket) => bucket.remove(key).await,
+        }
     }
 
-    /// Every object but ours, with its media type.
-    pub(crate) async fn objects(&self) -> BTreeMap<String, String> {
-        let all: Vec<_> = self.0.list(None).try_collect().await.unwrap();
+    /// Every object, with its media type.
+    async fn all(&self) -> BTreeMap<String, String> {
+        let store = match self {
+            Self::Client(store) => store,
+            Self::Json(bucket) => return bucket.all().await,
+        };
+        let all: Vec<_> = store.list(None).try_collect().await.unwrap();
         let mut objects = BTreeMap::new();
         for meta in all {
-            let name = meta.location.to_string();
-            if name.starts_with(".dipylon/") {
-                continue;
-            }
-            let got = self.0.get(&meta.location).await.unwrap();
+            let got = store.get(&meta.location).await.unwrap();
             let kind = got.attributes.get(&Attribute::ContentType);
-            objects.insert(name, kind.map(|kind| kind.to_string()).unwrap_or_default());
+            let kind = kind.map(|kind| kind.to_string()).unwrap_or_default();
+            objects.insert(meta.location.to_string(), kind);
         }
         objects
     }
 
+    /// Every object but ours, with its media type.
+    pub(crate) async fn objects(&self) -> BTreeMap<String, String> {
+        let mut all = self.all().await;
+        all.retain(|name, _| !name.starts_with(".dipylon/"));
+        all
+    }
+
     /// What of ours there is.
     pub(crate) async fn ours(&self) -> Vec<String> {
-        let ours = Path::parse(".dipylon").unwrap();
-        let all: Vec<_> = self.0.list(Some(&ours)).try_collect().await.unwrap();
-        all.into_iter().map(|meta| meta.location.to_string()).collect()
+        self.all().await.into_keys().filter(|name| name.starts_with(".dipylon/")).collect()
     }
+}
+
+/// A bucket of Google's JSON API.
+pub(crate) struct JsonBucket {
+    /// The emulator.
+    pub(crate) base: String,
+    pub(crate) bucket: String,
+}
+
+impl JsonBucket {
+    pub(crate) async fn make(&self) {
+        let body = format!("{{\"name\":\"{}\"}}", self.bucket);
+        self.ask(Method::POST, "/storage/v1/b?project=dipylon".to_owned(), body.into()).await;
+    }
+
+    async fn put(&self, key: &str, bytes: bytes::Bytes) {
+        let (bucket, name) = (&self.bucket, encoded(key));
+        let path = format!("/upload/storage/v1/b/{bucket}/o?uploadType=media&name={name}");
+        self.ask(Method::POST, path, bytes).await;
+    }
+
+    async fn remove(&self, key: &str) {
+        let path = format!("/storage/v1/b/{}/o/{}", self.bucket, encoded(key));
+        self.ask(Method::DELETE, path, bytes::Bytes::new()).await;
+    }
+
+    async fn all(&self) -> BTreeMap<String, String> {
+        let path = format!("/storage/v1/b/{}/o?maxResults=5000", self.bucket);
+        let listed = self.ask(Method::GET, path, bytes::Bytes::new()).await;
+        let listed: serde_json::Value = serde_json::from_slice(&listed).unwrap();
+        let items = listed["items"].as_array().cloned().unwrap_or_default();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        items.iter().map(|item| (text(&item["name"]), text(&item["contentType"]))).collect()
+    }
+
+    async fn ask(&self, method: Method, path: String, body: bytes::Bytes) -> bytes::Bytes {
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base))
+            .body(HttpRequestBody::from(body))
+            .unwrap();
+        let connector = Connector::new(&|_| None).unwrap();
+        let answer = connector.send(request).await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        answer.into_body().bytes().await.unwrap()
+    }
+}
+
+fn encoded(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
 /// How Athens lays a version out in a store of this kind.
 #[derive(Clone, Copy)]
 pub(crate) enum Names {
     Directory,
-    #[expect(dead_code, reason = "no store of this build has this layout")]
     Blob,
 }
 
@@ -154,17 +237,10 @@ impl Names {
     }
 }
 
-pub(crate) fn bytes_of(module: &FakeModule, kind: FileKind) -> bytes::Bytes {
+fn bytes_of(module: &FakeModule, kind: FileKind) -> bytes::Bytes {
     match kind {
         FileKind::Info => module.info().into(),
         FileKind::Mod => module.go_mod_bytes(),
         FileKind::Zip => module.zip(),
-    }
-}
-
-/// Lays these objects of a version out by hand.
-pub(crate) async fn lay_out(raw: &Raw, names: Names, module: &FakeModule, kinds: &[FileKind]) {
-    for kind in kinds {
-        raw.put(&names.of(module, *kind), bytes_of(module, *kind)).await;
     }
 }

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use dipylon::config::{MinioStorage, Secret, UrlText};
+use base64::Engine as _;
+use dipylon::config::{GcpStorage, MinioStorage, S3Storage, Secret, UrlText};
+use dipylon::storage::azureblob::Extensions;
 use dipylon_middleware::error::{Error, ErrorKind};
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 
 use crate::bench::fresh_bucket;
-use crate::minio;
+use crate::{azureblob, gcp, minio, s3};
 
 async fn refused(config: &MinioStorage) -> String {
     let opened = dipylon::storage::minio::open(config, &minio::no_environment).await;
@@ -117,4 +119,80 @@ async fn a_bucket_that_goes_away_is_an_error_and_no_miss() {
     assert!(error.to_string().contains("NoSuchBucket"), "{error}");
     storage.check().await.expect("the check makes it again, as the start does");
     assert!(storage.read(&module, &version, FileKind::Mod).await.unwrap().is_none());
+}
+
+#[tokio::test]
+#[ignore = "needs minio: run by cargo xtask test"]
+async fn s3_names_a_missing_bucket_and_wrong_credentials() {
+    let server = minio::server();
+    let text = s3_refused(&s3::config(&server, &fresh_bucket())).await;
+    assert!(text.starts_with("s3 storage cannot list t"), "{text}");
+    assert!(text.contains("NoSuchBucket") && text.contains("create it"), "{text}");
+    let wrong =
+        S3Storage { secret: Secret::new("wrongsecret"), ..s3::config(&server, &fresh_bucket()) };
+    let text = s3_refused(&wrong).await;
+    assert!(text.contains("SignatureDoesNotMatch"), "{text}");
+    assert!(!text.contains("wrongsecret") && !text.contains(&server.key), "{text}");
+}
+
+async fn s3_refused(config: &S3Storage) -> String {
+    let opened = dipylon::storage::s3::open(config, &minio::no_environment).await;
+    opened.err().expect("it cannot be opened").to_string()
+}
+
+#[tokio::test]
+#[ignore = "needs gcs: run by cargo xtask test"]
+async fn gcp_names_a_missing_bucket_and_useless_credentials() {
+    let bucket = fresh_bucket();
+    let emulator = gcp::emulator();
+    let opened =
+        dipylon::storage::gcp::open(&gcp::config(&bucket), &emulator, &minio::no_environment).await;
+    let text = opened.err().expect("there is no bucket").to_string();
+    assert!(text.starts_with(&format!("gcp storage cannot list {bucket}: 404")), "{text}");
+    for (json, why) in [
+        ("no json", "holds no JSON"),
+        (r#"{"type":"external_account","secret":"hush"}"#, "of type \"external_account\""),
+        (r#"{"type":"service_account","private_key":"hush"}"#, "cannot be used"),
+    ] {
+        let json_key = Secret::new(base64::engine::general_purpose::STANDARD.encode(json));
+        let config = GcpStorage { json_key, ..gcp::config(&bucket) };
+        let opened = dipylon::storage::gcp::open(&config, "", &minio::no_environment).await;
+        let text = opened.err().expect("it cannot be opened").to_string();
+        assert!(text.contains(why), "{text}");
+        assert!(!text.contains("hush"), "{text}");
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for (json, why) in [
+        (r#"{"type":"external_account","secret":"hush"}"#, "no JSON of type"),
+        (r#"{"type":"service_account","private_key":["hush"]}"#, "no JSON of type"),
+    ] {
+        std::fs::write(file.path(), json).unwrap();
+        let path = file.path().to_str().unwrap().to_owned();
+        let environment =
+            |name: &str| (name == "GOOGLE_APPLICATION_CREDENTIALS").then(|| path.clone());
+        let opened = dipylon::storage::gcp::open(&gcp::config(&bucket), "", &environment).await;
+        let text = opened.err().expect("it cannot be opened").to_string();
+        assert!(text.contains(why), "{text}");
+        assert!(!text.contains("hush"), "{text}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs azurite: run by cargo xtask test"]
+async fn azureblob_names_a_missing_container_and_wrong_credentials() {
+    let ((endpoint, account, key), container) = (azureblob::server(), fresh_bucket());
+    let ours = Extensions { endpoint: &endpoint, create_container: false };
+    let refused = async |key: &str| {
+        let config = azureblob::config(&account, key, &container);
+        let opened = dipylon::storage::azureblob::open(&config, ours, &minio::no_environment).await;
+        opened.err().expect("it cannot be opened").to_string()
+    };
+    let text = refused(&key).await;
+    assert!(text.starts_with(&format!("azureblob storage cannot list {container}: ")), "{text}");
+    assert!(text.contains("ContainerNotFound") && text.contains("create it"), "{text}");
+    let wrong = "d3Jvbmcga2V5";
+    let text = refused(wrong).await;
+    assert!(text.contains("check the credentials"), "{text}");
+    assert!(!text.contains(wrong) && !text.contains(&key), "{text}");
+    assert!(refused("no base64!").await.contains("malformed"));
 }

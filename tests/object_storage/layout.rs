@@ -5,7 +5,7 @@ use dipylon_protocol::route::FileKind;
 use dipylon_testkit::module::FakeModule;
 use futures::StreamExt as _;
 
-use crate::bench::{Bench, Names, lay_out};
+use crate::bench::Bench;
 use crate::minio;
 
 fn azure() -> FakeModule {
@@ -23,9 +23,9 @@ fn modules() -> [FakeModule; 3] {
 }
 
 /// What Athens wrote is read, listed and left alone.
-async fn what_athens_wrote_is_served(bench: &Bench, names: Names) {
+async fn what_athens_wrote_is_served(bench: Bench) {
     for module in &modules() {
-        lay_out(&bench.raw, names, module, &FileKind::ALL).await;
+        bench.lay_out(module, &FileKind::ALL).await;
     }
     for module in &modules() {
         assert!(bench.is_stored(module).await, "{}@{}", module.path(), module.version());
@@ -37,14 +37,14 @@ async fn what_athens_wrote_is_served(bench: &Bench, names: Names) {
 }
 
 /// A save writes three names with Athens's media types, and leaves nothing else.
-async fn a_save_writes_what_athens_writes(bench: &Bench, names: Names, types: [&str; 3]) {
+async fn a_save_writes_what_athens_writes(bench: Bench) {
     for module in &modules() {
         assert_eq!(bench.subject.save(module).await.unwrap(), SaveResult::Created);
     }
     let mut want = std::collections::BTreeMap::new();
     for module in &modules() {
-        for (kind, media_type) in FileKind::ALL.into_iter().zip(types) {
-            want.insert(names.of(module, kind), media_type.to_owned());
+        for (kind, media_type) in FileKind::ALL.into_iter().zip(bench.types) {
+            want.insert(bench.names.of(module, kind), media_type.to_owned());
         }
     }
     assert_eq!(bench.raw.objects().await, want);
@@ -52,7 +52,7 @@ async fn a_save_writes_what_athens_writes(bench: &Bench, names: Names, types: [&
 }
 
 /// Names that are no version's harm nobody.
-async fn foreign_objects_are_passed_over(bench: &Bench, names: Names) {
+async fn foreign_objects_are_passed_over(bench: Bench) {
     let module = FakeModule::new("example.com/a", "v1.0.0");
     for key in [
         "README.md",
@@ -71,30 +71,16 @@ async fn foreign_objects_are_passed_over(bench: &Bench, names: Names) {
         bench.raw.put(key, "x").await;
     }
     assert_eq!(bench.catalog().await, Vec::<String>::new());
-    lay_out(&bench.raw, names, &module, &FileKind::ALL).await;
+    bench.lay_out(&module, &FileKind::ALL).await;
     assert_eq!(bench.list("example.com/a").await, ["v1.0.0"]);
     assert_eq!(bench.catalog().await, ["example.com/a@v1.0.0"]);
 }
 
-const OCTETS: [&str; 3] = ["application/octet-stream"; 3];
-
-#[tokio::test]
-#[ignore = "needs minio: run by cargo xtask test"]
-async fn minio_serves_what_athens_wrote() {
-    what_athens_wrote_is_served(&minio::bench().await, Names::Directory).await;
-}
-
-#[tokio::test]
-#[ignore = "needs minio: run by cargo xtask test"]
-async fn minio_writes_what_athens_writes() {
-    a_save_writes_what_athens_writes(&minio::bench().await, Names::Directory, OCTETS).await;
-}
-
-#[tokio::test]
-#[ignore = "needs minio: run by cargo xtask test"]
-async fn minio_passes_foreign_objects_over() {
-    foreign_objects_are_passed_over(&minio::bench().await, Names::Directory).await;
-}
+on_every_kind!(
+    what_athens_wrote_is_served,
+    a_save_writes_what_athens_writes,
+    foreign_objects_are_passed_over,
+);
 
 /// A module may have more versions in modules below it than in itself; and a token is Athens's.
 #[tokio::test]
@@ -104,7 +90,7 @@ async fn minio_lists_a_module_above_large_ones_and_goes_on_after_athens_tokens()
     let own =
         [FakeModule::new("example.com/a", "v1.0.0"), FakeModule::new("example.com/a", "v2.0.0")];
     for module in &own {
-        lay_out(&bench.raw, Names::Directory, module, &FileKind::ALL).await;
+        bench.lay_out(module, &FileKind::ALL).await;
     }
     let raw = &bench.raw;
     let below = (0..1_200).map(|number| async move {

@@ -3,9 +3,53 @@
 //!
 //! `cargo xtask test` starts the servers and says in `DIPYLON_TEST_…` where they are.
 
+/// Makes one test of each check for each kind of store; a check takes a bench of it. `versitygw` is a
+/// second server that speaks S3.
+macro_rules! on_every_kind {
+    ($($check:ident),* $(,)?) => { $(
+        mod $check {
+            use super::super::{azureblob, gcp, minio, s3};
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs minio: run by cargo xtask test"]
+            async fn on_minio() {
+                super::$check(minio::bench().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs minio: run by cargo xtask test"]
+            async fn on_s3() {
+                super::$check(s3::bench("DIPYLON_TEST_MINIO").await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs versitygw: run by cargo xtask test"]
+            async fn on_s3_of_versitygw() {
+                super::$check(s3::bench("DIPYLON_TEST_VERSITYGW").await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs gcs: run by cargo xtask test"]
+            async fn on_gcp() {
+                super::$check(gcp::bench().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs azurite: run by cargo xtask test"]
+            async fn on_azureblob() {
+                super::$check(azureblob::bench().await).await;
+            }
+        }
+    )* };
+}
+
+mod azureblob;
 mod bench;
+mod credentials;
 mod failures;
+mod gcp;
 mod layout;
 mod minio;
 mod program;
+mod s3;
 mod torn;

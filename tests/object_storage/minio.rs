@@ -9,7 +9,7 @@ use object_store::ObjectStore;
 use object_store::aws::{AmazonS3Builder, AwsAuthorizer, AwsCredential};
 use object_store::client::HttpRequestBody;
 
-use crate::bench::{Bench, Raw, Server, fresh_bucket};
+use crate::bench::{Bench, Names, Raw, Server, fresh_bucket};
 
 mod suite {
     dipylon_testkit::storage_suite!(super::fresh, "needs minio: run by cargo xtask test");
@@ -56,11 +56,23 @@ pub(crate) fn raw(server: &Server, bucket: &str) -> Arc<dyn ObjectStore> {
 pub(crate) async fn bench() -> Bench {
     let (server, bucket) = (server(), fresh_bucket());
     let storage = dipylon::storage::minio::open(&config(&server, &bucket), &no_environment).await;
-    Bench { subject: Subject::new(storage.unwrap()), raw: Raw(raw(&server, &bucket)) }
+    Bench {
+        subject: Subject::new(storage.unwrap()),
+        raw: Raw::Client(raw(&server, &bucket)),
+        names: Names::Directory,
+        types: ["application/octet-stream"; 3],
+        settings: vec![
+            ("ATHENS_STORAGE_TYPE", "minio".to_owned()),
+            ("ATHENS_MINIO_ENDPOINT", server.endpoint),
+            ("ATHENS_MINIO_ACCESS_KEY_ID", server.key),
+            ("ATHENS_MINIO_SECRET_ACCESS_KEY", server.secret),
+            ("ATHENS_MINIO_BUCKET_NAME", bucket),
+        ],
+    }
 }
 
 /// More versions than one page of 1,000 names has.
-const MANY_VERSIONS: usize = 340;
+pub(crate) const MANY_VERSIONS: usize = 340;
 
 async fn fresh() -> Subject {
     bench().await.subject.refusing_token("no name").many_versions(MANY_VERSIONS)

@@ -7,11 +7,10 @@ use dipylon_middleware::ports::SaveResult;
 use dipylon_protocol::route::FileKind;
 use dipylon_testkit::module::FakeModule;
 
-use crate::bench::{Bench, Names, lay_out};
-use crate::minio;
+use crate::bench::Bench;
 
 /// Every part of a version reads as absent, is not listed, and is mended by the next save.
-async fn parts_are_absent_and_mended(bench: &Bench, names: Names) {
+async fn parts_are_absent_and_mended(bench: Bench) {
     for parts in 1..7_u8 {
         let kinds: Vec<FileKind> = FileKind::ALL
             .into_iter()
@@ -20,7 +19,7 @@ async fn parts_are_absent_and_mended(bench: &Bench, names: Names) {
             .collect();
         let left = FakeModule::new("example.com/torn", &format!("v1.0.{parts}")).filler(9 << 20);
         let whole = left.clone().go_mod("module example.com/torn // whole\n").filler(1_000);
-        lay_out(&bench.raw, names, &left, &kinds).await;
+        bench.lay_out(&left, &kinds).await;
         assert!(bench.is_absent(&left).await, "{kinds:?}");
         assert!(!bench.list("example.com/torn").await.contains(&left.version().to_owned()));
         assert_eq!(bench.subject.save(&whole).await.unwrap(), SaveResult::Created, "{kinds:?}");
@@ -31,7 +30,7 @@ async fn parts_are_absent_and_mended(bench: &Bench, names: Names) {
 }
 
 /// Objects that are there and are no version's.
-async fn broken_objects_are_absent_and_mended(bench: &Bench, names: Names) {
+async fn broken_objects_are_absent_and_mended(bench: Bench) {
     let broken: [(&str, FileKind, &str); 4] = [
         ("v1.0.0", FileKind::Info, ""),
         ("v1.0.1", FileKind::Info, r#"{"Version":"v9.9.9"}"#),
@@ -40,8 +39,8 @@ async fn broken_objects_are_absent_and_mended(bench: &Bench, names: Names) {
     ];
     for (version, kind, bytes) in broken {
         let module = FakeModule::new("example.com/broken", version);
-        lay_out(&bench.raw, names, &module, &FileKind::ALL).await;
-        bench.raw.put(&names.of(&module, kind), bytes).await;
+        bench.lay_out(&module, &FileKind::ALL).await;
+        bench.raw.put(&bench.names.of(&module, kind), bytes).await;
         assert!(bench.is_absent(&module).await, "{version}");
         assert_eq!(bench.subject.save(&module).await.unwrap(), SaveResult::Created, "{version}");
         assert!(bench.is_stored(&module).await, "{version}");
@@ -49,7 +48,7 @@ async fn broken_objects_are_absent_and_mended(bench: &Bench, names: Names) {
 }
 
 /// The claim of a process that is gone ends with its lease; a version it had finished needs none.
-async fn a_claim_that_was_left_ends(bench: &Bench) {
+async fn a_claim_that_was_left_ends(bench: Bench) {
     let module = FakeModule::new("example.com/claimed", "v1.0.0");
     bench.raw.put(".dipylon/saving/example.com/claimed@v1.0.0", "a process that is gone").await;
     let begin = Instant::now();
@@ -67,37 +66,20 @@ async fn a_claim_that_was_left_ends(bench: &Bench) {
 }
 
 /// A version that somebody removes is absent from then on, though it was remembered.
-async fn a_version_that_is_removed_is_absent(bench: &Bench, names: Names) {
+async fn a_version_that_is_removed_is_absent(bench: Bench) {
     let module = FakeModule::new("example.com/removed", "v1.0.0");
     bench.subject.save(&module).await.unwrap();
     assert!(bench.is_stored(&module).await);
     for kind in FileKind::ALL {
-        bench.raw.remove(&names.of(&module, kind)).await;
+        bench.raw.remove(&bench.names.of(&module, kind)).await;
     }
     assert!(bench.is_absent(&module).await);
     assert_eq!(bench.subject.save(&module).await.unwrap(), SaveResult::Created);
 }
 
-#[tokio::test]
-#[ignore = "needs minio: run by cargo xtask test"]
-async fn minio_mends_what_a_crash_left() {
-    parts_are_absent_and_mended(&minio::bench().await, Names::Directory).await;
-}
-
-#[tokio::test]
-#[ignore = "needs minio: run by cargo xtask test"]
-async fn minio_mends_broken_objects() {
-    broken_objects_are_absent_and_mended(&minio::bench().await, Names::Directory).await;
-}
-
-#[tokio::test]
-#[ignore = "needs minio: run by cargo xtask test"]
-async fn minio_takes_a_claim_over_that_was_left() {
-    a_claim_that_was_left_ends(&minio::bench().await).await;
-}
-
-#[tokio::test]
-#[ignore = "needs minio: run by cargo xtask test"]
-async fn minio_notices_that_a_version_is_removed() {
-    a_version_that_is_removed_is_absent(&minio::bench().await, Names::Directory).await;
-}
+on_every_kind!(
+    parts_are_absent_and_mended,
+    broken_objects_are_absent_and_mended,
+    a_claim_that_was_left_ends,
+    a_version_that_is_removed_is_absent,
+);

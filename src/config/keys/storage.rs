@@ -95,8 +95,8 @@ table! {
     /// from the keys here, else from the chain that AWS documents (environment, profile files, web
     /// identity, container, instance metadata).
     pub struct S3Storage {
-        /// The region.
-        region: String = "Region", ["AWS_REGION"], String::new(), required();
+        /// The region. Empty: what the chain knows, from a profile or the instance.
+        region: String = "Region", ["AWS_REGION"], String::new();
         /// The access key's id.
         key: Secret = "Key", ["AWS_ACCESS_KEY_ID"], Secret::default();
         /// The access key's secret.
@@ -134,7 +134,8 @@ table! {
         /// The managed identity's resource id.
         managed_identity_resource_id: String = "ManagedIdentityResourceId",
             ["ATHENS_AZURE_MANAGED_IDENTITY_RESOURCE_ID"], String::new();
-        /// The scope that the managed identity asks for.
+        /// The scope that the managed identity asks for. Tokens are for Azure's own storage scope; any
+        /// other is warned about.
         credential_scope: String = "CredentialScope", ["ATHENS_AZURE_CREDENTIAL_SCOPE"],
             String::new();
         /// The container.

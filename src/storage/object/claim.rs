@@ -134,11 +134,6 @@ impl Claim {
         }
     }
 
-    /// A text that no other saver has: a name for what this one stages.
-    pub(super) fn token(&self) -> String {
-        String::from_utf8_lossy(&self.token).into_owned()
-    }
-
     /// Makes sure that the claim is ours before a step that nobody else could undo.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use super::Engine;
 use super::layout::OURS;
 
 /// First elements of keys that the store itself uses.
-const IN_USE: &[&str] = &["saving", "staging"];
+const IN_USE: &[&str] = &["saving"];
 
 /// Longest name of an object in bytes, in every store.
 const MAX_NAME_BYTES: usize = 1024;

@@ -35,9 +35,16 @@ const MAX_TOKEN_BYTES: usize = 8_192;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::storage) enum Resume {
     /// After any name.
+    #[cfg_attr(
+        not(any(feature = "minio", feature = "s3", feature = "gcp")),
+        expect(dead_code, reason = "no store of this build is of this kind")
+    )]
     Name,
     /// Only where the store said that a page ended.
-    #[expect(dead_code, reason = "no store of this build is of this kind")]
+    #[cfg_attr(
+        not(feature = "azureblob"),
+        expect(dead_code, reason = "no store of this build is of this kind")
+    )]
     Page,
 }
 

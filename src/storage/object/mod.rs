@@ -3,7 +3,6 @@
 //! ```text
 //! <prefix>/<names of the layout>          see layout.rs
 //! <prefix>/.dipylon/saving/<module>@<version>   held while that version is saved
-//!                  /staging/<token>.zip         zips on their way, in stores that need a copy
 //!                  /<key>                       extras
 //! ```
 //!
@@ -48,6 +47,8 @@ pub use http::{Connector, HEAD_TIMEOUT, IDLE_TIMEOUT};
 pub use layout::Layout;
 pub(super) use list::Resume;
 pub use list::{MAX_CATALOG_ENTRIES, MAX_LISTED_VERSIONS};
+#[cfg(feature = "gcp")]
+pub(super) use options::{BACKOFF, BACKOFF_MAX, MAX_RETRIES, RETRY_TIMEOUT};
 pub(super) use options::{ContentTypes, client_options, retries};
 pub use read::MAX_REMEMBERED_VERSIONS;
 pub use save::{MAX_SAVES, SAVE_MAX};

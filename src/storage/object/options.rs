@@ -5,12 +5,12 @@ use std::time::Duration;
 use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 
 /// Repetitions of one request, after the first try.
-const MAX_RETRIES: usize = 3;
+pub(in crate::storage) const MAX_RETRIES: usize = 3;
 /// No repetition begins after this time.
-const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(in crate::storage) const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause before the first repetition, and the longest.
-const BACKOFF: Duration = Duration::from_millis(100);
-const BACKOFF_MAX: Duration = Duration::from_secs(2);
+pub(in crate::storage) const BACKOFF: Duration = Duration::from_millis(100);
+pub(in crate::storage) const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 /// The media types of a version's objects.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +20,22 @@ pub(in crate::storage) struct ContentTypes {
     pub(in crate::storage) zip: &'static str,
 }
 
+impl ContentTypes {
+    /// By the end of a name.
+    #[cfg(feature = "gcp")]
+    pub(in crate::storage) fn of(self, name: &str) -> &'static str {
+        match name.rsplit_once('.').map(|(_, end)| end) {
+            Some("info") => self.info,
+            Some("mod") => self.go_mod,
+            Some("zip") => self.zip,
+            _ => OTHER,
+        }
+    }
+}
+
+/// The media type of what is no version's.
+const OTHER: &str = "application/octet-stream";
+
 /// Media types by the ends of names. Timeouts are the connector's.
 pub(in crate::storage) fn client_options(types: ContentTypes) -> ClientOptions {
     ClientOptions::new()
@@ -27,7 +43,7 @@ pub(in crate::storage) fn client_options(types: ContentTypes) -> ClientOptions {
         .with_content_type_for_suffix("info", types.info)
         .with_content_type_for_suffix("mod", types.go_mod)
         .with_content_type_for_suffix("zip", types.zip)
-        .with_default_content_type("application/octet-stream")
+        .with_default_content_type(OTHER)
 }
 
 /// How often a request is made again. Above it the storage stack has its own deadline.

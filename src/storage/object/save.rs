@@ -75,10 +75,9 @@ impl Engine {
             self.clear(&go_mod, claim).await?;
             self.created(self.create(&go_mod, &new.go_mod).await?, &go_mod)?;
         }
-        let token = claim.token();
-        if !self.uploads.send(&zip, &token, &new.zip).await? {
+        if !self.uploads.send(&zip, claim, &new.zip).await? {
             self.clear(&zip, claim).await?;
-            self.created(self.uploads.send(&zip, &token, &new.zip).await?, &zip)?;
+            self.created(self.uploads.send(&zip, claim, &new.zip).await?, &zip)?;
         }
         claim.still_held().await?;
         if !self.create(&info, &new.info).await? {

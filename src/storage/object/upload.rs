@@ -11,12 +11,12 @@ use dipylon_middleware::spool::Spool;
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::multipart::PartId;
 use object_store::path::Path;
-use object_store::{CopyMode, CopyOptions, MultipartId, PutPayload};
+use object_store::{MultipartId, PutPayload};
 use tokio::sync::Semaphore;
 
+use super::claim::Claim;
 use super::client::Client;
 use super::failure;
-use super::layout::OURS;
 
 /// Bytes of a part, and of the largest zip that is sent in one piece. S3 allows 10,000 parts of at
 /// least 5 MiB.
@@ -32,10 +32,32 @@ const READ_BYTES: u64 = 256 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::storage) enum LargeCommit {
     /// The end of the upload has a condition.
+    #[cfg_attr(
+        not(any(feature = "minio", feature = "s3")),
+        expect(dead_code, reason = "no store of this build is of this kind")
+    )]
     ConditionalEnd,
-    /// It is uploaded under a name of ours and copied, by the store, on a condition.
-    #[expect(dead_code, reason = "no store of this build is of this kind")]
-    StagedCopy,
+    /// The beginning of the upload has a condition. Parts go one after the other.
+    #[cfg_attr(
+        not(feature = "gcp"),
+        expect(dead_code, reason = "no store of this build is of this kind")
+    )]
+    ConditionalBeginning,
+    /// The name is looked at right before the upload ends, under the claim.
+    #[cfg_attr(
+        not(feature = "azureblob"),
+        expect(dead_code, reason = "no store of this build is of this kind")
+    )]
+    CheckedEnd,
+}
+
+impl LargeCommit {
+    fn parts_at_once(self) -> usize {
+        match self {
+            Self::ConditionalBeginning => 1,
+            Self::ConditionalEnd | Self::CheckedEnd => PARTS_AT_ONCE,
+        }
+    }
 }
 
 /// Sends zips.
@@ -51,50 +73,40 @@ impl Uploads {
         Self { client: client.clone(), commit, parts: Arc::new(Semaphore::new(MAX_PARTS_HELD)) }
     }
 
-    /// Sends the finished `zip`. `false` where there is an object of that name already. `token` tells
-    /// this upload from any other.
+    /// Sends the finished `zip` while `claim` is held. `false` where there is an object of that name
+    /// already.
     ///
     /// # Errors
-    /// `Storage` when the store refuses, or the spool cannot be read.
-    pub(super) async fn send(&self, key: &str, token: &str, zip: &Spool) -> Result<bool, Error> {
+    /// `Storage` when the store refuses, the claim is lost, or the spool cannot be read.
+    pub(super) async fn send(&self, key: &str, claim: &Claim, zip: &Spool) -> Result<bool, Error> {
         let length = zip.written();
         if length <= PART_BYTES {
             let _room = self.room().await?;
             let payload = read_part(zip, 0, length).await?;
             return Ok(self.client.create(key, payload).await?.is_some());
         }
-        match self.commit {
-            LargeCommit::ConditionalEnd => self.in_parts(key, zip, length).await,
-            LargeCommit::StagedCopy => self.staged(key, token, zip, length).await,
-        }
+        self.in_parts(key, claim, zip, length).await
     }
 
-    async fn staged(
+    async fn in_parts(
         &self,
         key: &str,
-        token: &str,
+        claim: &Claim,
         zip: &Spool,
         length: u64,
     ) -> Result<bool, Error> {
-        let staged = format!("{OURS}staging/{token}.zip");
-        self.in_parts(&staged, zip, length).await?;
-        let options = CopyOptions { mode: CopyMode::Create, ..CopyOptions::default() };
-        let (from, to) = (self.client.path(&staged)?, self.client.path(key)?);
-        let copied = match self.client.store.copy_opts(&from, &to, options).await {
-            Ok(()) => Ok(true),
-            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
-            Err(error) => Err(self.client.failed("write", key, &error)),
-        };
-        self.client.delete(&staged).await?;
-        copied
-    }
-
-    async fn in_parts(&self, key: &str, zip: &Spool, length: u64) -> Result<bool, Error> {
         let path = self.client.path(key)?;
-        let failed = |error: object_store::Error| self.client.failed("write", key, &error);
-        let id = self.client.store.create_multipart(&path).await.map_err(failed)?;
+        let id = match self.client.store.create_multipart(&path).await {
+            Ok(id) => id,
+            Err(object_store::Error::Precondition { .. }) => return Ok(false),
+            Err(error) => return Err(self.client.failed("write", key, &error)),
+        };
         let upload = Upload { client: self.client.clone(), path, id: Some(id) };
         let parts = self.send_parts(&upload, key, zip, length).await?;
+        claim.still_held().await?;
+        if self.commit == LargeCommit::CheckedEnd && self.client.head(key).await?.is_some() {
+            return Ok(false);
+        }
         self.end(upload, key, parts, length).await
     }
 
@@ -107,7 +119,7 @@ impl Uploads {
     ) -> Result<Vec<PartId>, Error> {
         let numbers = 0..length.div_ceil(PART_BYTES);
         let parts = numbers.map(|number| self.send_part(upload, key, zip, number));
-        futures::stream::iter(parts).buffered(PARTS_AT_ONCE).try_collect().await
+        futures::stream::iter(parts).buffered(self.commit.parts_at_once()).try_collect().await
     }
 
     fn send_part<'a>(

@@ -1,0 +1,70 @@
+//! `StorageType = "azureblob"`, against an emulator.
+
+use std::sync::Arc;
+
+use dipylon::config::{AzureBlobStorage, Secret};
+use dipylon::storage::azureblob::Extensions;
+use dipylon::storage::object::Connector;
+use dipylon_testkit::storage_suite::Subject;
+use object_store::azure::MicrosoftAzureBuilder;
+
+use crate::bench::{Bench, Names, Raw, fresh_bucket};
+use crate::minio::{MANY_VERSIONS, no_environment};
+use crate::s3;
+
+mod suite {
+    dipylon_testkit::storage_suite!(super::fresh, "needs azurite: run by cargo xtask test");
+}
+
+/// The blob endpoint with the account in its path, the account, and its key.
+pub(crate) fn server() -> (String, String, String) {
+    let variable = |name: &str| {
+        std::env::var(name).unwrap_or_else(|_| panic!("{name}: cargo xtask test sets it"))
+    };
+    let endpoint = variable("DIPYLON_TEST_AZURITE");
+    let account = endpoint.rsplit_once('/').expect("an account").1.to_owned();
+    (endpoint, account, variable("DIPYLON_TEST_AZURITE_KEY"))
+}
+
+pub(crate) fn config(account: &str, key: &str, container: &str) -> AzureBlobStorage {
+    AzureBlobStorage {
+        account_name: account.to_owned(),
+        account_key: Secret::new(key),
+        managed_identity_resource_id: String::new(),
+        credential_scope: String::new(),
+        container_name: container.to_owned(),
+    }
+}
+
+pub(crate) async fn bench() -> Bench {
+    let ((endpoint, account, key), container) = (server(), fresh_bucket());
+    let ours = Extensions { endpoint: &endpoint, create_container: true };
+    let config = config(&account, &key, &container);
+    let storage = dipylon::storage::azureblob::open(&config, ours, &no_environment).await;
+    let raw = MicrosoftAzureBuilder::new()
+        .with_account(account.as_str())
+        .with_access_key(key.as_str())
+        .with_container_name(container.as_str())
+        .with_endpoint(endpoint.clone())
+        .with_allow_http(true)
+        .with_http_connector(Connector::new(&no_environment).unwrap())
+        .build();
+    Bench {
+        subject: Subject::new(storage.unwrap()),
+        raw: Raw::Client(Arc::new(raw.unwrap())),
+        names: Names::Blob,
+        types: s3::TYPES,
+        settings: vec![
+            ("ATHENS_STORAGE_TYPE", "azureblob".to_owned()),
+            ("DIPYLON_AZURE_ENDPOINT", endpoint),
+            ("ATHENS_AZURE_ACCOUNT_NAME", account),
+            ("ATHENS_AZURE_ACCOUNT_KEY", key),
+            ("ATHENS_AZURE_CONTAINER_NAME", container),
+        ],
+    }
+}
+
+/// A token without a bar is the store's own, or Athens's; this server takes any.
+async fn fresh() -> Subject {
+    bench().await.subject.refusing_token("a\nb").many_versions(MANY_VERSIONS)
+}

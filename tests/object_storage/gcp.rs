@@ -1,0 +1,42 @@
+//! `StorageType = "gcp"`, against an emulator.
+
+use dipylon::config::{GcpStorage, Secret};
+use dipylon_testkit::storage_suite::Subject;
+
+use crate::bench::{Bench, JsonBucket, Names, Raw, fresh_bucket};
+use crate::minio::{MANY_VERSIONS, no_environment};
+
+mod suite {
+    dipylon_testkit::storage_suite!(super::fresh, "needs gcs: run by cargo xtask test");
+}
+
+pub(crate) fn emulator() -> String {
+    std::env::var("DIPYLON_TEST_GCS").expect("DIPYLON_TEST_GCS: cargo xtask test sets it")
+}
+
+pub(crate) fn config(bucket: &str) -> GcpStorage {
+    GcpStorage { project_id: String::new(), bucket: bucket.to_owned(), json_key: Secret::default() }
+}
+
+pub(crate) async fn bench() -> Bench {
+    let (base, bucket) = (emulator(), fresh_bucket());
+    let raw = JsonBucket { base: base.clone(), bucket: bucket.clone() };
+    raw.make().await;
+    let storage = dipylon::storage::gcp::open(&config(&bucket), &base, &no_environment).await;
+    Bench {
+        subject: Subject::new(storage.unwrap()),
+        raw: Raw::Json(raw),
+        names: Names::Blob,
+        types: ["text/plain; charset=utf-8", "text/plain; charset=utf-8", "application/zip"],
+        settings: vec![
+            ("ATHENS_STORAGE_TYPE", "gcp".to_owned()),
+            ("STORAGE_EMULATOR_HOST", base),
+            ("ATHENS_STORAGE_GCP_BUCKET", bucket),
+        ],
+    }
+}
+
+/// A token that is no name is the store's own, or Athens's; this server takes any.
+async fn fresh() -> Subject {
+    bench().await.subject.refusing_token("a\nb").many_versions(MANY_VERSIONS)
+}
