@@ -146,6 +146,10 @@ impl Adapters {
         if config.storage_type == config::StorageType::Disk {
             storage::disk::Disk::check_root(&config.storage.disk.root_path)?;
         }
+        #[cfg(feature = "mongo")]
+        if config.storage_type == config::StorageType::Mongo {
+            storage::mongo::check_settings(&config.storage.mongo)?;
+        }
         for (key, directory) in
             [("GoGetDir", &config.go_get_dir), ("SpoolDir", &config.dipylon.spool_dir)]
         {

@@ -15,10 +15,13 @@ pub mod gcp;
 pub mod memory;
 #[cfg(feature = "minio")]
 pub mod minio;
+#[cfg(feature = "mongo")]
+pub mod mongo;
 #[cfg(any(feature = "minio", feature = "s3", feature = "gcp", feature = "azureblob"))]
 pub mod object;
 mod open;
 #[cfg(feature = "s3")]
 pub mod s3;
+mod zip_end;
 
 pub use open::{BUILT, Variables, disk, is_built, memory, not_built, open};

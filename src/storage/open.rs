@@ -22,6 +22,8 @@ pub const BUILT: &[&str] = &[
     "gcp",
     #[cfg(feature = "azureblob")]
     "azureblob",
+    #[cfg(feature = "mongo")]
+    "mongo",
 ];
 
 /// A lookup in the process's environment.
@@ -57,6 +59,8 @@ pub async fn open(config: &Config, variables: Variables<'_>) -> Result<Arc<dyn S
             };
             super::azureblob::open(&storage.azure_blob, ours, variables).await
         }
+        #[cfg(feature = "mongo")]
+        StorageType::Mongo => super::mongo::open(&storage.mongo).await,
         other => Err(not_built(other.as_str())),
     }
 }
@@ -114,9 +118,9 @@ mod tests {
 
     #[test]
     fn a_kind_that_is_not_built_says_which_are() {
-        let want = "StorageType \"mongo\" is not in this build: built are memory, disk";
-        assert!(not_built("mongo").message().starts_with(want));
-        assert_eq!(is_built(StorageType::Mongo).unwrap_err().kind(), ErrorKind::Unsupported);
+        let want = "StorageType \"tape\" is not in this build: built are memory, disk";
+        assert!(not_built("tape").message().starts_with(want));
+        assert_eq!(is_built(StorageType::External).unwrap_err().kind(), ErrorKind::Unsupported);
         is_built(StorageType::Disk).unwrap();
     }
 }

@@ -34,7 +34,18 @@ fn what_the_start_would_refuse_is_refused() {
         (&[("DIPYLON_SPOOL_DIR", &in_file)], "SpoolDir: "),
         (&[("ATHENS_GOGET_DIR", &in_file)], "GoGetDir: "),
         (&[("GOPROXY", "direct")], "there-is-no-go"),
-        (&[("ATHENS_STORAGE_TYPE", "mongo")], "mongo"),
+        (
+            &[("ATHENS_STORAGE_TYPE", "external"), ("ATHENS_EXTERNAL_STORAGE_URL", "http://h")],
+            "not in this build",
+        ),
+        (
+            &[
+                ("ATHENS_STORAGE_TYPE", "mongo"),
+                ("ATHENS_MONGO_STORAGE_URL", "mongodb://h"),
+                ("ATHENS_MONGO_CERT_PATH", &absent),
+            ],
+            "Storage.Mongo.CertPath",
+        ),
     ];
     for (variables, words) in cases {
         let output = check(folder.path(), variables);

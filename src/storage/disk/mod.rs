@@ -46,7 +46,6 @@ mod start;
 #[cfg(test)]
 mod tests;
 mod whole;
-mod zip_end;
 
 pub(super) use failure::failed;
 use whole::Remembered;

@@ -15,9 +15,9 @@ use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 
+use super::super::zip_end::ends_as_a_zip;
 use super::failure::{failed, found, wrong};
 use super::layout::file_name;
-use super::zip_end::ends_as_a_zip;
 
 /// Versions whose check is remembered, about 300 bytes each. One that is forgotten is checked again
 /// at its next read, which costs three small reads.

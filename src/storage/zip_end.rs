@@ -16,12 +16,14 @@ const LOCATOR_BYTES: usize = 20;
 /// The zip64 end record as it is written without extensions.
 const END64_BYTES: usize = 56;
 /// As much of the tail as can matter.
-const MAX_TAIL_BYTES: usize = END_BYTES + MAX_COMMENT_BYTES + LOCATOR_BYTES + END64_BYTES;
+pub(super) const MAX_TAIL_BYTES: usize =
+    END_BYTES + MAX_COMMENT_BYTES + LOCATOR_BYTES + END64_BYTES;
 
 const END_SIGNATURE: &[u8] = b"PK\x05\x06";
 const LOCATOR_SIGNATURE: &[u8] = b"PK\x06\x07";
 const END64_SIGNATURE: &[u8] = b"PK\x06\x06";
-const DIRECTORY_SIGNATURE: &[u8] = b"PK\x01\x02";
+/// How each entry of a directory begins.
+pub(super) const DIRECTORY_SIGNATURE: &[u8] = b"PK\x01\x02";
 
 /// Whether the file of `length` bytes ends as a zip does.
 ///
@@ -51,14 +53,17 @@ fn begins_with_an_entry(file: &File, start: u64) -> io::Result<bool> {
 }
 
 /// A directory that ends exactly where its end record begins.
-struct Directory {
-    start: u64,
-    bytes: u64,
+pub(super) struct Directory {
+    /// Where it begins in the file.
+    pub(super) start: u64,
+    /// Its length; 0 in a zip without entries.
+    pub(super) bytes: u64,
 }
 
-/// Finds the end record that reaches exactly to the end of the file. A comment may contain the
-/// signature, so the search goes on where a candidate does not fit.
-fn directory_start(tail: &[u8], tail_start: u64) -> Option<Directory> {
+/// Finds the end record that reaches exactly to the end of the file, in its last bytes, which begin at
+/// `tail_start`. A comment may contain the signature, so the search goes on where a candidate does not
+/// fit.
+pub(super) fn directory_start(tail: &[u8], tail_start: u64) -> Option<Directory> {
     let last = tail.len().checked_sub(END_BYTES)?;
     (0..=last).rev().find_map(|at| {
         let end = tail[at..].strip_prefix(END_SIGNATURE)?;

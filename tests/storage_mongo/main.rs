@@ -1,0 +1,16 @@
+//! `StorageType = "mongo"` against a server that speaks MongoDB's protocol: the compliance suite, Athens's
+//! layout in both directions, what a crash leaves, what goes wrong, TLS, and the whole program.
+//!
+//! `cargo xtask test` starts the server and says in `DIPYLON_TEST_MONGO` where it is.
+
+mod bench;
+mod failures;
+mod layout;
+mod program;
+mod tls;
+mod torn;
+mod wire;
+
+mod suite {
+    dipylon_testkit::storage_suite!(crate::bench::fresh, "needs mongo: run by cargo xtask test");
+}

@@ -1,0 +1,96 @@
+//! The whole program over a database.
+
+use dipylon_testkit::gateway::{Builder, Gateway};
+use dipylon_testkit::module::FakeModule;
+use dipylon_testkit::upstream::Upstream;
+
+use crate::bench::{fresh_name, url};
+
+/// Settings of a storage type, as variables.
+type Settings = Vec<(&'static str, String)>;
+
+fn gateway(settings: &Settings, upstream: &str) -> Builder {
+    let mut builder = Gateway::builder(env!("CARGO_BIN_EXE_dipylon"))
+        .env("GOPROXY", upstream)
+        .env("GOSUMDB", "off")
+        .env("GO_BINARY_PATH", "no-go-command")
+        .env("ATHENS_LOG_LEVEL", "info");
+    for (name, value) in settings {
+        builder = builder.env(name, value);
+    }
+    builder
+}
+
+fn five() -> Vec<FakeModule> {
+    vec![
+        FakeModule::new("example.com/one", "v1.0.0"),
+        FakeModule::new("example.com/one", "v1.1.0").filler(100_000),
+        FakeModule::new("github.com/Azure/Two", "v2.0.0+incompatible").no_go_mod(),
+        FakeModule::new("example.com/three/v3", "v3.1.4").filler(20 << 20),
+        FakeModule::new("example.com/four", "v0.0.0-20240102030405-abcdefabcdef"),
+    ]
+}
+
+fn escaped(path: &str) -> String {
+    path.chars()
+        .flat_map(|c| match c.is_ascii_uppercase() {
+            true => vec!['!', c.to_ascii_lowercase()],
+            false => vec![c],
+        })
+        .collect()
+}
+
+async fn files(gateway: &Gateway, module: &FakeModule) -> Vec<Vec<u8>> {
+    let mut files = Vec::new();
+    for suffix in ["info", "mod", "zip"] {
+        let path = format!("/{}/@v/{}.{suffix}", escaped(module.path()), module.version());
+        let answer = gateway.get(&path).await;
+        assert_eq!(answer.status, 200, "{path}: {}\n{}", answer.text(), gateway.stderr());
+        files.push(answer.body.to_vec());
+    }
+    files
+}
+
+/// Five modules come through a gateway into the store; another gateway, which knows no upstream, serves
+/// them from there, byte for byte.
+async fn five_modules_are_served_without_an_upstream(settings: &Settings) {
+    let upstream = Upstream::start().await;
+    for module in five() {
+        upstream.add(module);
+    }
+    let mut first = gateway(settings, &upstream.url()).start().await;
+    let mut fetched = Vec::new();
+    for module in &five() {
+        fetched.push(files(&first, module).await);
+    }
+    assert!(first.terminate().await.success(), "{}", first.stderr());
+    upstream.stop();
+
+    let second = gateway(settings, "off").env("ATHENS_NETWORK_MODE", "offline").start().await;
+    for (module, fetched) in five().iter().zip(&fetched) {
+        assert_eq!(fetched[0], module.info().into_bytes());
+        assert_eq!(fetched[1], module.go_mod_bytes());
+        assert!(fetched[2] == module.zip(), "{}.zip", module.path());
+        assert!(files(&second, module).await == *fetched, "{} from the store", module.path());
+    }
+    let list = second.get("/example.com/one/@v/list").await;
+    assert_eq!(list.text().lines().collect::<Vec<_>>(), ["v1.0.0", "v1.1.0"]);
+    let latest = second.get("/example.com/one/@latest").await;
+    assert!(latest.text().contains("v1.1.0"), "{}", latest.text());
+    let catalog = second.get("/catalog").await;
+    for module in five() {
+        assert!(catalog.text().contains(module.path()), "{}", catalog.text());
+    }
+    assert_eq!(second.get("/readyz").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs mongo: run by cargo xtask test"]
+async fn mongo_serves_five_modules_without_an_upstream() {
+    let settings = vec![
+        ("ATHENS_STORAGE_TYPE", "mongo".to_owned()),
+        ("ATHENS_MONGO_STORAGE_URL", url()),
+        ("ATHENS_MONGO_DEFAULT_DATABASE", fresh_name()),
+    ];
+    five_modules_are_served_without_an_upstream(&settings).await;
+}
