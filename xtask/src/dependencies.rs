@@ -28,6 +28,7 @@ const KNOWN_DUPLICATES: &[&str] = &[
     "quick-xml",
     "rand",
     "rand_core",
+    "sha1",
     "syn",
 ];
 
