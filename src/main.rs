@@ -7,7 +7,11 @@ use dipylon::cli::{self, Command, Options, USAGE};
 use dipylon::config::{Config, LoadArgs, Loaded, ProcessEnv};
 use dipylon::serve;
 
-#[cfg(feature = "mimalloc")]
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+#[cfg(all(feature = "mimalloc", not(feature = "jemalloc")))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -14,6 +14,7 @@ mod limits;
 mod misses;
 mod modes;
 mod outcomes;
+mod profiles;
 mod rate_limit;
 mod raw_upstream;
 mod started;

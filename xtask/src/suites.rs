@@ -55,6 +55,7 @@ pub(crate) fn run(root: &Path, breadth: Breadth, package: Option<&str>) -> Tally
     };
     if breadth == Breadth::Slow {
         tally = tally + counted(&step("the bound on memory, optimised", || optimised(root)));
+        tally = tally + counted(&step("the heap's profile, with jemalloc", || jemalloc(root)));
     }
     let ignored = step(&name, || cargo_test(root, &scope, &args, &env));
     let ran = counted(&ignored);
@@ -81,6 +82,12 @@ fn cargo_test(root: &Path, scope: &[&str], args: &[&str], env: &[(String, String
 /// What bounds the program as it is shipped: a build without optimisation moves too few bytes for it.
 fn optimised(root: &Path) -> Ended {
     let args = ["test", "--release", "--package", "dipylon", "--test", "gateway", "sixty_clients"];
+    run_command(root, &cargo(), &args, &[])
+}
+
+/// The allocator is chosen when the program is built, so this one is a program of its own.
+fn jemalloc(root: &Path) -> Ended {
+    let args = ["test", "--package", "dipylon", "--features", "jemalloc", "--test", "heap_profile"];
     run_command(root, &cargo(), &args, &[])
 }
 
