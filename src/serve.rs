@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use dipylon_middleware::telemetry::Telemetry;
@@ -13,7 +12,7 @@ use crate::adapters::Adapters;
 use crate::app::App;
 use crate::config::{self, Config, Env};
 use crate::credentials;
-use crate::http::{Listener, Server, ServerConfig, serve_profiles, tls};
+use crate::http::{Listener, Server, ServerConfig, Tls, serve_profiles};
 use crate::telemetry::logs::{self, Form};
 use crate::telemetry::traces::{self, TraceConfig};
 use tracing::level_filters::LevelFilter;
@@ -183,11 +182,11 @@ fn signals() -> Result<Stop, String> {
     Ok(stop)
 }
 
-fn tls_config(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, String> {
+fn tls_config(config: &Config) -> Result<Option<Tls>, String> {
     let (Some(certificate), Some(key)) = (&config.tls_cert_file, &config.tls_key_file) else {
         return Ok(None);
     };
-    tls(certificate, key).map(Some).map_err(|error| format!("TLS is refused: {error}"))
+    Tls::open(certificate, key).map(Some).map_err(|error| format!("TLS is refused: {error}"))
 }
 
 /// Validates what the configuration names, beyond the configuration itself: files, upstreams, kinds.

@@ -7,9 +7,11 @@ mod profiling;
 mod query;
 mod server;
 mod stall_guard;
+mod tls;
 
 pub use admin::{Admin, AdminConfig, Readiness};
 pub use home::HomePage;
 pub use listener::Listener;
 pub use profiling::serve_profiles;
-pub use server::{Edge, Server, ServerConfig, tls};
+pub use server::{Edge, Server, ServerConfig};
+pub use tls::Tls;

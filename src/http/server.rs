@@ -1,6 +1,5 @@
 //! The accept loop, and the drain.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,12 +17,11 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::listener::{Listener, Stream};
 use super::stall_guard::StallGuard;
+use super::tls::{Secured, Tls};
 
 /// What the server calls: the whole edge stack.
 pub type Edge = Border<Request<()>, Response<Body>>;
@@ -36,8 +34,6 @@ const STALL_MAX: Duration = Duration::from_secs(300);
 /// Once the server is to stop, a connection on which no request has come yet is given this long: one
 /// may be on its way.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
-/// A TLS handshake may take this long.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after a failed accept, so that a full descriptor table does not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of a request's head, path included.
@@ -51,14 +47,14 @@ pub struct ServerConfig {
     /// Connections at a time; more are closed as they come.
     pub connections_max: usize,
     /// With it, connections are TLS.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<Tls>,
 }
 
 /// Serves the edge stack on one listener.
 pub struct Server {
     edge: Edge,
     connections: Arc<Semaphore>,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Tls>,
     /// Cancelled when nobody is accepted any more.
     stopping: CancellationToken,
     telemetry: Telemetry,
@@ -70,7 +66,7 @@ impl Server {
         Self {
             edge,
             connections: Arc::new(Semaphore::new(config.connections_max)),
-            tls: config.tls.map(TlsAcceptor::from),
+            tls: config.tls,
             stopping: CancellationToken::new(),
             telemetry: telemetry.clone(),
         }
@@ -128,19 +124,13 @@ impl Server {
         let connection = Connection { peer, secure };
         match &self.tls {
             None => self.serve(stream, connection, false, watcher).await,
-            Some(acceptor) => {
-                let shaken = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
+            Some(tls) => {
                 let shaken = tokio::select! {
-                    shaken = shaken => shaken,
+                    shaken = tls.accept(stream) => shaken,
                     () = self.grace() => return,
                 };
-                match shaken {
-                    Ok(Ok(stream)) => {
-                        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                        self.serve(stream, connection, http2, watcher).await;
-                    }
-                    Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-                    Err(_) => tracing::debug!("a TLS handshake took too long"),
+                if let Some(Secured { stream, http2 }) = shaken {
+                    self.serve(stream, connection, http2, watcher).await;
                 }
             }
         }
@@ -202,29 +192,4 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .max_concurrent_streams(STREAMS_MAX)
         .keep_alive_interval(Some(HEAD_TIMEOUT));
     builder
-}
-
-/// Reads a certificate chain and its key.
-///
-/// # Errors
-/// When a file cannot be read, holds nothing usable, or the two do not fit.
-pub fn tls(
-    certificate: &std::path::Path,
-    key: &std::path::Path,
-) -> io::Result<Arc<rustls::ServerConfig>> {
-    use rustls::pki_types::pem::PemObject as _;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    let at = |path: &std::path::Path, error: &dyn std::fmt::Display| {
-        io::Error::other(format!("{}: {error}", path.display()))
-    };
-    let chain: Vec<_> = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect)
-        .map_err(|error| at(certificate, &error))?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| at(key, &error))?;
-    let mut config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, private)
-        .map_err(|error| at(certificate, &error))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
 }

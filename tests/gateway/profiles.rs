@@ -53,7 +53,7 @@ async fn two_profiles_at_once_are_refused_and_a_client_that_leaves_ends_its_own(
         tokio::time::sleep(Duration::from_millis(500)).await;
         profiles.get("/debug/pprof/profile?seconds=1").await
     });
-    assert!(left.is_err(), "a profile of 300 s came within one");
+    assert!(left.is_err(), "a profile of 300 s came within two");
     assert_eq!(refused.status, 500);
     assert!(refused.text().starts_with("cannot take a profile: "), "{}", refused.text());
     crate::world::until("the first profile has ended", async || {

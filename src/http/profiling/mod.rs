@@ -2,6 +2,11 @@
 //! unless `EnablePprof` is set.
 
 use std::io;
+#[cfg(feature = "profiling")]
+use std::sync::Arc;
+
+#[cfg(feature = "profiling")]
+use tokio::sync::Semaphore;
 
 use super::listener::Listener;
 
@@ -12,6 +17,10 @@ mod heap;
 #[cfg(feature = "profiling")]
 mod pages;
 
+/// Connections at once; whoever comes then waits.
+#[cfg(feature = "profiling")]
+const CONNECTIONS_MAX: usize = 16;
+
 /// Serves profiles until the process ends.
 ///
 /// # Errors
@@ -21,7 +30,8 @@ pub async fn serve_profiles(listener: Listener) -> io::Result<()> {
     use hyper::server::conn::http1;
     use hyper::service::service_fn;
     use hyper_util::rt::{TokioIo, TokioTimer};
-    loop {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    while let Ok(place) = Arc::clone(&room).acquire_owned().await {
         let (stream, _) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -30,12 +40,17 @@ pub async fn serve_profiles(listener: Listener) -> io::Result<()> {
                 continue;
             }
         };
-        tokio::spawn(
-            http1::Builder::new()
-                .timer(TokioTimer::new())
-                .serve_connection(TokioIo::new(stream), service_fn(pages::serve)),
-        );
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(stream), service_fn(pages::serve));
+        tokio::spawn(async move {
+            let _place = place;
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection for profiles broke off");
+            }
+        });
     }
+    Ok(())
 }
 
 /// Without the feature `profiling` there is nothing to serve.
