@@ -5,7 +5,8 @@
 //! finds it empty is refused. A client is an address, and of IPv6 its first [`IPV6_CLIENT_BITS`] bits: one
 //! customer has all addresses below them. The address is the one that `request_context` found: that of
 //! the other end, or what a trusted proxy says of it; what anybody else says is gone by then. All who have
-//! none, because they come by a unix socket, are one client. Health checks and `/metrics` always pass.
+//! none, because they come by a unix socket, are one client. Health checks and `/metrics` pass, unless they
+//! bring credentials.
 //!
 //! # Where it sits
 //! On the edge, above `auth`, so that guessing at credentials is slowed too; below `access_log`, so that a

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
+use http::header::AUTHORIZATION;
 use tower::util::ServiceExt as _;
 
 use super::layer::Rate;
@@ -31,8 +32,10 @@ impl<S: Stage<EdgeRequest, Reply = Response<Body>>> RateLimit<S> {
 }
 
 /// Who watches the gateway comes at a pace of its own, and must see it most when clients are too many.
+/// Who brings credentials may be guessing at them.
 fn is_exempt(request: &EdgeRequest, prefixed: bool) -> bool {
-    request.is_health_check(prefixed) || request.path.as_deref() == Some("/metrics")
+    let watches = request.is_health_check(prefixed) || request.path.as_deref() == Some("/metrics");
+    watches && !request.head.headers.contains_key(AUTHORIZATION)
 }
 
 fn refusal(client: Client, rate: Rate, wait: Duration) -> Error {

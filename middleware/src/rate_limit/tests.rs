@@ -205,3 +205,19 @@ async fn services_of_one_layer_share_the_buckets() {
     ask(&one, "192.0.2.1").await.expect("the first");
     ask(&two, "192.0.2.1").await.expect_err("the limit is one for both");
 }
+
+#[tokio::test(start_paused = true)]
+async fn credentials_at_a_page_for_watchers_count_as_guesses() {
+    let service = limited(1, 3);
+    let guess = || {
+        let mut request = from("192.0.2.1".parse().expect("an address"), "/metrics");
+        request.head.headers.insert("authorization", "Basic Z3Vlc3M=".parse().expect("a value"));
+        call(&service, request)
+    };
+    for _ in 0..3 {
+        guess().await.expect("within the burst");
+    }
+    assert_eq!(guess().await.expect_err("beyond it").kind(), ErrorKind::RateLimited);
+    let watches = from("192.0.2.1".parse().expect("an address"), "/metrics");
+    call(&service, watches).await.expect("without credentials it passes");
+}

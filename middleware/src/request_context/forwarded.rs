@@ -37,8 +37,9 @@ impl TrustedProxies {
         }
         // The last hop that is not ours: all before it may be forged. Where all are ours, the farthest:
         // whoever it is, the proxies in between are not.
-        let hops = headers.get_all(HEADERS[0]).iter().filter_map(|value| value.to_str().ok());
-        let hops: Vec<&str> = hops.flat_map(|value| value.split(',')).map(str::trim).collect();
+        // Bytes, because a proxy adds the true address to whatever it was sent, text or not.
+        let values = headers.get_all(HEADERS[0]).iter().map(http::HeaderValue::as_bytes);
+        let hops: Vec<&[u8]> = values.flat_map(|value| value.split(|&byte| byte == b',')).collect();
         let named = hops.iter().rev().take(HOPS_MAX).map_while(|hop| address_of(hop));
         let mut client = None;
         for hop in named {
@@ -51,10 +52,12 @@ impl TrustedProxies {
     }
 }
 
-/// An address, to which some proxies add a port.
-fn address_of(hop: &str) -> Option<IpAddr> {
+/// An address, to which some proxies add brackets or a port.
+fn address_of(hop: &[u8]) -> Option<IpAddr> {
+    let hop = std::str::from_utf8(hop).ok()?.trim();
     let with_port = || hop.parse::<SocketAddr>().ok().map(|socket| socket.ip());
-    hop.parse().ok().or_else(with_port)
+    let bare = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']')).unwrap_or(hop);
+    bare.parse().ok().or_else(with_port)
 }
 
 impl fmt::Debug for TrustedProxies {
@@ -67,10 +70,11 @@ impl fmt::Debug for TrustedProxies {
 mod tests {
     use super::*;
 
-    fn client(peer: &str, forwarded: &str) -> (String, bool) {
+    fn client(peer: &str, forwarded: impl AsRef<[u8]>) -> (String, bool) {
         let trusted = TrustedProxies::new(|address| address.to_string().starts_with("10."));
         let mut headers = HeaderMap::new();
-        headers.insert("x-forwarded-for", forwarded.parse().unwrap());
+        let forwarded = http::HeaderValue::from_bytes(forwarded.as_ref()).unwrap();
+        headers.insert("x-forwarded-for", forwarded);
         headers.insert("x-forwarded-proto", "https".parse().unwrap());
         let client = trusted.client(Some(SocketAddr::new(peer.parse().unwrap(), 1)), &mut headers);
         (client.unwrap().ip().to_string(), headers.contains_key("x-forwarded-proto"))
@@ -98,6 +102,14 @@ mod tests {
     fn a_hop_may_have_a_port() {
         assert_eq!(client("10.0.0.1", "1.2.3.4, 198.51.100.7:4711").0, "198.51.100.7");
         assert_eq!(client("10.0.0.1", "[2001:db8::1]:4711").0, "2001:db8::1");
+        assert_eq!(client("10.0.0.1", "[2001:db8::1]").0, "2001:db8::1");
+    }
+
+    #[test]
+    fn what_is_no_text_hides_nobody_after_it() {
+        assert_eq!(client("10.0.0.1", b"\xff, 198.51.100.7").0, "198.51.100.7");
+        assert_eq!(client("10.0.0.1", b"1.2.3.4, \xff, 10.0.0.9").0, "10.0.0.9");
+        assert_eq!(client("10.0.0.1", b"198.51.100.7, \xff").0, "10.0.0.1");
     }
 
     #[test]

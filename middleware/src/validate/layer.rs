@@ -2,10 +2,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tower::Layer;
 
-use super::service::{Calls, Validate};
+use super::service::{CALLS_MAX, Calls, Validate};
 use crate::flight::Flights;
 use crate::ports::Validator;
 
@@ -19,7 +20,8 @@ impl ValidateLayer {
     /// Asks `validator`, each time for `timeout` at most. Calls are counted by `tasks`, which a drain
     /// waits for.
     pub fn new(validator: Arc<dyn Validator>, timeout: Duration, tasks: TaskTracker) -> Self {
-        Self { calls: Calls { validator, timeout, flights: Flights::new(tasks) } }
+        let (flights, room) = (Flights::new(tasks), Arc::new(Semaphore::new(CALLS_MAX)));
+        Self { calls: Calls { validator, timeout, flights, room } }
     }
 }
 

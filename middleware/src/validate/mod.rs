@@ -17,8 +17,8 @@
 //! "could not find out" is never a yes.
 //!
 //! # Limits
-//! One call takes `timeout` at most; a request waits no longer than its own deadline. There are never
-//! more calls than requests in hand.
+//! One call takes `timeout` at most; a request waits no longer than its own deadline. [`CALLS_MAX`] calls
+//! at once, whose requests may be gone; beyond it `Overloaded` (503).
 
 mod layer;
 mod service;
@@ -26,4 +26,4 @@ mod service;
 mod tests;
 
 pub use layer::ValidateLayer;
-pub use service::Validate;
+pub use service::{CALLS_MAX, Validate};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::query::VersionQuery;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tower::util::ServiceExt as _;
 
@@ -41,6 +42,14 @@ impl<S: Stage<ModuleRequest, Reply = ModuleResponse>> Validate<S> {
     }
 }
 
+/// Calls at once. One goes on when its request is gone, so requests in hand are no bound.
+pub const CALLS_MAX: usize = 1_024;
+
+fn no_room() -> Error {
+    let text = "the validator hook is asked about as many versions as it may at once; ask again";
+    Error::new(ErrorKind::Overloaded, text).with_retry_after(Duration::from_secs(1))
+}
+
 type Question = (ModulePath, VersionQuery);
 
 /// The calls under way.
@@ -49,6 +58,7 @@ pub(super) struct Calls {
     pub(super) validator: Arc<dyn Validator>,
     pub(super) timeout: Duration,
     pub(super) flights: Flights<Question, Result<(), Error>>,
+    pub(super) room: Arc<Semaphore>,
 }
 
 impl Calls {
@@ -59,11 +69,15 @@ impl Calls {
         version: &VersionQuery,
     ) -> Result<(), Error> {
         let question = (module.clone(), version.clone());
-        let validator = Arc::clone(&self.validator);
+        let (validator, room) = (Arc::clone(&self.validator), Arc::clone(&self.room));
         let mut own = context.clone();
         // The call may be shared by requests that came later and wait longer.
         own.deadline = Instant::now() + self.timeout;
         let landed = self.flights.join(question.clone(), context.deadline, |landing| async move {
+            let Ok(_place) = room.try_acquire_owned() else {
+                landing.land(Err(no_room()));
+                return;
+            };
             let (module, version) = &question;
             landing.land(validator.validate(&own, module, version).await);
         });

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use tower::util::ServiceExt as _;
 use tower::{Layer as _, service_fn};
 
-use super::{Validate, ValidateLayer};
+use super::{CALLS_MAX, Validate, ValidateLayer};
 use crate::error::{Error, ErrorKind};
 use crate::ports::{BoxFuture, Validator};
 use crate::request::{Ask, ModuleRequest, RequestContext};
@@ -150,4 +150,19 @@ async fn a_call_ends_with_its_timeout_and_a_request_with_its_deadline() {
     assert_eq!(second.unwrap_err().kind(), ErrorKind::ValidatorFailed);
     assert_eq!(started.elapsed(), 5 * SECOND);
     assert_eq!(served.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_whose_clients_are_gone_are_bounded_too() {
+    let (hook, served) = (Arc::new(Hook { delay: 4 * SECOND, ..Hook::default() }), Arc::default());
+    let stack = stack(&hook, &served);
+    for minor in 0..CALLS_MAX + 50 {
+        let gone = stack.clone().oneshot(file(&format!("v1.{minor}.0")));
+        assert!(tokio::time::timeout(SECOND / 1000, gone).await.is_err() || minor >= CALLS_MAX);
+    }
+    assert_eq!(hook.asked.lock().len(), CALLS_MAX);
+    let error = stack.clone().oneshot(file("v2.0.0")).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry_after()), (ErrorKind::Overloaded, Some(SECOND)));
+    tokio::time::sleep(5 * SECOND).await;
+    assert!(stack.oneshot(file("v2.0.0")).await.is_ok());
 }
