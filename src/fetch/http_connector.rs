@@ -20,7 +20,6 @@ use tokio::net::TcpStream;
 use tower::Service;
 
 use super::base_url::is_loopback;
-use super::http_client::HttpClientConfig;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
@@ -39,8 +38,9 @@ impl ProxyRules {
     }
 
     /// Those of an environment's `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
+    #[cfg(any(feature = "minio", feature = "s3", feature = "gcp", feature = "azureblob"))]
     pub(crate) fn of_environment(environment: &dyn Fn(&str) -> Option<String>) -> Self {
-        let config = HttpClientConfig::default().with_http_proxies(environment);
+        let config = super::http_client::HttpClientConfig::default().with_http_proxies(environment);
         Self::new(&config.http_proxy, &config.https_proxy, &config.no_proxy)
     }
 

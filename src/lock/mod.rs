@@ -33,22 +33,24 @@ const MAX_RETRIES: u32 = 10;
 /// `Unsupported` for settings that can never work; one line says which and why.
 pub fn open(config: &Config) -> Result<Option<Arc<dyn Lock>>, Error> {
     let kind = config.single_flight_type;
+    #[cfg(any(feature = "etcd", feature = "redis"))]
     let lease = config.dipylon.lock.lease;
-    let lock: Arc<dyn Lock> = match kind {
-        SingleFlightType::Memory => return Ok(None),
+    Ok(match kind {
+        SingleFlightType::Memory => None,
         #[cfg(feature = "etcd")]
         SingleFlightType::Etcd => {
-            Arc::new(etcd::EtcdLock::open(etcd::Members::of(&config.single_flight.etcd)?, lease))
+            let members = etcd::Members::of(&config.single_flight.etcd)?;
+            Some(Arc::new(etcd::EtcdLock::open(members, lease)))
         }
         #[cfg(feature = "redis")]
         SingleFlightType::Redis => {
             let servers = redis::Servers::of(&config.single_flight.redis)?;
-            Arc::new(redis::RedisLock::open(kind.as_str(), servers, lease))
+            Some(Arc::new(redis::RedisLock::open(kind.as_str(), servers, lease)))
         }
         #[cfg(feature = "redis")]
         SingleFlightType::RedisSentinel => {
             let servers = redis::Servers::behind_sentinels(&config.single_flight.redis_sentinel)?;
-            Arc::new(redis::RedisLock::open(kind.as_str(), servers, lease))
+            Some(Arc::new(redis::RedisLock::open(kind.as_str(), servers, lease)))
         }
         other => {
             // Locks save fetches, never bytes: without one each replica fetches for itself.
@@ -57,10 +59,9 @@ pub fn open(config: &Config) -> Result<Option<Arc<dyn Lock>>, Error> {
                 "SingleFlightType is not in this build: each replica fetches for itself, and the \
                  first version stored stays"
             );
-            return Ok(None);
+            None
         }
-    };
-    Ok(Some(lock))
+    })
 }
 
 /// What can be said of the settings without opening anything.

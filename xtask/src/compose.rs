@@ -1,7 +1,8 @@
 //! `cargo xtask compose`: what containers are made of, each held to a parser that is not ours.
 //!
 //! `docker-compose.yml` is read by compose-go, the `Dockerfile` by hadolint, the balancer's configuration
-//! by nginx. Each also gets a broken sample that it must refuse: a check that cannot fail is none.
+//! by nginx; and what the image is built from, by cargo. Each also gets a broken sample that it must
+//! refuse: a check that cannot fail is none.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,9 +18,10 @@ const ENDING_SERVICES: &[&str] = &["bucket"];
 /// Runs every check whose tool is here or can be had; the others are skipped, loudly.
 pub(crate) fn run(root: &Path) -> Tally {
     let mut tally = Tally::default();
-    let checks: [(&str, Check); 3] = [
+    let checks: [(&str, Check); 4] = [
         ("docker-compose.yml", compose_file),
         ("Dockerfile", dockerfile),
+        (".dockerignore", context),
         ("nginx.conf", balancer),
     ];
     for (name, check) in checks {
@@ -106,6 +108,63 @@ fn dockerfile(root: &Path) -> Verdict {
     judge(read("Dockerfile"), read("xtask/compose/broken.Dockerfile"))
 }
 
+// === .dockerignore ===
+
+/// What the image is built from must be a workspace that cargo can read, with cargo's own settings and
+/// the tool that they name. The broken sample lacks one member.
+fn context(root: &Path) -> Verdict {
+    let samples = read(&root.join(".dockerignore")).and_then(|rules| {
+        let good = built_from(root, &rules)?;
+        Ok((good, built_from(root, &rules.replace("!protocol\n", ""))?))
+    });
+    match samples {
+        Ok((good, broken)) => judge(good, broken),
+        Err(why) => Verdict::Bad(why),
+    }
+}
+
+/// Copies what `rules` let through into a folder and asks cargo about it.
+fn built_from(root: &Path, rules: &str) -> Result<Read, String> {
+    let listed = ask_within(root, CHECK_LIMIT_SECS, &["git", "ls-files"])?;
+    let folder = std::env::temp_dir().join(format!("dipylon-context-{}", std::process::id()));
+    let copied = listed.lines().filter(|name| is_in_context(rules, name)).try_for_each(|name| {
+        let to = folder.join(name);
+        let copied = std::fs::create_dir_all(to.parent().unwrap_or(&folder))
+            .and_then(|()| std::fs::copy(root.join(name), to));
+        copied.map(drop).map_err(|error| format!("{name}: {error}"))
+    });
+    let answer = copied.map(|()| {
+        let settings = folder.join(".cargo/config.toml");
+        let protoc = folder.join("tools/protoc");
+        if let Some(missing) = [settings, protoc].iter().find(|path| !path.exists()) {
+            return Err(format!("{} is not in what the image is built from", missing.display()));
+        }
+        let words = ["cargo", "metadata", "--locked", "--no-deps", "--format-version", "1"];
+        ask_within(&folder, CHECK_LIMIT_SECS, &words)
+    });
+    match std::fs::remove_dir_all(&folder) {
+        Ok(()) => answer,
+        Err(error) => Err(format!("{}: {error}", folder.display())),
+    }
+}
+
+/// Whether `.dockerignore` lets a file through: the last rule that matches it or a folder above it
+/// decides. Of its patterns only those in use are known: `*`, a path, and `**/name`.
+fn is_in_context(rules: &str, file: &str) -> bool {
+    let matches = |pattern: &str| match pattern.strip_prefix("**/") {
+        Some(name) => file.split('/').any(|part| part == name),
+        None => pattern == "*" || file == pattern || file.starts_with(&format!("{pattern}/")),
+    };
+    let rules = rules.lines().map(str::trim).filter(|rule| !rule.is_empty());
+    let mut rules = rules.filter(|rule| !rule.starts_with('#')).rev();
+    let decides = rules.find(|rule| matches(rule.trim_start_matches('!')));
+    decides.is_none_or(|rule| rule.starts_with('!'))
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
 // === nginx.conf ===
 
 fn balancer(root: &Path) -> Verdict {
@@ -123,11 +182,9 @@ type Read = Result<String, String>;
 
 /// nginx looks up the names of its upstreams when it reads; here they are this machine.
 fn balancer_samples(root: &Path, nginx: &str) -> Result<(Read, Read), String> {
-    let path = root.join("deploy/nginx.conf");
-    let text =
-        std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let text = read(&root.join("deploy/nginx.conf"))?;
     let text = text.replace("gateway-1:", "127.0.0.1:").replace("gateway-2:", "127.0.0.1:");
-    let read = |text: &str| {
+    let ask = |text: &str| {
         let file = std::env::temp_dir().join(format!("dipylon-nginx-{}.conf", std::process::id()));
         std::fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
         let name = file.display().to_string();
@@ -135,7 +192,7 @@ fn balancer_samples(root: &Path, nginx: &str) -> Result<(Read, Read), String> {
         std::fs::remove_file(&file).map_err(|error| format!("{name}: {error}"))?;
         said
     };
-    Ok((read(&text), read(&text.replace("proxy_pass", "proxy_past"))))
+    Ok((ask(&text), ask(&text.replace("proxy_pass", "proxy_past"))))
 }
 
 // === Tools ===
@@ -178,6 +235,20 @@ mod tests {
             ("a b", "cannot read \"a b\""),
         ] {
             assert_eq!(problems(facts), [want], "{facts}");
+        }
+    }
+
+    #[test]
+    fn the_last_rule_that_matches_decides_what_the_image_is_built_from() {
+        let rules = "# why\n*\n!src\n!Cargo.toml\n**/testdata\n";
+        for (file, want) in [
+            ("Cargo.toml", true),
+            ("src/main.rs", true),
+            ("src/a/testdata/b", false),
+            ("srcs/main.rs", false),
+            ("docs/a.md", false),
+        ] {
+            assert_eq!(is_in_context(rules, file), want, "{file}");
         }
     }
 

@@ -9,9 +9,6 @@ use std::path::{Path, PathBuf};
 
 use crate::step::ask;
 
-/// Packages that must not come back into the tree: one TLS stack (ring), no cmake, no OpenSSL.
-const BANNED_PACKAGES: &[&str] = &["aws-lc-rs", "aws-lc-sys", "cmake", "openssl", "openssl-sys"];
-
 /// Packages that come in several versions through dependencies of ours, which we cannot unite.
 const KNOWN_DUPLICATES: &[&str] = &[
     "base64",
@@ -43,9 +40,10 @@ pub(crate) fn check(root: &Path, cargo: &str) -> Result<Vec<String>, String> {
         ask(root, cargo, &all).ok_or_else(|| format!("cargo {} failed", all.join(" ")))
     };
     let deny = read(&root.join("deny.toml"))?;
-    let everything = tree(&["--edges", "normal,build,dev", "--format", "{p}|{l}"])?;
+    let edges = "normal,build,dev";
+    let everything = tree(&["--all-features", "--edges", edges, "--format", "{p}|{l}"])?;
     let shipped = tree(&["--edges", "normal", "--duplicates", "--depth", "0", "--format", "{p}"])?;
-    let mut problems = banned(&everything);
+    let mut problems = banned(&everything, &bans(&deny));
     problems.extend(licences(&everything, &allowed_licences(&deny), &exceptions(&deny)));
     problems.extend(duplicates(&shipped));
     problems.extend(unused(root)?);
@@ -57,9 +55,17 @@ fn name_of(line: &str) -> &str {
     line.split(' ').next().unwrap_or(line)
 }
 
-fn banned(tree: &str) -> Vec<String> {
+/// The packages of `deny = [ … ]` below `[bans]`, one to a line.
+fn bans(deny: &str) -> BTreeSet<String> {
+    let section = deny.split("[bans]").nth(1).unwrap_or_default();
+    let list = section.split("deny = [").nth(1).and_then(|rest| rest.split("\n]").next());
+    let quoted = list.unwrap_or_default().split('"').skip(1).step_by(2);
+    quoted.map(str::to_owned).collect()
+}
+
+fn banned(tree: &str, bans: &BTreeSet<String>) -> Vec<String> {
     let has = |name: &str| tree.lines().any(|line| name_of(line) == name);
-    let found = BANNED_PACKAGES.iter().filter(|name| has(name));
+    let found = bans.iter().filter(|name| has(name));
     found
         .map(|name| {
             format!("{name} is in the tree: see who brings it with `cargo tree --invert {name}`")
@@ -97,8 +103,9 @@ fn licences(
     for line in tree.lines().filter(|line| !line.is_empty()) {
         let Some((package, licence)) = line.split_once('|') else { continue };
         let licence = licence.trim_end_matches(" (*)");
-        let excepted = exceptions.get(name_of(package)).is_some_and(|known| known == licence);
-        if !excepted && !is_allowed(licence, allowed) {
+        let mut allowed = allowed.clone();
+        allowed.extend(exceptions.get(name_of(package)).cloned());
+        if !is_allowed(licence, &allowed) {
             refused.insert(format!(
                 "{}: the licence {licence:?} is not among those that deny.toml allows",
                 package.trim_end_matches(" (*)")
@@ -194,11 +201,14 @@ fn unused(root: &Path) -> Result<Vec<String>, String> {
         sources(own.iter().map(|name| root.join(name)).filter(|path| path.is_dir()).collect())?;
     problems.extend(unused_of("Cargo.toml", &manifest, &of_root));
     packages.sort_unstable();
+    let mut members = String::from(manifest.split("[package]").nth(1).unwrap_or_default());
     for package in packages {
         let name = format!("{package}/Cargo.toml");
         let text = read(&root.join(&name))?;
         problems.extend(unused_of(&name, &text, &sources(vec![root.join(package)])?));
+        members.push_str(&text);
     }
+    problems.extend(unshared(&manifest, &members));
     Ok(problems)
 }
 
@@ -229,14 +239,29 @@ fn unused_of(manifest: &str, text: &str, sources: &str) -> Vec<String> {
         .collect()
 }
 
+/// Versions that the workspace declares and no member takes.
+fn unshared(manifest: &str, members: &str) -> Vec<String> {
+    let takes = |name: &str| {
+        let (short, long) = (format!("{name}.workspace"), format!("{name} = {{ workspace"));
+        members.lines().any(|line| line.starts_with(&short) || line.starts_with(&long))
+    };
+    let missing = below(&["[workspace.dependencies]"], manifest);
+    let missing = missing.into_iter().filter(|name| !takes(name));
+    missing.map(|name| format!("Cargo.toml: {name} is declared and no member takes it")).collect()
+}
+
 /// Names of the entries below `[dependencies]`, `[dev-dependencies]` and `[build-dependencies]`.
 fn declared(manifest: &str) -> BTreeSet<&str> {
+    below(&["[dependencies]", "[dev-dependencies]", "[build-dependencies]"], manifest)
+}
+
+/// Names of the entries below these headings.
+fn below<'a>(headings: &[&str], manifest: &'a str) -> BTreeSet<&'a str> {
     let mut inside = false;
     let mut names = BTreeSet::new();
     for line in manifest.lines() {
         if line.starts_with('[') {
-            inside =
-                matches!(line, "[dependencies]" | "[dev-dependencies]" | "[build-dependencies]");
+            inside = headings.contains(&line);
         } else if inside && !line.starts_with('#') {
             let end = line.find(['.', ' ', '=']).unwrap_or(0);
             names.insert(&line[..end]);
@@ -246,15 +271,19 @@ fn declared(manifest: &str) -> BTreeSet<&str> {
     names
 }
 
-/// Whether a crate stands in the text as a word of its own.
+/// Whether code, not a comment, begins a path with the crate or imports it. `std::time` is not `time`.
 fn is_named(package: &str, sources: &str) -> bool {
     // The one package here whose library has another name.
     let library = if package == "hcl-rs" { "hcl" } else { package };
     let library = library.replace('-', "_");
-    let is_part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
-    sources.match_indices(&library).any(|(at, _)| {
-        let (before, after) = (&sources[..at], &sources[at + library.len()..]);
-        !is_part(before.chars().next_back()) && !is_part(after.chars().next())
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    sources.lines().map(|line| line.split("//").next().unwrap_or_default()).any(|code| {
+        code.match_indices(&library).any(|(at, _)| {
+            let (before, after) = (&code[..at], &code[at + library.len()..]);
+            let begins = !before.ends_with(is_part) || before.ends_with(" ::");
+            let imported = before.ends_with("use ") || before.ends_with("extern crate ");
+            begins && (after.starts_with("::") || (imported && !after.starts_with(is_part)))
+        })
     })
 }
 
@@ -271,8 +300,12 @@ mod tests {
     #[test]
     fn a_banned_package_is_found_by_its_whole_name() {
         let tree = "dipylon v0.1.0|MIT\nopenssl-probe v0.2.0|MIT\ncmake-like v1.0.0|MIT\n";
-        assert!(banned(tree).is_empty());
-        assert_eq!(banned("a v1|MIT\ncmake v0.1.54|MIT\n").len(), 1);
+        let bans = bans(
+            "[bans]\nx = []\ndeny = [\n    { crate = \"cmake\" },\n    { crate = \"openssl\" },\n]\n",
+        );
+        assert_eq!(bans.len(), 2);
+        assert!(banned(tree, &bans).is_empty());
+        assert_eq!(banned("a v1|MIT\ncmake v0.1.54|MIT\n", &bans).len(), 1);
     }
 
     #[test]
@@ -320,9 +353,23 @@ mod tests {
     fn what_no_file_names_is_unused() {
         let manifest = "[package]\nname = \"x\"\n\n[dependencies]\n# why\nserde.workspace = true\n\
                         tokio-util = { version = \"1\" }\nhttp = \"1\"\n\n[features]\ndefault = []\n";
-        let sources = "use tokio_util::sync; // http_body is another\nfn my_serde() {}";
+        let sources = "use tokio_util::sync; // http::Request\nfn my_serde() {}\nuse std::http::x;";
         let told = unused_of("x/Cargo.toml", manifest, sources);
         assert_eq!(told.len(), 2, "{told:?}");
         assert!(told[0].contains("http ") && told[1].contains("serde "), "{told:?}");
+        for sources in ["use http;", "use http::{self}", "let x: http::Uri", "#[http::main]"] {
+            assert!(is_named("http", sources), "{sources}");
+        }
+    }
+
+    #[test]
+    fn what_no_member_takes_is_not_shared() {
+        let manifest = "[workspace.dependencies]\na = \"1\"\nb = \"1\"\nc-d = \"1\"\n[package]\n";
+        let members =
+            "[dependencies]\na.workspace = true\nb = { workspace = true, optional = true }\n";
+        assert_eq!(
+            unshared(manifest, members),
+            ["Cargo.toml: c-d is declared and no member takes it"]
+        );
     }
 }

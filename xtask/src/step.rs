@@ -69,6 +69,9 @@ pub(crate) fn step<T>(name: &str, work: impl FnOnce() -> T) -> T {
 /// What each step of this run took.
 static TIMES: Mutex<Vec<(String, Duration)>> = Mutex::new(Vec::new());
 
+/// What `ci` may take on a machine with two cores and nothing left over.
+const TIMES_MAX: Duration = Duration::from_secs(60 * 60);
+
 /// Prints what each step took, in their order, and all of them together.
 pub(crate) fn print_times() {
     let times = TIMES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,6 +81,12 @@ pub(crate) fn print_times() {
     }
     let all: Duration = times.iter().map(|(_, took)| *took).sum();
     println!("{:10.1}  in all", all.as_secs_f64());
+    if all > TIMES_MAX {
+        println!(
+            "that is more than the {} minutes that a cold run may take",
+            TIMES_MAX.as_secs() / 60
+        );
+    }
 }
 
 /// Runs `program` in `dir`, copying what it prints to our standard output while keeping the lines.
