@@ -146,6 +146,10 @@ impl Adapters {
         if config.storage_type == config::StorageType::Disk {
             storage::disk::Disk::check_root(&config.storage.disk.root_path)?;
         }
+        #[cfg(feature = "external")]
+        if config.storage_type == config::StorageType::External {
+            storage::external::check_settings(&config.storage.external)?;
+        }
         #[cfg(feature = "mongo")]
         if config.storage_type == config::StorageType::Mongo {
             storage::mongo::check_settings(&config.storage.mongo)?;
@@ -217,7 +221,7 @@ const SPOOL_PREFIX: &str = "dipylon-spool-";
 /// `SpoolDir`, else beside the store where that is a local disk: a finished zip is then taken over
 /// without copying. The store sweeps its own directory; in any other the spools have one for this
 /// process, which the next process removes where this one is killed.
-fn open_spools(
+pub(crate) fn open_spools(
     config: &Config,
     staging: Option<PathBuf>,
     telemetry: &Telemetry,

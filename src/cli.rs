@@ -12,6 +12,8 @@ pub enum Command {
     Check(Options),
     /// Ask a running gateway whether it is alive.
     Healthcheck(Options),
+    /// Serve the configured store over Athens's external storage protocol.
+    ExternalStorage(Options),
     /// Print the version.
     Version,
     /// Print the usage.
@@ -23,16 +25,23 @@ pub enum Command {
 pub struct Options {
     /// `-config_file`
     pub config_file: Option<PathBuf>,
+    /// `-listen`, of `external-storage` alone
+    pub listen: Option<String>,
 }
 
 /// The usage, for `-h` and for mistakes.
 pub const USAGE: &str = "\
 usage: dipylon [serve | check | healthcheck] [-config_file PATH]
+       dipylon external-storage [-listen HOST:PORT] [-config_file PATH]
        dipylon -version
 
   serve         run the gateway (the default)
   check         validate the configuration and print each value with its origin
   healthcheck   ask the gateway of this configuration whether it is alive
+  external-storage
+                serve the configured StorageType over Athens's external storage
+                protocol, for Athens and for other gateways
+  -listen       where, in place of Port: HOST:PORT, or :PORT for every address
   -config_file  the configuration file; without it athens.toml in the working
                 directory, if it is there
   -version      print the version
@@ -57,15 +66,25 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
                 let path = path.ok_or("-config_file needs a path")?;
                 options.config_file = (!path.is_empty()).then(|| path.into());
             }
+            Some(("listen", value)) => {
+                let address = value.map(str::to_owned);
+                let next = || arguments.next().map(|text| text.to_string_lossy().into_owned());
+                let address = address.or_else(next).filter(|address| !address.is_empty());
+                options.listen = Some(address.ok_or("-listen needs HOST:PORT")?);
+            }
             Some(_) => return Err(format!("unknown flag {text:?}")),
             None if subcommand.is_some() => return Err(format!("unexpected argument {text:?}")),
             None => subcommand = Some(text),
         }
     }
+    if options.listen.is_some() && subcommand.as_deref() != Some("external-storage") {
+        return Err("-listen is a flag of external-storage alone; elsewhere it is Port".to_owned());
+    }
     match subcommand.as_deref() {
         None | Some("serve") => Ok(Command::Serve(options)),
         Some("check") => Ok(Command::Check(options)),
         Some("healthcheck") => Ok(Command::Healthcheck(options)),
+        Some("external-storage") => Ok(Command::ExternalStorage(options)),
         Some(other) => Err(format!("unknown subcommand {other:?}")),
     }
 }
@@ -80,7 +99,7 @@ mod tests {
 
     #[test]
     fn athens_flags_work_with_one_dash_and_two() {
-        let with = |path: &str| Options { config_file: Some(path.into()) };
+        let with = |path: &str| Options { config_file: Some(path.into()), listen: None };
         assert_eq!(parsed(&[]), Ok(Command::Serve(Options::default())));
         assert_eq!(parsed(&["-config_file", "a.toml"]), Ok(Command::Serve(with("a.toml"))));
         assert_eq!(parsed(&["--config_file=a.toml"]), Ok(Command::Serve(with("a.toml"))));
@@ -89,6 +108,19 @@ mod tests {
         assert_eq!(parsed(&["-version"]), Ok(Command::Version));
         assert_eq!(parsed(&["--version"]), Ok(Command::Version));
         assert_eq!(parsed(&["-h"]), Ok(Command::Help));
+    }
+
+    #[test]
+    fn external_storage_may_listen_elsewhere() {
+        let at = |listen: &str| {
+            let options = Options { config_file: None, listen: Some(listen.to_owned()) };
+            Ok(Command::ExternalStorage(options))
+        };
+        assert_eq!(parsed(&["external-storage", "-listen", ":3200"]), at(":3200"));
+        assert_eq!(parsed(&["external-storage", "--listen=127.0.0.1:1"]), at("127.0.0.1:1"));
+        assert_eq!(parsed(&["external-storage"]), Ok(Command::ExternalStorage(Options::default())));
+        assert!(parsed(&["serve", "-listen", ":3200"]).unwrap_err().contains("external-storage"));
+        assert!(parsed(&["external-storage", "-listen"]).is_err());
     }
 
     #[test]

@@ -7,6 +7,8 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod credentials;
+#[cfg(feature = "external")]
+pub mod external_storage;
 pub mod fetch;
 pub mod http;
 pub mod index;

@@ -40,7 +40,9 @@ fn main() -> ExitCode {
         Command::Healthcheck(options) => {
             load(options).and_then(|loaded| serve::healthcheck(&loaded.config))
         }
-        Command::Serve(options) => load(options).and_then(|loaded| run(loaded.config)),
+        Command::Serve(options) => load(options)
+            .and_then(|loaded| run(&loaded.config, serve::serve(&loaded.config, &ProcessEnv))),
+        Command::ExternalStorage(options) => external_storage(options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -79,15 +81,27 @@ const HIT_THREADS: usize = 512;
 /// How long the end of the program waits for work on blocking threads.
 const LEFTOVER_WAIT_MAX: Duration = Duration::from_millis(500);
 
-fn run(config: Config) -> Result<(), String> {
+#[cfg(feature = "external")]
+fn external_storage(options: Options) -> Result<(), String> {
+    let listen = options.listen.clone();
+    let Loaded { config, .. } = load(options)?;
+    run(&config, serve::external_storage(&config, listen.as_deref(), &ProcessEnv))
+}
+
+#[cfg(not(feature = "external"))]
+fn external_storage(_: Options) -> Result<(), String> {
+    Err(dipylon::storage::not_built("external").to_string())
+}
+
+fn run(config: &Config, serving: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     install_tls()?;
-    serve::init_logs(&config)?;
+    serve::init_logs(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(HIT_THREADS + config.go_get_workers as usize)
         .build()
         .map_err(|error| format!("cannot start the runtime: {error}"))?;
-    let result = runtime.block_on(serve::serve(config, &ProcessEnv));
+    let result = runtime.block_on(serving);
     // Tasks that still run are dropped, and with them the directories of this process. Blocking work
     // that is left (a hash, a file) is not waited for any longer.
     runtime.shutdown_timeout(LEFTOVER_WAIT_MAX);

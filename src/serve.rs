@@ -17,6 +17,12 @@ use crate::telemetry::logs::{self, Form};
 use crate::telemetry::traces::{self, TraceConfig};
 use tracing::level_filters::LevelFilter;
 
+#[cfg(feature = "external")]
+mod external;
+
+#[cfg(feature = "external")]
+pub use external::external_storage;
+
 /// How long taking leave of the lock service may take.
 const LOCK_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -43,23 +49,23 @@ pub fn init_logs(config: &Config) -> Result<(), String> {
 ///
 /// # Errors
 /// One line: what could not be opened, or that the drain took too long.
-pub async fn serve(config: Config, env: &(dyn Env + Sync)) -> Result<(), String> {
+pub async fn serve(config: &Config, env: &(dyn Env + Sync)) -> Result<(), String> {
     let stop = signals()?;
     let telemetry = Telemetry::new().map_err(|error| error.to_string())?;
-    let traces = traces::init(&trace_config(&config))
+    let traces = traces::init(&trace_config(config))
         .map_err(|error| format!("TraceExporterURL or TraceHeaders is refused: {error}"))?;
     // Before anything runs that looks for credentials in the home directory.
     let home = env.get("HOME").map(std::path::PathBuf::from);
-    credentials::install(&config, home.as_deref())?;
+    credentials::install(config, home.as_deref())?;
     let adapters =
-        Adapters::open(&config, env, &telemetry).await.map_err(|error| error.to_string())?;
+        Adapters::open(config, env, &telemetry).await.map_err(|error| error.to_string())?;
     if let Err(error) = adapters.check_upstream() {
         tracing::warn!(%error, "only what is stored can be served");
     }
-    let app = App::new(&config, adapters, telemetry);
-    let listener = listen(&config).await?;
-    let profiles = profiles(&config).await?;
-    let tls = tls_config(&config)?;
+    let app = App::new(config, adapters, telemetry);
+    let listener = listen(config).await?;
+    let profiles = profiles(config).await?;
+    let tls = tls_config(config)?;
     tracing::info!(address = listener.address(), tls = tls.is_some(), "Starting application");
     let connections_max = config.dipylon.max_connections as usize;
     let server = Server::new(ServerConfig { connections_max, tls }, app.edge, &app.telemetry);

@@ -48,6 +48,16 @@ impl BaseUrl {
     /// # Errors
     /// [`BadBaseUrl`].
     pub fn parse(text: &str) -> Result<Self, BadBaseUrl> {
+        let (base, sends_plainly) = Self::read(text)?;
+        if sends_plainly { Err(BadBaseUrl::PlainCredentials) } else { Ok(base) }
+    }
+
+    /// Reads a base URL that may send credentials over plain http; says whether it would, to another
+    /// host.
+    ///
+    /// # Errors
+    /// [`BadBaseUrl`], but for [`BadBaseUrl::PlainCredentials`].
+    pub fn read(text: &str) -> Result<(Self, bool), BadBaseUrl> {
         if text.len() > MAX_BASE_URL_BYTES {
             return Err(BadBaseUrl::TooLong);
         }
@@ -70,11 +80,10 @@ impl BaseUrl {
         if authority.host().is_empty() || !has_good_port(&authority) || path_is_bad {
             return Err(BadBaseUrl::Malformed);
         }
-        if userinfo.is_some() && scheme == Scheme::HTTP && !is_loopback(authority.host()) {
-            return Err(BadBaseUrl::PlainCredentials);
-        }
+        let sends_plainly =
+            userinfo.is_some() && scheme == Scheme::HTTP && !is_loopback(authority.host());
         let authorization = userinfo.map(basic_authorization).transpose()?;
-        Ok(Self { scheme, authority, path, authorization })
+        Ok((Self { scheme, authority, path, authorization }, sends_plainly))
     }
 
     /// The URL of a path below the base; `path` begins with a slash and is percent-encoded.

@@ -22,7 +22,7 @@ pub mod goproxy_setting;
 mod http_body;
 pub mod http_client;
 pub(crate) mod http_connector;
-mod http_redirect;
+pub(crate) mod http_redirect;
 mod http_status;
 pub(crate) mod http_tls;
 pub mod proxy_client;

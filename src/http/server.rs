@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::listener::{Listener, Stream};
+use super::request_body::RequestBody;
 use super::stall_guard::StallGuard;
 use super::tls::{Secured, Tls};
 
@@ -55,6 +56,7 @@ pub struct Server {
     edge: Edge,
     connections: Arc<Semaphore>,
     tls: Option<Tls>,
+    keeps_bodies: bool,
     /// Cancelled when nobody is accepted any more.
     stopping: CancellationToken,
     telemetry: Telemetry,
@@ -67,9 +69,17 @@ impl Server {
             edge,
             connections: Arc::new(Semaphore::new(config.connections_max)),
             tls: config.tls,
+            keeps_bodies: false,
             stopping: CancellationToken::new(),
             telemetry: telemetry.clone(),
         }
+    }
+
+    /// Hands the bodies of requests on, as a [`RequestBody`] among their extensions.
+    #[must_use]
+    pub fn keeping_bodies(mut self) -> Self {
+        self.keeps_bodies = true;
+        self
     }
 
     /// Accepts until `stop` resolves, then waits until every open request has ended. The caller
@@ -150,10 +160,12 @@ impl Server {
         let edge = self.edge.clone();
         let begun = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&begun);
+        let keeps_bodies = self.keeps_bodies;
         let service = service_fn(move |request: Request<Incoming>| {
             seen.store(true, Ordering::Relaxed);
-            // No route takes a body: what comes is left to hyper to discard.
-            let mut request = request.map(drop);
+            // No route of the gateway takes a body: what comes is left to hyper to discard.
+            let mut request =
+                if keeps_bodies { RequestBody::apart(request) } else { request.map(drop) };
             request.extensions_mut().insert(connection);
             edge.send(request)
         });

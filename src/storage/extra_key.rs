@@ -15,7 +15,7 @@ pub(super) const MAX_ELEMENT_BYTES: usize = 255;
 ///
 /// # Errors
 /// `Internal`, with what is wrong with the key.
-pub(super) fn check(key: &str, in_use: &[&str]) -> Result<(), Error> {
+pub(crate) fn check(key: &str, in_use: &[&str]) -> Result<(), Error> {
     let reason = if key.len() > MAX_EXTRA_KEY_BYTES {
         "it is too long"
     } else if key.bytes().any(|byte| byte.is_ascii_control() || byte == b'\\') {

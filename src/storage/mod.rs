@@ -9,6 +9,8 @@
 #[cfg(feature = "azureblob")]
 pub mod azureblob;
 pub mod disk;
+#[cfg(feature = "external")]
+pub mod external;
 pub mod extra_key;
 #[cfg(feature = "gcp")]
 pub mod gcp;
@@ -22,6 +24,6 @@ pub mod object;
 mod open;
 #[cfg(feature = "s3")]
 pub mod s3;
-mod zip_end;
+pub(crate) mod zip_end;
 
 pub use open::{BUILT, Variables, disk, is_built, memory, not_built, open};

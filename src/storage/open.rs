@@ -24,6 +24,8 @@ pub const BUILT: &[&str] = &[
     "azureblob",
     #[cfg(feature = "mongo")]
     "mongo",
+    #[cfg(feature = "external")]
+    "external",
 ];
 
 /// A lookup in the process's environment.
@@ -34,7 +36,13 @@ pub type Variables<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
 /// # Errors
 /// `Unsupported` for a kind that is not in this build, else the kind's own.
 #[cfg_attr(
-    not(any(feature = "minio", feature = "s3", feature = "gcp", feature = "azureblob")),
+    not(any(
+        feature = "minio",
+        feature = "s3",
+        feature = "gcp",
+        feature = "azureblob",
+        feature = "external"
+    )),
     expect(unused_variables)
 )]
 pub async fn open(config: &Config, variables: Variables<'_>) -> Result<Arc<dyn Storage>, Error> {
@@ -61,6 +69,9 @@ pub async fn open(config: &Config, variables: Variables<'_>) -> Result<Arc<dyn S
         }
         #[cfg(feature = "mongo")]
         StorageType::Mongo => super::mongo::open(&storage.mongo).await,
+        #[cfg(feature = "external")]
+        StorageType::External => super::external::open(&storage.external, variables).await,
+        #[allow(unreachable_patterns, reason = "with every feature there is no other kind")]
         other => Err(not_built(other.as_str())),
     }
 }
@@ -120,7 +131,8 @@ mod tests {
     fn a_kind_that_is_not_built_says_which_are() {
         let want = "StorageType \"tape\" is not in this build: built are memory, disk";
         assert!(not_built("tape").message().starts_with(want));
-        assert_eq!(is_built(StorageType::External).unwrap_err().kind(), ErrorKind::Unsupported);
+        assert_eq!(not_built("tape").kind(), ErrorKind::Unsupported);
         is_built(StorageType::Disk).unwrap();
+        assert_eq!(is_built(StorageType::External).is_ok(), cfg!(feature = "external"));
     }
 }

@@ -29,7 +29,7 @@ pub(super) const DIRECTORY_SIGNATURE: &[u8] = b"PK\x01\x02";
 ///
 /// # Errors
 /// Those of reading.
-pub(super) fn ends_as_a_zip(file: &File, length: u64) -> io::Result<bool> {
+pub(crate) fn ends_as_a_zip(file: &File, length: u64) -> io::Result<bool> {
     let tail_bytes = usize::try_from(length).unwrap_or(usize::MAX).min(MAX_TAIL_BYTES);
     let mut tail = vec![0; tail_bytes];
     let tail_start = length - tail_bytes as u64;

@@ -6,6 +6,8 @@
 //! what the comparison was written against. Without it `cargo xtask test` counts those as skipped.
 
 mod differences;
+#[cfg(feature = "external")]
+mod external;
 mod probes;
 mod real;
 mod store;

@@ -35,9 +35,11 @@ fn what_the_start_would_refuse_is_refused() {
         (&[("ATHENS_GOGET_DIR", &in_file)], "GoGetDir: "),
         (&[("GOPROXY", "direct")], "there-is-no-go"),
         (
-            &[("ATHENS_STORAGE_TYPE", "external"), ("ATHENS_EXTERNAL_STORAGE_URL", "http://h")],
-            "not in this build",
+            &[("ATHENS_STORAGE_TYPE", "external"), ("ATHENS_EXTERNAL_STORAGE_URL", "http://h/?q")],
+            "Storage.External.URL",
         ),
+        // The index has kinds that no build knows how to open.
+        (&[("ATHENS_INDEX_TYPE", "mysql")], "not in this build"),
         (
             &[
                 ("ATHENS_STORAGE_TYPE", "mongo"),

@@ -127,6 +127,11 @@ impl StorageHandle {
         self.call(context, StorageCall::WriteExtra(key.into(), bytes)).await.map(drop)
     }
 
+    /// Removes a file of ours.
+    pub async fn remove_extra(&self, context: &RequestContext, key: &str) -> Result<(), Error> {
+        self.call(context, StorageCall::RemoveExtra(key.into())).await.map(drop)
+    }
+
     /// Whether storage can be used now.
     pub async fn check(&self, context: &RequestContext) -> Result<(), Error> {
         self.call(context, StorageCall::Check).await.map(drop)

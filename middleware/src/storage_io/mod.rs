@@ -8,7 +8,8 @@
 //! The leaf of the storage stack.
 //!
 //! # Telemetry
-//! `dipylon_storage_operations_total`, `dipylon_storage_operation_duration_seconds` by operation.
+//! `dipylon_storage_operations_total`, `dipylon_storage_operation_duration_seconds` by operation. A backend
+//! that calls over HTTP finds the `traceparent` to send in `caller_traceparent`.
 //!
 //! # Failure modes
 //! The backend's errors, unchanged.
@@ -22,4 +23,4 @@ mod service;
 mod tests;
 
 pub use handle::StorageHandle;
-pub use service::StorageIo;
+pub use service::{StorageIo, caller_traceparent};

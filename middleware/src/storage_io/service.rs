@@ -6,7 +6,19 @@ use crate::error::Error;
 use crate::ports::{Storage, StorageCall, StorageReply};
 use crate::request::StorageRequest;
 use crate::stack::stage;
+use crate::telemetry::span::traceparent_if_kept;
 use crate::telemetry::{Outcome, Telemetry};
+
+tokio::task_local! {
+    /// The `traceparent` of the storage call under way, where its trace is kept.
+    static TRACEPARENT: Option<String>;
+}
+
+/// The `traceparent` that a backend hands on with a call it makes over HTTP; nothing unless the trace is
+/// kept. A task that the backend starts does not know it: ask before.
+pub fn caller_traceparent() -> Option<String> {
+    TRACEPARENT.try_with(Clone::clone).ok().flatten()
+}
 
 /// Calls a [`Storage`].
 #[derive(Clone)]
@@ -24,7 +36,9 @@ impl StorageIo {
     async fn handle(self, request: StorageRequest) -> Result<StorageReply, Error> {
         let operation = request.operation.operation();
         let started = Instant::now();
-        let result = call(&*self.storage, request.operation).await;
+        let traceparent = traceparent_if_kept(&request.context.trace);
+        let calling = call(&*self.storage, request.operation);
+        let result = TRACEPARENT.scope(traceparent, calling).await;
         let metrics = &self.telemetry.metrics;
         metrics.storage_seconds.get((operation,)).observe(started.elapsed().as_secs_f64());
         let outcome = result.as_ref().map_or_else(Error::outcome, |_| Outcome::Ok);
