@@ -99,7 +99,8 @@ impl Adapters {
         // First, because nothing is opened yet that a mistake in a file would leave behind.
         let (policy, filter) = (policy(config)?, filter(config)?);
         let lock = lock::open(config)?;
-        let backend = storage::open(config, &variable).await?;
+        let backend = storage::open(config, &variable, telemetry).await?;
+        let backend = storage::tiered::over(backend, &config.dipylon.tiered, telemetry).await?;
         let spools = open_spools(config, backend.staging_directory(), telemetry)?;
         let storage = storage_stack(config, backend, telemetry);
         let settings = settings(config, &variable).await?;
@@ -154,9 +155,12 @@ impl Adapters {
         if config.storage_type == config::StorageType::Mongo {
             storage::mongo::check_settings(&config.storage.mongo)?;
         }
-        for (key, directory) in
-            [("GoGetDir", &config.go_get_dir), ("SpoolDir", &config.dipylon.spool_dir)]
-        {
+        let ours = &config.dipylon;
+        for (key, directory) in [
+            ("GoGetDir", &config.go_get_dir),
+            ("SpoolDir", &ours.spool_dir),
+            ("Dipylon.Tiered.Directory", &ours.tiered.directory),
+        ] {
             directory.as_deref().map_or(Ok(()), |directory| may_hold(key, directory))?;
         }
         lock::check(config)?;

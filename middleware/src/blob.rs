@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 use crate::error::Error;
+use crate::ports::BoxFuture;
 
 /// Chunks of a body; an error ends it.
 pub type ByteStream = BoxStream<'static, Result<Bytes, Error>>;
@@ -17,6 +18,35 @@ pub type ByteStream = BoxStream<'static, Result<Bytes, Error>>;
 pub trait OpenRange: Send + Sync + 'static {
     /// Streams `range`; its end never lies beyond the object's length.
     fn open(&self, range: Range<u64>) -> ByteStream;
+
+    /// Where a client may fetch the whole object itself for a short while, if the backend is set up to
+    /// send clients there for an object of this length. Asked only for a client that will be sent.
+    fn presigned(&self) -> BoxFuture<'_, Option<PresignedUrl>> {
+        Box::pin(std::future::ready(None))
+    }
+}
+
+/// A URL that lets whoever has it read one object: a secret, which goes to the one client that asked and
+/// into no log, trace, metric or error.
+#[derive(Clone)]
+pub struct PresignedUrl(String);
+
+impl PresignedUrl {
+    /// Of this URL.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self(url.into())
+    }
+
+    /// The URL itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PresignedUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PresignedUrl(***)")
+    }
 }
 
 /// Where a blob's bytes are.

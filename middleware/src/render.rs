@@ -11,6 +11,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
+use crate::blob::{BlobSource, PresignedUrl};
 use crate::body::{self, Body};
 use crate::error::{Error, ErrorKind, Severity};
 use crate::response::{Answer, Content, HasOutcome, ModuleResponse, SumDbResponse};
@@ -147,7 +148,10 @@ pub async fn module(response: ModuleResponse, wanted: Wanted<'_>) -> Result<Resp
         Answer::Redirect { location, status } => redirect(&location, status)?,
         Answer::File { kind, version, content } => {
             let immutable = asked.is_none();
-            let mut response = file(kind, version.as_str(), content, immutable, wanted).await?;
+            let mut response = match elsewhere(kind, &content, immutable, wanted).await {
+                Some(location) => redirect(location.expose(), StatusCode::FOUND)?,
+                None => file(kind, version.as_str(), content, immutable, wanted).await?,
+            };
             response
                 .extensions_mut()
                 .insert(Served { version: Some(version.as_str().to_owned()), ..Served::default() });
@@ -158,7 +162,8 @@ pub async fn module(response: ModuleResponse, wanted: Wanted<'_>) -> Result<Resp
         put(response.headers_mut(), http::header::AGE, &age.as_secs().to_string());
     }
     let mut served = response.extensions_mut().remove::<Served>().unwrap_or_default();
-    served.outcome = outcome;
+    let is_redirected = response.status() == StatusCode::FOUND;
+    served.outcome = if is_redirected { Outcome::Redirected } else { outcome };
     response.extensions_mut().insert(served);
     Ok(response)
 }
@@ -188,6 +193,26 @@ pub fn sumdb(answer: SumDbResponse) -> Response<Body> {
     put(response.headers_mut(), CACHE_CONTROL, caching);
     response.extensions_mut().insert(Served { outcome, ..Served::default() });
     response
+}
+
+/// Where the client may fetch a stored zip itself: only who wants all of it, and has none of it yet, is
+/// sent there.
+async fn elsewhere(
+    kind: FileKind,
+    content: &Content,
+    immutable: bool,
+    wanted: Wanted<'_>,
+) -> Option<PresignedUrl> {
+    let wants_all = wanted.method == Method::GET
+        && !wanted.headers.contains_key(RANGE)
+        && !wanted.headers.contains_key(IF_NONE_MATCH);
+    let Content::Stored(blob) = content else { return None };
+    match blob.source() {
+        BlobSource::Remote(source) if kind == FileKind::Zip && immutable && wants_all => {
+            source.presigned().await
+        }
+        _ => None,
+    }
 }
 
 async fn file(

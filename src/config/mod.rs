@@ -41,8 +41,8 @@ pub use key::{Catalogue, KeyInfo, TableInfo};
 pub use keys::{
     AzureBlobStorage, Config, DipylonConfig, DiskStorage, EtcdLock, ExternalStorage, GcpLock,
     GcpStorage, IndexConfig, LockConfig, LockKeys, MinioStorage, MongoStorage, MysqlIndex,
-    PostgresIndex, RateLimitKeys, RedisLock, RedisSentinelLock, S3Lock, S3Storage,
-    SingleFlightConfig, StorageConfig,
+    PostgresIndex, PresignedKeys, RateLimitKeys, RedisLock, RedisSentinelLock, S3Lock, S3Storage,
+    SingleFlightConfig, StorageConfig, TieredKeys,
 };
 pub use problem::{ConfigError, ConfigErrors, Origin, Warning};
 pub use redact::{HIDDEN, redact_url};

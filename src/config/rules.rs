@@ -33,6 +33,7 @@ pub(super) fn apply(config: &Config, loader: &Loader<'_>) -> (Vec<ConfigError>, 
     rules.single_flight_fits_the_storage();
     rules.etcd_members();
     rules.storage();
+    rules.presigned();
     rules.limits();
     (rules.errors, rules.warnings)
 }
@@ -210,6 +211,25 @@ impl Rules<'_, '_> {
                 "no credentials: set it (or ATHENS_AZURE_ACCOUNT_KEY), or both \
                  ManagedIdentityResourceId and CredentialScope",
             );
+        }
+    }
+
+    /// Only an object store can be asked by clients themselves.
+    fn presigned(&mut self) {
+        const KEY: &str = "Dipylon.Presigned.MinBytes";
+        let storage = self.config.storage_type;
+        let is_object_store = matches!(
+            storage,
+            StorageType::S3 | StorageType::Minio | StorageType::Gcp | StorageType::AzureBlob
+        );
+        let used = self.config.dipylon.presigned.min_bytes > 0;
+        if used && !is_object_store && self.sound(&[KEY, "StorageType"]) {
+            let reason = format!(
+                "works only with StorageType s3, minio, gcp or azureblob, and that is \"{storage}\" \
+                 (from {})",
+                self.loader.origin("StorageType")
+            );
+            self.conflict(KEY, reason);
         }
     }
 

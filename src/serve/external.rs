@@ -33,7 +33,7 @@ pub async fn external_storage(
         .map_err(|error| format!("TraceExporterURL or TraceHeaders is refused: {error}"))?;
     let variable = |name: &str| env.get(name).and_then(|value| value.into_string().ok());
     let said = |error: dipylon_middleware::Error| error.to_string();
-    let backend = storage::open(config, &variable).await.map_err(said)?;
+    let backend = storage::open(config, &variable, &telemetry).await.map_err(said)?;
     let spools = open_spools(config, backend.staging_directory(), &telemetry).map_err(said)?;
     let kind = backend.kind();
     let storage = storage_stack(config, backend, &telemetry);

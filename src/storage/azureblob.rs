@@ -15,8 +15,8 @@ use object_store::azure::{
 use object_store::client::HttpRequestBody;
 
 use super::object::{
-    Connector, ContentTypes, Kind, LargeCommit, Layout, MakeBucket, ObjectStorage, Place, Resume,
-    client_options, retries,
+    Connector, ContentTypes, Kind, LargeCommit, Layout, MakeBucket, ObjectStorage, Place,
+    Presigning, Resume, client_options, retries,
 };
 use crate::config::AzureBlobStorage;
 
@@ -57,6 +57,19 @@ pub async fn open(
     ours: Extensions<'_>,
     environment: &(dyn Fn(&str) -> Option<String> + Sync),
 ) -> Result<Arc<dyn Storage>, Error> {
+    open_with(config, ours, environment, None).await
+}
+
+/// As [`open`]; clients may be sent to the store for large zips.
+///
+/// # Errors
+/// Those of [`open`].
+pub async fn open_with(
+    config: &AzureBlobStorage,
+    ours: Extensions<'_>,
+    environment: &(dyn Fn(&str) -> Option<String> + Sync),
+    presigning: Option<Presigning>,
+) -> Result<Arc<dyn Storage>, Error> {
     let connector = Connector::new(environment)?;
     let endpoint = match ours.endpoint.trim_end_matches('/') {
         "" => format!("https://{}.blob.core.windows.net", config.account_name),
@@ -79,14 +92,31 @@ pub async fn open(
         }
     };
     // What the client says of a key may quote it.
-    let store =
-        builder.build().map_err(|_| refused("the account's key or endpoint is malformed"))?;
+    let build = |builder: MicrosoftAzureBuilder| {
+        builder.build().map_err(|_| refused("the account's key or endpoint is malformed"))
+    };
+    let store = build(builder.clone())?;
+    let signing = match presigning {
+        Some(rules) => {
+            let signer = match rules.endpoint() {
+                None => store.clone(),
+                Some(seen) => build(
+                    builder
+                        .with_endpoint(seen.to_owned())
+                        .with_allow_http(seen.starts_with("http:")),
+                )?,
+            };
+            Some(rules.by(Arc::new(signer)))
+        }
+        None => None,
+    };
     let make = match ours.create_container && identity.is_empty() {
         true => Some(container_maker(config, &endpoint, &connector)?),
         false => None,
     };
     let place = Place { bucket: config.container_name.clone(), folder: String::new() };
-    let storage = ObjectStorage::new(&KIND, &place, Arc::new(store), &connector, make);
+    let storage =
+        ObjectStorage::new(&KIND, &place, Arc::new(store), &connector, make).signing(signing);
     storage.start().await?;
     Ok(Arc::new(storage))
 }

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use dipylon_middleware::error::{Error, ErrorKind};
 use dipylon_middleware::ports::{BoxFuture, Storage};
 use http::{Method, Request};
-use object_store::aws::{AmazonS3Builder, AwsAuthorizer, AwsCredential};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, AwsCredential};
 use object_store::client::HttpRequestBody;
 
 use super::object::{
-    Connector, ContentTypes, Kind, LargeCommit, Layout, MakeBucket, ObjectStorage, Place, Resume,
-    client_options, retries,
+    Connector, ContentTypes, Kind, LargeCommit, Layout, MakeBucket, ObjectStorage, Place,
+    Presigning, Resume, Signing, client_options, retries,
 };
-use crate::config::MinioStorage;
+use crate::config::{MinioStorage, UrlText};
 
 /// What stores take for a signature where no region is named.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -44,9 +44,21 @@ pub async fn open(
     config: &MinioStorage,
     environment: &(dyn Fn(&str) -> Option<String> + Sync),
 ) -> Result<Arc<dyn Storage>, Error> {
+    open_with(config, environment, None).await
+}
+
+/// As [`open`]; clients may be sent to the store for large zips.
+///
+/// # Errors
+/// Those of [`open`].
+pub async fn open_with(
+    config: &MinioStorage,
+    environment: &(dyn Fn(&str) -> Option<String> + Sync),
+    presigning: Option<Presigning>,
+) -> Result<Arc<dyn Storage>, Error> {
     let connector = Connector::new(environment)?;
     let target = Target::of(config)?;
-    let store = AmazonS3Builder::new()
+    let builder = AmazonS3Builder::new()
         .with_endpoint(target.endpoint())
         .with_region(target.region.as_str())
         .with_bucket_name(target.place.bucket.as_str())
@@ -55,18 +67,39 @@ pub async fn open(
         .with_secret_access_key(config.secret.expose())
         .with_client_options(client_options(TYPES))
         .with_retry(retries())
-        .with_http_connector(connector.clone())
-        .build()
-        .map_err(|error| refused(&error.to_string()))?;
+        .with_http_connector(connector.clone());
+    let store = builder.clone().build().map_err(|error| refused(&error.to_string()))?;
+    let signing = match presigning {
+        Some(rules) => Some(signing(rules, config, builder, &store)?),
+        None => None,
+    };
     let credential = AwsCredential {
         key_id: config.key.expose().to_owned(),
         secret_key: config.secret.expose().to_owned(),
         token: None,
     };
     let make = bucket_maker(connector.clone(), target.clone(), credential);
-    let storage = ObjectStorage::new(&KIND, &target.place, Arc::new(store), &connector, Some(make));
+    let storage = ObjectStorage::new(&KIND, &target.place, Arc::new(store), &connector, Some(make))
+        .signing(signing);
     storage.start().await?;
     Ok(Arc::new(storage))
+}
+
+/// Signs for the address at which clients reach the store.
+fn signing(
+    rules: Presigning,
+    config: &MinioStorage,
+    builder: AmazonS3Builder,
+    store: &AmazonS3,
+) -> Result<Signing, Error> {
+    let Some(endpoint) = rules.endpoint() else { return Ok(rules.by(Arc::new(store.clone()))) };
+    let seen = MinioStorage { endpoint: UrlText::new(endpoint), ..config.clone() };
+    let target = Target::of(&seen)?;
+    let signer = builder
+        .with_endpoint(target.endpoint())
+        .with_virtual_hosted_style_request(target.is_virtual_hosted)
+        .build();
+    Ok(rules.by(Arc::new(signer.map_err(|error| refused(&error.to_string()))?)))
 }
 
 fn refused(reason: &str) -> Error {
@@ -210,7 +243,7 @@ fn location_of(region: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Secret, UrlText};
+    use crate::config::Secret;
 
     fn target(endpoint: &str, enable_ssl: bool, bucket: &str) -> Target {
         let config = MinioStorage {

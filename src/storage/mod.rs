@@ -24,6 +24,7 @@ pub mod object;
 mod open;
 #[cfg(feature = "s3")]
 pub mod s3;
+pub mod tiered;
 pub(crate) mod zip_end;
 
 pub use open::{BUILT, Variables, disk, is_built, memory, not_built, open};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use dipylon_middleware::error::{Error, ErrorKind};
 use dipylon_middleware::ports::Storage;
+use dipylon_middleware::telemetry::Telemetry;
 
 use super::disk::Disk;
 use super::memory::Memory;
@@ -45,19 +46,25 @@ pub type Variables<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
     )),
     expect(unused_variables)
 )]
-pub async fn open(config: &Config, variables: Variables<'_>) -> Result<Arc<dyn Storage>, Error> {
+pub async fn open(
+    config: &Config,
+    variables: Variables<'_>,
+    telemetry: &Telemetry,
+) -> Result<Arc<dyn Storage>, Error> {
     let storage = &config.storage;
+    #[cfg(any(feature = "minio", feature = "s3", feature = "gcp", feature = "azureblob"))]
+    let presigning = super::object::Presigning::new(&config.dipylon.presigned, telemetry);
     match config.storage_type {
         StorageType::Memory => memory().await,
         StorageType::Disk => disk(storage.disk.root_path.clone()).await,
         #[cfg(feature = "minio")]
-        StorageType::Minio => super::minio::open(&storage.minio, variables).await,
+        StorageType::Minio => super::minio::open_with(&storage.minio, variables, presigning).await,
         #[cfg(feature = "s3")]
-        StorageType::S3 => super::s3::open(&storage.s3, variables).await,
+        StorageType::S3 => super::s3::open_with(&storage.s3, variables, presigning).await,
         #[cfg(feature = "gcp")]
         StorageType::Gcp => {
             let emulator = config.dipylon.storage_emulator_host.as_str();
-            super::gcp::open(&storage.gcp, emulator, variables).await
+            super::gcp::open_with(&storage.gcp, emulator, variables, presigning).await
         }
         #[cfg(feature = "azureblob")]
         StorageType::AzureBlob => {
@@ -65,7 +72,7 @@ pub async fn open(config: &Config, variables: Variables<'_>) -> Result<Arc<dyn S
                 endpoint: config.dipylon.azure_endpoint.as_str(),
                 create_container: config.dipylon.azure_create_container,
             };
-            super::azureblob::open(&storage.azure_blob, ours, variables).await
+            super::azureblob::open_with(&storage.azure_blob, ours, variables, presigning).await
         }
         #[cfg(feature = "mongo")]
         StorageType::Mongo => super::mongo::open(&storage.mongo).await,

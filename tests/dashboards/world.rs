@@ -81,6 +81,7 @@ impl World {
             .env("ATHENS_SUM_DBS", &format!("https://{DATABASE}"))
             .env("ATHENS_STORAGE_TYPE", "disk")
             .env("ATHENS_DISK_STORAGE_ROOT", &root.display().to_string())
+            .env("DIPYLON_TIERED_DIRECTORY", &folder.path().join("near").display().to_string())
             .env("ATHENS_FILTER_FILE", &filter.display().to_string())
             .env("ATHENS_LOG_LEVEL", "info")
             .env("GO_BINARY_PATH", "/nonexistent/go");

@@ -43,6 +43,39 @@ macro_rules! on_every_kind {
     )* };
 }
 
+/// As [`on_every_kind`], of the stores that check the signature of a URL.
+macro_rules! on_every_signing_kind {
+    ($($check:ident),* $(,)?) => { $(
+        mod $check {
+            use super::super::{azureblob, minio, s3};
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs minio: run by cargo xtask test"]
+            async fn on_minio() {
+                super::$check(minio::bench().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs minio: run by cargo xtask test"]
+            async fn on_s3() {
+                super::$check(s3::bench("DIPYLON_TEST_MINIO").await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs versitygw: run by cargo xtask test"]
+            async fn on_s3_of_versitygw() {
+                super::$check(s3::bench("DIPYLON_TEST_VERSITYGW").await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs azurite: run by cargo xtask test"]
+            async fn on_azureblob() {
+                super::$check(azureblob::bench().await).await;
+            }
+        }
+    )* };
+}
+
 mod azureblob;
 mod bench;
 mod credentials;
@@ -50,6 +83,7 @@ mod failures;
 mod gcp;
 mod layout;
 mod minio;
+mod presigned;
 mod program;
 mod s3;
 mod torn;

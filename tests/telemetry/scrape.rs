@@ -13,13 +13,15 @@ use dipylon_testkit::upstream::{Fault, When};
 
 use crate::world::{MODULE, VERSION, World, file, until};
 
-/// Exposed only after more background fetches at one time than a test has patience for, or with a lock
-/// service that works, which `tests/lock` has.
-const BEYOND_REACH: [&str; 4] = [
+/// Exposed only after more background fetches at one time than a test has patience for, with a lock
+/// service that works, which `tests/lock` has, or with an object store, which `tests/object_storage` has.
+const BEYOND_REACH: [&str; 6] = [
     "dipylon_dispatch_background_refused_total",
     "dipylon_lock_held",
     "dipylon_lock_hold_duration_seconds",
     "dipylon_lock_lost_total",
+    "dipylon_presigned_total",
+    "dipylon_presigned_bytes_total",
 ];
 /// The most series that a gateway may expose, whatever it is asked.
 const SERIES_MAX: usize = 5_000;
@@ -139,6 +141,17 @@ async fn everything_exposed_is_declared_and_everything_declared_is_exposed() {
     // A rate for each client.
     let world = World::start(&[("DIPYLON_RATE_LIMIT_REQUESTS_PER_SECOND", "1000")]).await;
     assert_eq!(world.get(&file(VERSION, "zip")).await.status, 200);
+    seen.extend(scraped(&world).await);
+    // A near tier; `near` is a directory below that of the process.
+    let world = World::start(&[("DIPYLON_TIERED_DIRECTORY", "near")]).await;
+    for kind in ["zip", "zip", "mod"] {
+        assert_eq!(world.get(&file(VERSION, kind)).await.status, 200);
+    }
+    until("a zip is found near", async || {
+        world.get(&file(VERSION, "zip")).await;
+        scraped(&world).await.contains("dipylon_tier_found_bytes_total")
+    })
+    .await;
     seen.extend(scraped(&world).await);
     // More connections than there may be.
     let world = World::start(&[("DIPYLON_MAX_CONNECTIONS", "4")]).await;

@@ -69,6 +69,7 @@ const NEEDS: &[Need] = &[
     Need { words: "strace", remedy: Remedy::Package("strace"), find: find_strace },
     Need { words: "network", remedy: Remedy::None, find: find_network },
     Need { words: "shared memory", remedy: Remedy::None, find: find_shared_memory },
+    Need { words: "small file systems", remedy: Remedy::None, find: find_mounts },
     Need { words: "another user", remedy: Remedy::None, find: find_user },
     Need { words: "ATHENS_BIN", remedy: Remedy::Choice, find: find_athens },
 ];
@@ -257,6 +258,15 @@ fn find_shared_memory(_: &Path) -> Result<String, String> {
         return Err(format!("{} and temporary files are on one file system", memory.display()));
     }
     Ok(memory.display().to_string())
+}
+
+/// Whether a process may have mounts of its own.
+fn find_mounts(root: &Path) -> Result<String, String> {
+    let args = ["--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/tmp"];
+    match ask(root, "unshare", &args) {
+        Some(_) => Ok("unshare".to_owned()),
+        None => Err("unshare cannot make a file system of its own".to_owned()),
+    }
 }
 
 /// The superuser runs as nobody what an ordinary user sees: nobody must be able to run what we build.

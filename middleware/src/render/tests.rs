@@ -7,7 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use tempfile::TempDir;
 
 use super::*;
-use crate::blob::Blob;
+use crate::blob::{Blob, ByteStream, OpenRange};
+use crate::ports::BoxFuture;
 use crate::spool::{Spool, SpoolWriter, Spools};
 use crate::telemetry::labels::Label as _;
 use crate::testing::{header, query, telemetry, text_of, version};
@@ -417,8 +418,8 @@ async fn the_checksum_database_s_answers_are_kept_as_long_as_they_are_true() {
 /// A remote object that notes which ranges are opened.
 struct Noting(Arc<parking_lot::Mutex<Vec<Range<u64>>>>);
 
-impl crate::blob::OpenRange for Noting {
-    fn open(&self, range: Range<u64>) -> crate::blob::ByteStream {
+impl OpenRange for Noting {
+    fn open(&self, range: Range<u64>) -> ByteStream {
         self.0.lock().push(range.clone());
         let at = |offset: u64| usize::try_from(offset).expect("a small offset");
         let part = Bytes::from_static(TEXT_OF_FILE).slice(at(range.start)..at(range.end));
@@ -436,4 +437,42 @@ async fn only_the_wanted_part_of_a_remote_object_is_read_and_none_for_head() {
     assert_eq!(text_of(response).await, "234");
     let opened = opened.lock();
     assert_eq!((opened.len(), &opened[0]), (1, &(2..5)));
+}
+
+/// A stored zip that clients may fetch elsewhere.
+struct Elsewhere;
+
+impl OpenRange for Elsewhere {
+    fn open(&self, range: Range<u64>) -> ByteStream {
+        let (start, end) = (range.start as usize, range.end as usize);
+        let bytes = Bytes::from_static(&TEXT_OF_FILE[start..end]);
+        Box::pin(futures::stream::once(std::future::ready(Ok(bytes))))
+    }
+
+    fn presigned(&self) -> BoxFuture<'_, Option<PresignedUrl>> {
+        Box::pin(std::future::ready(Some(PresignedUrl::new("https://store.example/x?sig=secret"))))
+    }
+}
+
+#[tokio::test]
+async fn only_who_wants_all_of_a_stored_zip_is_sent_elsewhere() {
+    let stored = || Content::Stored(Blob::remote(Arc::new(Elsewhere), 10));
+    let sent = get(answer(FileKind::Zip, stored()), &[]).await;
+    assert_eq!(sent.status(), 302);
+    assert_eq!(header(&sent, "location"), Some("https://store.example/x?sig=secret"));
+    assert_eq!(header(&sent, "cache-control"), Some("no-store"));
+    let served = sent.extensions().get::<Served>().expect("what became of it");
+    assert_eq!(served.outcome, Outcome::Redirected);
+    assert!(!format!("{served:?}").contains("secret"));
+
+    let head = rendered(answer(FileKind::Zip, stored()), &Method::HEAD, &[]).await.expect("a head");
+    assert_eq!(head.status(), 200);
+    for (asked, status) in [("range", 206), ("if-none-match", 200)] {
+        let pair = (asked, "bytes=0-1");
+        assert_eq!(get(answer(FileKind::Zip, stored()), &[pair]).await.status(), status, "{asked}");
+    }
+    assert_eq!(get(answer(FileKind::Mod, stored()), &[]).await.status(), 200, "no zip");
+    let mut by_query = answer(FileKind::Zip, stored());
+    by_query.asked = Some(query("main"));
+    assert_eq!(get(by_query, &[]).await.status(), 200, "an answer that may change");
 }

@@ -111,7 +111,8 @@ impl Route {
         let is_immutable = matches!(answer.answer, Answer::File { .. }) && answer.asked.is_none();
         let wanted = Wanted { method: &request.head.method, headers: &request.head.headers };
         let mut response = render::module(answer, wanted).await?;
-        let replaced = is_immutable && response.status() != StatusCode::RANGE_NOT_SATISFIABLE;
+        let not_the_file = [StatusCode::RANGE_NOT_SATISFIABLE, StatusCode::FOUND];
+        let replaced = is_immutable && !not_the_file.contains(&response.status());
         if let Some(value) = self.cache_control.as_ref().filter(|_| replaced) {
             response.headers_mut().insert(http::header::CACHE_CONTROL, value.clone());
         }

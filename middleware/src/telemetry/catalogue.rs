@@ -8,6 +8,10 @@ use prometheus::{Histogram, IntCounter, IntGauge, Registry};
 use super::labels::{Label, LabelInfo, LabelSet, label};
 use super::metrics::{Family, Instrument, MetricInfo};
 
+mod storage;
+
+pub use storage::{NearFill, NearRead, Presigned, StorageOperation};
+
 label! {
     /// How a request, or one layer's part in it, ended. One closed list serves the metric label,
     /// the span, the log event, `Cache-Status` and the error text.
@@ -180,28 +184,6 @@ label! {
         GoproxyList = "goproxy_list",
         /// The checksum databases, for clients.
         SumDb = "sumdb",
-    }
-}
-
-label! {
-    /// The operations of a storage backend.
-    StorageOperation = "operation" {
-        /// Versions of one module.
-        List = "list",
-        /// One file of one version.
-        Read = "read",
-        /// A whole version.
-        Save = "save",
-        /// A page of everything stored.
-        Catalog = "catalog",
-        /// A file under `.dipylon/`, read.
-        ReadExtra = "read_extra",
-        /// A file under `.dipylon/`, written.
-        WriteExtra = "write_extra",
-        /// A file under `.dipylon/`, removed.
-        RemoveExtra = "remove_extra",
-        /// Readiness.
-        Check = "check",
     }
 }
 
@@ -410,6 +392,28 @@ metrics! {
     storage_seconds: Histogram<(StorageOperation,)> = "dipylon_storage_operation_duration_seconds";
     /// Storage operations, by how they ended.
     storage_calls: IntCounter<(StorageOperation, Outcome)> = "dipylon_storage_operations_total";
+
+    /// Files looked for in the near tier.
+    tier_reads: IntCounter<(NearRead,)> = "dipylon_tier_reads_total";
+    /// Bytes of the files found in the near tier.
+    tier_found_bytes: IntCounter<()> = "dipylon_tier_found_bytes_total";
+    /// Copies for the near tier that were begun or refused.
+    tier_fills: IntCounter<(NearFill,)> = "dipylon_tier_fills_total";
+    /// Copies that went to make room.
+    tier_evictions: IntCounter<()> = "dipylon_tier_evictions_total";
+    /// Bytes of disk that the near tier takes, copies on their way in included.
+    tier_bytes: IntGauge<()> = "dipylon_tier_bytes";
+    /// Copies in the near tier.
+    tier_files: IntGauge<()> = "dipylon_tier_files";
+    /// 1 while the near tier's disk is left alone because it was full or failed.
+    tier_paused: IntGauge<()> = "dipylon_tier_paused";
+    /// 1 while the far store fails and only what is near can be served.
+    tier_far_failing: IntGauge<()> = "dipylon_tier_far_failing";
+
+    /// Zips for which a client was to be sent to the object store.
+    presigned: IntCounter<(Presigned,)> = "dipylon_presigned_total";
+    /// Bytes of the zips that clients were sent to the object store for.
+    presigned_bytes: IntCounter<()> = "dipylon_presigned_bytes_total";
 }
 
 /// The most series of the whole catalogue; a histogram counts one per bucket, sum and count.
@@ -436,6 +440,9 @@ pub const LABELS: &[LabelInfo] = &[
     LockOperation::INFO,
     LockAnswer::INFO,
     LockLoss::INFO,
+    NearRead::INFO,
+    NearFill::INFO,
+    Presigned::INFO,
 ];
 
 /// A field of the log event `request`, or an attribute of a span, and what it holds.

@@ -26,6 +26,9 @@ const LEASE_SECONDS: (u64, u64) = (1, 3600);
 /// may lose at most where no release is pushed.
 const POLL_MILLIS: (u32, u32) = (10, 250);
 
+/// The shortest and the longest that a signed URL can be used, in seconds.
+const PRESIGNED_SECONDS: (u64, u64) = (5, 3600);
+
 /// The highest rate that a client may be held to, in requests a second; 0 is no limit.
 const MAX_CLIENT_RATE: u32 = 1_000_000;
 
@@ -115,6 +118,10 @@ table! {
             lock: LockKeys = "Lock";
             /// How many requests one client may send.
             rate_limit: RateLimitKeys = "RateLimit";
+            /// A local disk in front of the store.
+            tiered: TieredKeys = "Tiered";
+            /// Clients sent to the object store for large zips.
+            presigned: PresignedKeys = "Presigned";
         }
     }
 }
@@ -129,6 +136,33 @@ table! {
         /// Requests at once after a pause. A build with 200 new modules sends some 1,000.
         burst: u32 = "Burst", ["DIPYLON_RATE_LIMIT_BURST"], 2_000,
             check(count(1, MAX_CLIENT_BURST));
+    }
+}
+
+table! {
+    /// A near tier: copies of what the store has, on a local disk, within a limit.
+    pub struct TieredKeys {
+        /// The directory, which one gateway has for itself. Empty: no near tier.
+        directory: Option<PathBuf> = "Directory", ["DIPYLON_TIERED_DIRECTORY"], None;
+        /// How much disk the copies may take, in bytes. No copy takes more than half of it.
+        max_bytes: u64 = "MaxBytes", ["DIPYLON_TIERED_MAX_BYTES"], 10 * GIB,
+            check(bytes(MIB, MAX_BYTES));
+    }
+}
+
+table! {
+    /// Large zips that clients fetch from the object store themselves, by a URL that is signed for a short
+    /// while. With `StorageType` `s3`, `minio`, `gcp` or `azureblob`.
+    pub struct PresignedKeys {
+        /// Zips of at least so many bytes. 0: clients are never sent anywhere.
+        min_bytes: u64 = "MinBytes", ["DIPYLON_PRESIGNED_MIN_BYTES"], 0,
+            check(bytes(0, MAX_BYTES));
+        /// For how long a URL can be used, in seconds.
+        lifetime: Duration = "Lifetime", ["DIPYLON_PRESIGNED_LIFETIME"], seconds(60),
+            check(seconds_within(PRESIGNED_SECONDS));
+        /// The store as clients reach it, where that is another address than the gateway's. The URLs are
+        /// signed for it. Empty: the gateway's own.
+        endpoint: UrlText = "Endpoint", ["DIPYLON_PRESIGNED_ENDPOINT"], url(""), check(web_url());
     }
 }
 

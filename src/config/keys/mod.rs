@@ -9,7 +9,7 @@ mod storage;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use dipylon::{DipylonConfig, LockKeys, RateLimitKeys};
+pub use dipylon::{DipylonConfig, LockKeys, PresignedKeys, RateLimitKeys, TieredKeys};
 pub use index::{IndexConfig, MysqlIndex, PostgresIndex};
 pub use single_flight::{
     EtcdLock, GcpLock, LockConfig, RedisLock, RedisSentinelLock, S3Lock, SingleFlightConfig,

@@ -20,8 +20,8 @@ use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
 use serde::Deserialize;
 
 use super::object::{
-    Connector, ContentTypes, Kind, LargeCommit, Layout, ObjectStorage, Place, Resume,
-    client_options, retries,
+    Connector, ContentTypes, Kind, LargeCommit, Layout, ObjectStorage, Place, Presigning, Resume,
+    Signing, client_options, retries,
 };
 use crate::config::GcpStorage;
 use api::Api;
@@ -52,6 +52,20 @@ pub async fn open(
     emulator: &str,
     environment: &(dyn Fn(&str) -> Option<String> + Sync),
 ) -> Result<Arc<dyn Storage>, Error> {
+    open_with(config, emulator, environment, None).await
+}
+
+/// As [`open`]; clients may be sent to the store for large zips. An emulator's signatures are worth nothing,
+/// so there they go through the gateway.
+///
+/// # Errors
+/// Those of [`open`].
+pub async fn open_with(
+    config: &GcpStorage,
+    emulator: &str,
+    environment: &(dyn Fn(&str) -> Option<String> + Sync),
+    presigning: Option<Presigning>,
+) -> Result<Arc<dyn Storage>, Error> {
     let connector = Connector::new(environment)?;
     if config.bucket.contains(['/', '?', '#', '%', ' ']) {
         return Err(refused("Bucket is a bucket's name, without a folder"));
@@ -66,12 +80,34 @@ pub async fn open(
         "" => with_credentials(builder, config, environment)?,
         _ => with_emulator(builder, &base).build().map_err(|error| said(&error))?,
     };
+    let signing = match presigning {
+        Some(rules) if emulator.is_empty() => Some(signing(rules, config, &reads)?),
+        Some(_) => {
+            return Err(refused("Dipylon.Presigned.MinBytes: an emulator checks no signature"));
+        }
+        None => None,
+    };
     let api = Api { connector: connector.clone(), credentials: Arc::clone(reads.credentials()) };
     let store = GcsStore { reads, api, base, bucket: config.bucket.clone(), types: TYPES };
     let place = Place { bucket: config.bucket.clone(), folder: String::new() };
-    let storage = ObjectStorage::new(&KIND, &place, Arc::new(store), &connector, None);
+    let storage =
+        ObjectStorage::new(&KIND, &place, Arc::new(store), &connector, None).signing(signing);
     storage.start().await?;
     Ok(Arc::new(storage))
+}
+
+/// Signs for the address at which clients reach the store.
+fn signing(rules: Presigning, config: &GcpStorage, store: &Store) -> Result<Signing, Error> {
+    let Some(endpoint) = rules.endpoint() else { return Ok(rules.by(Arc::new(store.clone()))) };
+    let signer = GoogleCloudStorageBuilder::new()
+        .with_bucket_name(config.bucket.as_str())
+        .with_base_url(endpoint)
+        .with_credentials(Arc::clone(store.credentials()))
+        .with_signing_credentials(Arc::clone(store.signing_credentials()))
+        .with_http_connector(Connector::new(&|_| None)?)
+        .build();
+    Ok(rules
+        .by(Arc::new(signer.map_err(|_| refused("Dipylon.Presigned.Endpoint is no base URL"))?)))
 }
 
 fn refused(reason: &str) -> Error {

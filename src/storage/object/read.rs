@@ -11,8 +11,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dipylon_middleware::blob::{Blob, ByteStream, OpenRange};
+use dipylon_middleware::blob::{Blob, ByteStream, OpenRange, PresignedUrl};
 use dipylon_middleware::error::Error;
+use dipylon_middleware::ports::BoxFuture;
 use dipylon_protocol::gomod::MAX_GO_MOD_BYTES;
 use dipylon_protocol::info::{Info, MAX_INFO_BYTES};
 use dipylon_protocol::path::ModulePath;
@@ -22,6 +23,7 @@ use object_store::ObjectMeta;
 
 use super::Engine;
 use super::client::Client;
+use super::presign::Signing;
 
 /// Versions that are remembered as whole, about 200 bytes each.
 pub const MAX_REMEMBERED_VERSIONS: usize = 32_768;
@@ -82,7 +84,13 @@ impl Engine {
     }
 
     fn remote(&self, key: &str, meta: ObjectMeta) -> Blob {
-        let object = Object { client: self.client.clone(), key: key.to_owned(), tag: meta.e_tag };
+        let object = Object {
+            client: self.client.clone(),
+            key: key.to_owned(),
+            tag: meta.e_tag,
+            length: meta.size,
+            signing: self.signing.clone(),
+        };
         Blob::remote(Arc::new(object), meta.size)
     }
 
@@ -129,10 +137,19 @@ struct Object {
     key: String,
     /// Its tag when it was looked at: another object under its name is not mixed into an answer.
     tag: Option<String>,
+    length: u64,
+    signing: Option<Arc<Signing>>,
 }
 
 impl OpenRange for Object {
     fn open(&self, range: Range<u64>) -> ByteStream {
         self.client.stream(&self.key, range, self.tag.clone())
+    }
+
+    fn presigned(&self) -> BoxFuture<'_, Option<PresignedUrl>> {
+        Box::pin(async move {
+            let signing = self.signing.as_ref()?;
+            signing.url(&self.client, &self.key, self.length).await
+        })
     }
 }

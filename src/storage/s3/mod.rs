@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use dipylon_middleware::error::{Error, ErrorKind};
 use dipylon_middleware::ports::Storage;
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
 
 use super::object::{
-    Connector, ContentTypes, Kind, LargeCommit, Layout, ObjectStorage, Place, Resume,
-    client_options, retries,
+    Connector, ContentTypes, Kind, LargeCommit, Layout, ObjectStorage, Place, Presigning, Resume,
+    Signing, client_options, retries,
 };
-use crate::config::S3Storage;
+use crate::config::{S3Storage, UrlText};
 
 mod chain;
 mod credentials;
@@ -45,6 +45,18 @@ pub async fn open(
     config: &S3Storage,
     environment: &(dyn Fn(&str) -> Option<String> + Sync),
 ) -> Result<Arc<dyn Storage>, Error> {
+    open_with(config, environment, None).await
+}
+
+/// As [`open`]; clients may be sent to the store for large zips.
+///
+/// # Errors
+/// Those of [`open`].
+pub async fn open_with(
+    config: &S3Storage,
+    environment: &(dyn Fn(&str) -> Option<String> + Sync),
+    presigning: Option<Presigning>,
+) -> Result<Arc<dyn Storage>, Error> {
     let connector = Connector::new(environment)?;
     let chain = Chain::load(&config.region).await;
     let region = chain.region().ok_or_else(|| {
@@ -52,21 +64,43 @@ pub async fn open(
     })?;
     let target = Target::of(config, &region)?;
     let credentials = Credentials::new(config, connector.clone(), chain)?;
-    let store = AmazonS3Builder::new()
+    let builder = AmazonS3Builder::new()
         .with_endpoint(target.endpoint())
-        .with_region(region)
+        .with_region(region.as_str())
         .with_bucket_name(config.bucket.as_str())
         .with_virtual_hosted_style_request(target.is_virtual_hosted)
         .with_credentials(Arc::new(credentials))
         .with_client_options(client_options(TYPES))
         .with_retry(retries())
-        .with_http_connector(connector.clone())
-        .build()
-        .map_err(|error| refused(&error.to_string()))?;
+        .with_http_connector(connector.clone());
+    let store = builder.clone().build().map_err(|error| refused(&error.to_string()))?;
+    let signing = match presigning {
+        Some(rules) => Some(signing(rules, config, &region, builder, &store)?),
+        None => None,
+    };
     let place = Place { bucket: config.bucket.clone(), folder: String::new() };
-    let storage = ObjectStorage::new(&KIND, &place, Arc::new(store), &connector, None);
+    let storage =
+        ObjectStorage::new(&KIND, &place, Arc::new(store), &connector, None).signing(signing);
     storage.start().await?;
     Ok(Arc::new(storage))
+}
+
+/// Signs for the address at which clients reach the store.
+fn signing(
+    rules: Presigning,
+    config: &S3Storage,
+    region: &str,
+    builder: AmazonS3Builder,
+    store: &AmazonS3,
+) -> Result<Signing, Error> {
+    let Some(endpoint) = rules.endpoint() else { return Ok(rules.by(Arc::new(store.clone()))) };
+    let seen = S3Storage { endpoint: UrlText::new(endpoint), ..config.clone() };
+    let target = Target::of(&seen, region)?;
+    let signer = builder
+        .with_endpoint(target.endpoint())
+        .with_virtual_hosted_style_request(target.is_virtual_hosted)
+        .build();
+    Ok(rules.by(Arc::new(signer.map_err(|error| refused(&error.to_string()))?)))
 }
 
 fn refused(reason: &str) -> Error {

@@ -1,0 +1,246 @@
+//! `[Dipylon.Tiered]`: a bounded directory on a local disk in front of any store.
+//!
+//! A version never changes, so a file that was read once from the far store is kept near and served from
+//! there, without asking the far store, until others need its room. The far store stays the store: it
+//! decides which save is the first, and list, catalogue and the files under `.dipylon/` are its alone.
+//!
+//! A copy is made on the side and counts once it is whole and of the right length; a reader never waits for
+//! the near disk for longer than [`NEAR_PATIENCE`], and never for a write. Whatever goes wrong on that disk
+//! costs hits, never an answer: the far store serves alone until [`NEAR_REST`] is over.
+//!
+//! While the far store fails, what is near is still served. `/readyz` says so, `dipylon_tier_far_failing` is 1.
+
+mod directory;
+mod fill;
+mod near;
+mod shelf;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use dipylon_middleware::blob::{Blob, BlobSource, ByteStream, OpenRange, PresignedUrl};
+use dipylon_middleware::body;
+use dipylon_middleware::error::{Error, ErrorKind};
+use dipylon_middleware::ports::{BoxFuture, CatalogPage, NewVersion, SaveResult, Storage};
+use dipylon_middleware::telemetry::Telemetry;
+use dipylon_protocol::path::ModulePath;
+use dipylon_protocol::route::FileKind;
+use dipylon_protocol::version::Version;
+use futures::StreamExt as _;
+use http_body_util::BodyExt as _;
+
+pub use fill::{FILL_MAX, MAX_BEHIND_BYTES};
+pub use near::{
+    MAX_FILLING_BYTES, MAX_NEAR_FILES, MAX_NEAR_READS, MAX_NEAR_WRITES, NEAR_PATIENCE, NEAR_REST,
+};
+
+use near::{Near, key};
+use shelf::Key;
+
+use crate::config::TieredKeys;
+
+/// What a copy of a file or of a spool holds in memory while it is made.
+const COPYING_BYTES: usize = 512 * 1024;
+
+/// A store behind a near tier.
+pub struct Tiered {
+    far: Arc<dyn Storage>,
+    near: Arc<Near>,
+    far_is_failing: AtomicBool,
+}
+
+/// Puts the near tier in front of `far`, where a directory for it is configured.
+///
+/// # Errors
+/// `Storage` when the directory cannot be used, or another process uses it.
+pub async fn over(
+    far: Arc<dyn Storage>,
+    keys: &TieredKeys,
+    telemetry: &Telemetry,
+) -> Result<Arc<dyn Storage>, Error> {
+    if keys.directory.is_none() {
+        return Ok(far);
+    }
+    let (keys, telemetry) = (keys.clone(), telemetry.clone());
+    let opened = tokio::task::spawn_blocking(move || Near::open(&keys, &telemetry)).await;
+    let near = opened.map_err(|error| {
+        Error::new(ErrorKind::Internal, format!("opening the near tier was cut off: {error}"))
+    })??;
+    near.telemetry.metrics.tier_far_failing.get(()).set(0);
+    Ok(Arc::new(Tiered { far, near: Arc::new(near), far_is_failing: AtomicBool::new(false) }))
+}
+
+impl Tiered {
+    /// Notes how the far store is doing.
+    fn seen<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        let failing = match &result {
+            Ok(_) => false,
+            Err(error) if error.kind() == ErrorKind::Storage => true,
+            Err(_) => return result,
+        };
+        if self.far_is_failing.swap(failing, Ordering::Relaxed) != failing {
+            self.near.telemetry.metrics.tier_far_failing.get(()).set(i64::from(failing));
+            match &result {
+                Err(error) => {
+                    tracing::warn!(%error, "the far store fails: what is near is still served");
+                }
+                Ok(_) => tracing::info!("the far store works again"),
+            }
+        }
+        result
+    }
+
+    /// What the far store gave, with a copy made on the side.
+    fn kept(&self, key: Key, blob: Blob) -> Blob {
+        let length = blob.length();
+        match blob.source() {
+            BlobSource::Remote(far) => {
+                let far = Arc::clone(far);
+                Blob::remote(
+                    Arc::new(Passing { near: Arc::clone(&self.near), key, far, length }),
+                    length,
+                )
+            }
+            BlobSource::Bytes(bytes) => {
+                self.keep(key, length, bytes.len(), || whole(&blob));
+                blob
+            }
+            BlobSource::File(_) => {
+                self.keep(key, length, COPYING_BYTES, || whole(&blob));
+                blob
+            }
+        }
+    }
+
+    fn keep(&self, key: Key, length: u64, held: usize, stream: impl FnOnce() -> ByteStream) {
+        if let Some(fill) = self.near.begin(key, length, held) {
+            fill.spawn(stream());
+        }
+    }
+
+    /// Keeps what was just saved: it is asked for next.
+    fn keep_saved(&self, version: &NewVersion) {
+        let key = |kind| key(&version.module, &version.version, kind);
+        for (kind, bytes) in [(FileKind::Info, &version.info), (FileKind::Mod, &version.go_mod)] {
+            let blob = Blob::from_bytes(bytes.clone());
+            self.keep(key(kind), blob.length(), bytes.len(), || whole(&blob));
+        }
+        // By a descriptor of its own: the spool goes with its last handle.
+        match version.zip.file().try_clone() {
+            Ok(file) => {
+                let blob = Blob::from_file(file, version.zip.written());
+                self.keep(key(FileKind::Zip), blob.length(), COPYING_BYTES, || whole(&blob));
+            }
+            Err(error) => tracing::warn!(%error, "a saved zip is not kept near"),
+        }
+    }
+}
+
+fn whole(blob: &Blob) -> ByteStream {
+    body::blob(blob, 0..blob.length()).into_data_stream().boxed()
+}
+
+/// A far file whose whole reading leaves a copy near.
+struct Passing {
+    near: Arc<Near>,
+    key: Key,
+    far: Arc<dyn OpenRange>,
+    length: u64,
+}
+
+impl OpenRange for Passing {
+    fn open(&self, range: Range<u64>) -> ByteStream {
+        let is_whole = range == (0..self.length);
+        let stream = self.far.open(range);
+        let fill = is_whole.then(|| self.near.begin(self.key, self.length, MAX_BEHIND_BYTES));
+        match fill.flatten() {
+            Some(fill) => fill.beside(stream, Arc::clone(&self.far)),
+            None => stream,
+        }
+    }
+
+    fn presigned(&self) -> BoxFuture<'_, Option<PresignedUrl>> {
+        self.far.presigned()
+    }
+}
+
+impl std::fmt::Debug for Tiered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tiered({})", self.far.kind())
+    }
+}
+
+impl Storage for Tiered {
+    fn kind(&self) -> &'static str {
+        self.far.kind()
+    }
+
+    fn list<'a>(&'a self, module: &'a ModulePath) -> BoxFuture<'a, Result<Vec<Version>, Error>> {
+        Box::pin(async move { self.seen(self.far.list(module).await) })
+    }
+
+    fn read<'a>(
+        &'a self,
+        module: &'a ModulePath,
+        version: &'a Version,
+        kind: FileKind,
+    ) -> BoxFuture<'a, Result<Option<Blob>, Error>> {
+        Box::pin(async move {
+            let key = key(module, version, kind);
+            if let Some(blob) = self.near.find(key, kind).await {
+                return Ok(Some(blob));
+            }
+            let found = self.seen(self.far.read(module, version, kind).await)?;
+            Ok(found.map(|blob| self.kept(key, blob)))
+        })
+    }
+
+    fn save(&self, version: NewVersion) -> BoxFuture<'_, Result<SaveResult, Error>> {
+        Box::pin(async move {
+            let saved = self.seen(self.far.save(version.clone()).await)?;
+            // Of a version that was there already, the far store may have other bytes.
+            if saved == SaveResult::Created {
+                self.keep_saved(&version);
+            }
+            Ok(saved)
+        })
+    }
+
+    fn catalog<'a>(
+        &'a self,
+        token: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<CatalogPage, Error>> {
+        Box::pin(async move { self.seen(self.far.catalog(token, limit).await) })
+    }
+
+    fn read_extra<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, Error>> {
+        Box::pin(async move { self.seen(self.far.read_extra(key).await) })
+    }
+
+    fn write_extra<'a>(&'a self, key: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move { self.seen(self.far.write_extra(key, bytes).await) })
+    }
+
+    fn remove_extra<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move { self.seen(self.far.remove_extra(key).await) })
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            self.seen(self.far.check().await).map_err(|error| {
+                let near = "what the near tier has is still served";
+                Error::new(error.kind(), format!("{}; {near}", error.message()))
+            })
+        })
+    }
+
+    fn staging_directory(&self) -> Option<PathBuf> {
+        self.far.staging_directory()
+    }
+}
