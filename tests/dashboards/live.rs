@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use dipylon_testkit::services::redis::RedisServer;
+
 use crate::load::{FLOOD_REQUESTS, flood, overload, round};
+use crate::looks::{Looks, assert_hidden_is_found};
 use crate::prometheus::{Prometheus, filled, promtool};
 use crate::world::World;
 use crate::{panels, rules};
@@ -10,39 +13,11 @@ use crate::{panels, rules};
 /// The longest that the load goes on until nothing is empty.
 const LOAD_MAX: Duration = Duration::from_secs(120);
 
-/// The places of panels and rules that have nothing to show yet.
-async fn empty(prometheus: &Prometheus) -> Vec<String> {
-    let mut empty = Vec::new();
-    for target in panels::targets() {
-        if prometheus.series(&filled(&target.expr)).await == 0 {
-            empty.push(target.place);
-        }
-    }
-    for rule in rules::all() {
-        if !rule.is_alert {
-            if prometheus.series(&rule.name).await == 0 {
-                empty.push(rule.name);
-            }
-            continue;
-        }
-        // An alert is empty while nothing is wrong; what it watches must be there all the same.
-        for selector in crate::promql::names(&rule.expr).expect("its names are checked").selectors {
-            let matcher =
-                |(label, is, value): &(String, String, String)| format!("{label}{is}\"{value}\"");
-            let matchers: Vec<String> = selector.matchers.iter().map(matcher).collect();
-            let watched = format!("{}{{{}}}", selector.metric, matchers.join(","));
-            if prometheus.series(&watched).await == 0 {
-                empty.push(format!("{}: {watched}", rule.name));
-            }
-        }
-    }
-    empty
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs the prometheus program: run by cargo xtask test"]
+#[ignore = "needs the prometheus program and the redis program: run by cargo xtask test"]
 async fn after_a_load_with_faults_no_panel_and_no_rule_is_empty() {
-    let (used, flooded) = tokio::join!(World::used(), World::flooded());
+    let mut locks = RedisServer::start();
+    let (used, flooded) = tokio::join!(World::used(&locks), World::flooded());
     let targets = [used.gateway.address(), flooded.gateway.address()];
     let prometheus = Prometheus::start(&targets).await;
     let loaded: Vec<String> = prometheus
@@ -67,11 +42,12 @@ async fn after_a_load_with_faults_no_panel_and_no_rule_is_empty() {
     flood(&flooded).await;
     println!("{FLOOD_REQUESTS} background fetches asked for in {:?}", began.elapsed());
     let began = Instant::now();
+    let looks = Looks::all();
     let mut rounds = 0;
     loop {
-        tokio::join!(round(&used, rounds), overload(&flooded, rounds));
+        tokio::join!(round(&used, &mut locks, rounds), overload(&flooded, rounds));
         rounds += 1;
-        let left = empty(&prometheus).await;
+        let left = looks.empty(&prometheus).await;
         if left.is_empty() {
             break;
         }
@@ -80,10 +56,12 @@ async fn after_a_load_with_faults_no_panel_and_no_rule_is_empty() {
     for rule in prometheus.rules().await {
         assert_eq!(rule["health"], "ok", "{rule}");
     }
-    let panels = panels::targets().len();
+    assert_hidden_is_found(&prometheus).await;
     println!(
-        "{panels} expressions of panels and {} rules have data after {rounds} rounds",
-        read.len()
+        "{} expressions of panels and {} rules have data after {rounds} rounds, in {} looks",
+        panels::targets().len(),
+        read.len(),
+        looks.count()
     );
 }
 

@@ -2,11 +2,12 @@
 //! panel or an alert watches.
 
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dipylon_testkit::client::raw_get;
 use dipylon_testkit::module::FakeModule;
+use dipylon_testkit::services::redis::RedisServer;
 use dipylon_testkit::upstream::{Fault, When};
 
 use crate::world::{LIB, LOOP, REFUSED, World};
@@ -17,6 +18,15 @@ pub(crate) const FLOOD_REQUESTS: usize = dipylon_middleware::dispatch::BACKGROUN
 const GREEDY_REQUESTS: usize = 600;
 /// Requests written at once: what a socket takes in before the answers are read.
 const FLOOD_CHUNK: usize = 400;
+/// The longest that a lock may take to come to be renewed, lost or used again.
+const LOCKS_MAX: Duration = Duration::from_secs(20);
+/// The pause between two looks at it.
+const LOCKS_PAUSE: Duration = Duration::from_millis(50);
+const ENDED: &str = "dipylon_http_server_requests_total";
+const LOST: &str = "dipylon_lock_lost_total";
+const DEGRADED: &str = "dipylon_lock_degraded";
+const ASKED: &str = "dipylon_lock_operations_total";
+const RENEWED: [(&str, &str); 2] = [("operation", "renew"), ("result", "done")];
 
 fn path(module: &FakeModule, kind: &str) -> String {
     format!("/{}/@v/{}.{kind}", module.path(), module.version())
@@ -35,7 +45,7 @@ fn fresh(world: &World, name: &str, round: usize) -> FakeModule {
 }
 
 /// One round on the gateway that is used.
-pub(crate) async fn round(world: &World, round: usize) {
+pub(crate) async fn round(world: &World, locks: &mut RedisServer, round: usize) {
     let get = async |path: &str| world.gateway.get(path).await.status.as_u16();
     let lib = FakeModule::new(LIB, "v1.0.0");
     for kind in ["info", "mod", "zip", "zip"] {
@@ -48,13 +58,18 @@ pub(crate) async fn round(world: &World, round: usize) {
     }
     get(&format!("/sumdb/{}/supported", world.database.name())).await;
     assert_eq!(get(&format!("/{REFUSED}/@v/list")).await, 403);
-    assert_eq!(get(&format!("/{LIB}/@v/v9.{round}.0.info")).await, 404);
-    assert_eq!(get(&format!("/{LIB}/@v/v9.{round}.0.info")).await, 404);
+    // A major version of LIB that its path allows: of another one upstream is not even asked.
+    for outcome in ["upstream_not_found", "negative"] {
+        let before = count(world, ENDED, &[("outcome", outcome)]).await;
+        assert_eq!(get(&format!("/{LIB}/@v/v1.9.{round}.info")).await, 404);
+        assert!(count(world, ENDED, &[("outcome", outcome)]).await > before, "{outcome}");
+    }
     assert_eq!(get(&format!("/{LOOP}/@v/v1.{round}.0.zip")).await, 500);
     greed(world).await;
     lists(world, round).await;
     misses(world, round).await;
     failures(world, round).await;
+    outage(world, locks, round).await;
 }
 
 /// A client of its own that sends more than one may.
@@ -137,6 +152,43 @@ async fn failures(world: &World, round: usize) {
     let unknown = fresh(world, "unknown", round);
     assert_eq!(get(&path(&unknown, "zip")).await, 503);
     world.database.down(false);
+}
+
+/// The lock service dies while a lock is held: that one is lost, a miss goes on without, and both are
+/// answered. Then it is back.
+async fn outage(world: &World, locks: &mut RedisServer, round: usize) {
+    let (held, without) = (fresh(world, "held", round), fresh(world, "without", round));
+    let slow = Fault::Trickle { bytes_per_tick: 1_000, tick: Duration::from_millis(200) };
+    world.upstream.fault(When::path(&path(&held, "zip")), slow);
+    let lost = count(world, LOST, &[]).await;
+    let renewed = count(world, ASKED, &RENEWED).await;
+    let (client, zip) = (world.gateway.client(), path(&held, "zip"));
+    let holding = tokio::spawn(async move { client.get(&zip).await.status });
+    until("a lock is renewed", async || count(world, ASKED, &RENEWED).await > renewed).await;
+
+    locks.stop();
+    assert_eq!(world.gateway.get(&path(&without, "zip")).await.status, 200);
+    assert_eq!(count(world, DEGRADED, &[]).await, 1.0, "the lock service counts as down");
+    locks.restart();
+    assert_eq!(holding.await.expect("the request is not aborted"), 200);
+    until("a lock is lost", async || count(world, LOST, &[]).await > lost).await;
+    until("locks are used again", async || count(world, DEGRADED, &[]).await == 0.0).await;
+}
+
+/// The sum of a metric's series that have these labels.
+async fn count(world: &World, metric: &str, labels: &[(&str, &str)]) -> f64 {
+    let metrics = world.gateway.metrics().await;
+    let question = metrics.metric(metric);
+    labels.iter().fold(question, |question, (name, value)| question.label(name, value)).sum()
+}
+
+/// Waits until it holds.
+async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    let began = Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < LOCKS_MAX, "in {LOCKS_MAX:?} not yet: {what}");
+        tokio::time::sleep(LOCKS_PAUSE).await;
+    }
 }
 
 /// More background fetches than may wait, while upstream is silent.

@@ -6,6 +6,7 @@
 
 mod live;
 mod load;
+mod looks;
 mod names;
 mod panels;
 mod prometheus;

@@ -11,6 +11,14 @@ use crate::promql::{Selector, names};
 const TARGET_LABELS: [&str; 2] = ["job", "instance"];
 const TARGET_METRICS: [&str; 3] = ["up", "scrape_samples_scraped", "scrape_duration_seconds"];
 
+/// Metrics that are in no panel and in no rule, each with the reason.
+const NOT_SHOWN: &[(&str, &str)] = &[
+    ("dipylon_presigned_total", DISK_SIGNS_NOTHING),
+    ("dipylon_presigned_bytes_total", DISK_SIGNS_NOTHING),
+];
+const DISK_SIGNS_NOTHING: &str =
+    "the gateways under load keep versions on a disk, and only an object store signs URLs";
+
 /// The recording rules, each with the labels of what it records.
 pub(crate) type Recorded = BTreeMap<String, BTreeSet<String>>;
 
@@ -98,6 +106,59 @@ fn values(name: &str, label: &str) -> BTreeSet<&'static str> {
     let infos = metric(name).map_or(LABELS, |metric| metric.label_infos);
     let infos = infos.iter().filter(|info| info.name == label);
     infos.flat_map(|info| info.values.iter().map(|(value, _)| *value)).collect()
+}
+
+/// What is wrong with what `expressions` show of the catalogue, one line each: a metric that is neither in
+/// one of them nor in `left_out`, and an entry there that is none.
+fn unseen(expressions: &[String], left_out: &[(&str, &str)]) -> Vec<String> {
+    let found = expressions.iter().filter_map(|text| names(text).ok());
+    let seen: BTreeSet<&str> = found
+        .flat_map(|found| found.selectors)
+        .filter_map(|selector| metric(&selector.metric).map(|metric| metric.name))
+        .collect();
+    let mut problems = Vec::new();
+    for name in METRICS.iter().map(|metric| metric.name) {
+        let is_left_out = left_out.iter().any(|(left, _)| *left == name);
+        if !seen.contains(name) && !is_left_out {
+            problems.push(format!("{name} is in no panel and in no rule"));
+        }
+    }
+    for (name, reason) in left_out {
+        if METRICS.iter().all(|metric| metric.name != *name) {
+            problems.push(format!("{name} is left out and not in the catalogue"));
+        } else if seen.contains(name) {
+            problems.push(format!("{name} is left out and shown"));
+        } else if reason.is_empty() {
+            problems.push(format!("{name} is left out without a reason"));
+        }
+    }
+    problems
+}
+
+/// The expressions of every panel and every rule.
+fn everything() -> Vec<String> {
+    let panels = crate::panels::targets().into_iter().map(|target| target.expr);
+    panels.chain(crate::rules::all().into_iter().map(|rule| rule.expr)).collect()
+}
+
+#[test]
+fn every_metric_of_the_catalogue_is_in_a_panel_or_a_rule() {
+    let found = unseen(&everything(), NOT_SHOWN);
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn a_metric_that_nothing_shows_is_named() {
+    let (gone, all) = ("dipylon_lock_wait_duration_seconds", everything());
+    let without: Vec<String> = all.iter().filter(|expr| !expr.contains(gone)).cloned().collect();
+    assert!(without.len() < all.len(), "something shows it");
+    let with = |name, reason| [NOT_SHOWN, &[(name, reason)]].concat();
+    assert_eq!(unseen(&without, NOT_SHOWN), [format!("{gone} is in no panel and in no rule")]);
+    assert_eq!(unseen(&without, &with(gone, "a reason")), Vec::<String>::new());
+    let unexplained = unseen(&without, &with(gone, ""));
+    assert_eq!(unexplained, [format!("{gone} is left out without a reason")]);
+    assert_eq!(unseen(&all, &with(gone, "a reason")), [format!("{gone} is left out and shown")]);
+    assert_eq!(unseen(&all, &with("x", "y")), ["x is left out and not in the catalogue"]);
 }
 
 #[test]

@@ -9,12 +9,13 @@ use crate::rules;
 
 /// Columns of Grafana's grid.
 const GRID_COLUMNS: u64 = 24;
-/// Rows have ids in hundreds, so that a layer to come finds room among its own kind.
-const ROWS: [(u64, &str); 7] = [
+/// Rows have ids with room between them, so that a layer to come finds room among its own kind.
+const ROWS: [(u64, &str); 8] = [
     (100, "Traffic"),
     (200, "Outcomes"),
     (300, "Hit ratio"),
     (400, "Misses and single flight"),
+    (450, "Locks"),
     (500, "Storage"),
     (600, "Upstream"),
     (700, "Runtime"),
@@ -122,7 +123,9 @@ fn rows_stand_in_the_order_of_the_stack_and_panels_have_ids_of_their_row() {
             rows.push((id, text(panel, "title")));
         }
         let (row, title) = rows.last().expect("the first panel is a row");
-        assert!(id >= *row && id < row + 100, "{id} is in the row {title}");
+        let mut later = ROWS.iter().map(|(id, _)| *id).filter(|id| id > row);
+        let next = later.next().unwrap_or(row + 100);
+        assert!((*row..next).contains(&id), "{id} is in the row {title}");
     }
     assert_eq!(rows, ROWS);
 }

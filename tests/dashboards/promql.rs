@@ -1,11 +1,22 @@
 //! The names in a PromQL expression. That it parses is for promtool to say; this finds what it speaks of.
 
+use std::fmt;
+
 /// One vector selector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Selector {
     pub(crate) metric: String,
     /// Label, operator, value.
     pub(crate) matchers: Vec<(String, String, String)>,
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let matcher =
+            |(label, is, value): &(String, String, String)| format!("{label}{is}\"{value}\"");
+        let matchers: Vec<String> = self.matchers.iter().map(matcher).collect();
+        write!(f, "{}{{{}}}", self.metric, matchers.join(","))
+    }
 }
 
 /// What an expression speaks of.

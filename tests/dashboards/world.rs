@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use dipylon_testkit::checksum_db::ChecksumDb;
 use dipylon_testkit::gateway::Gateway;
 use dipylon_testkit::module::FakeModule;
+use dipylon_testkit::services::redis::{PASSWORD, RedisServer};
 use dipylon_testkit::upstream::Upstream;
 use tempfile::TempDir;
 
@@ -33,10 +34,16 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// The gateway that is used: storage on disk, answers that age within a second, a
-    /// rate that only who is greedy exceeds.
-    pub(crate) async fn used() -> Self {
+    /// The gateway that is used: storage on disk, locks that are soon renewed and soon lost, answers
+    /// that age within a second, a rate that only who is greedy exceeds.
+    pub(crate) async fn used(locks: &RedisServer) -> Self {
         Self::start(&[
+            ("ATHENS_SINGLE_FLIGHT_TYPE", "redis"),
+            ("ATHENS_REDIS_ENDPOINT", &locks.address().to_string()),
+            ("ATHENS_REDIS_PASSWORD", PASSWORD),
+            ("ATHENS_REDIS_LOCK_MAX_RETRIES", "2"),
+            ("DIPYLON_LOCK_LEASE", "2"),
+            ("DIPYLON_LOCK_RENEWAL", "1"),
             ("DIPYLON_FRESH_FOR", "1"),
             ("DIPYLON_STALE_WHILE_REVALIDATE", "1"),
             ("DIPYLON_NEGATIVE_VERSION_TTL", "600"),
