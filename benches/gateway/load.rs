@@ -93,13 +93,13 @@ impl Used {
         Self(tasks.filter_map(of_task).collect())
     }
 
-    /// From `before` until this.
     /// Of this process. The kernel brings a thread's count up to date when it yields or waits.
     pub(crate) fn here() -> Self {
         std::thread::yield_now();
         Self::now(std::process::id())
     }
 
+    /// From `before` until this.
     pub(crate) fn since(&self, before: &Self) -> Duration {
         let of = |(task, nanos): (&String, &u64)| {
             nanos.saturating_sub(before.0.get(task).copied().unwrap_or(0))

@@ -2,7 +2,7 @@
 //!
 //! - `test [--fast | --slow]` runs every suite and closes on `N passed, N failed, N skipped`.
 //! - `lint` runs the formatter's check, clippy, the check of what we depend on and the tidy check.
-//! - `ci` is `lint`, `test`, `compose`, `loadtest --smoke`: what `.ci/run` calls.
+//! - `ci` is `lint`, `test`, `bench --once`, `compose`, `loadtest --smoke`: what `.ci/run` calls.
 //! - `dashboards` holds dashboards and rules to the catalogue and to a real Prometheus.
 //! - `compose` holds the compose file, the Dockerfile and the balancer to their own parsers.
 //! - `loadtest` drives two gateways with k6 and judges what comes back.
@@ -43,7 +43,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   loadtest --smoke                 all scenarios, short, against the build that the tests use
   bench           every bench, against its budgets; writes the table of docs/performance.md
   bench --quick   the same in a minute or two, to see that all of them run; writes nothing
-  ci              lint, test, compose, loadtest --smoke
+  bench --once    each bench once, in the build that the tests use: only whether it runs
+  ci              lint, test, bench --once, compose, loadtest --smoke
   stack           list the programs and servers that suites need; `test` gets and starts them by itself
   stack NAME...   install these programs into a cache folder that all clones share
   stack up [NAME...]   start servers on free loopback ports; prints the environment: eval \"$(...)\"
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         ["dashboards"] => dashboards::run(&root),
         ["bench"] => bench::run(&root, Length::Full),
         ["bench", "--quick"] => bench::run(&root, Length::Quick),
+        ["bench", "--once"] => bench::once(&root),
         ["compose"] => compose::run(&root),
         ["ci"] => return exit(ci(&root)),
         ["loadtest", words @ ..] => {
@@ -90,7 +92,7 @@ fn ci(root: &Path) -> bool {
     let broken = lint::run(root);
     let mut tally = suites::run(root, Breadth::Usual, None);
     tally.failed += broken;
-    tally = tally + compose::run(root) + loadtest::smoke(root);
+    tally = tally + bench::once(root) + compose::run(root) + loadtest::smoke(root);
     step::print_times();
     println!("{tally}");
     if tally.missing > 0 {

@@ -10,30 +10,29 @@ use dipylon_middleware::filter::{FilterLayer, Rules};
 use dipylon_middleware::hot_cache::HotCacheLayer;
 use dipylon_middleware::lookup::LookupLayer;
 use dipylon_middleware::negative::NegativeLayer;
-use dipylon_middleware::ports::{BoxFuture, Decision, Fetched, Mode, Payload, Validator};
+use dipylon_middleware::ports::{BoxFuture, Decision, Mode, Validator};
 use dipylon_middleware::request::{
-    Ask, FetchRequest, FileRequest, Missed, ModuleRequest, Planned, RequestContext,
+    Ask, FileRequest, Missed, ModuleRequest, Planned, RequestContext,
 };
 use dipylon_middleware::response::ModuleResponse;
-use dipylon_middleware::stack::{Border, Stage};
+use dipylon_middleware::stack::Stage;
 use dipylon_middleware::validate::ValidateLayer;
-use dipylon_middleware::versions::{NetworkMode, VersionsConfig, VersionsLayer};
 use dipylon_protocol::{FileKind, ModulePath, VersionQuery};
 use tokio_util::task::TaskTracker;
 use tower::Layer as _;
 
 use crate::support::{
-    LONG, bench_service, context, file_answer, module, module_request, storage, version,
+    LONG, bench_service, context, file_answer, module, module_request, storage, version, versions,
 };
 
 /// Rules of a filter file, for modules of other names.
 const RULES: usize = 1_000;
 
-fn leaf<R: Send + 'static>() -> impl Stage<R, Reply = ModuleResponse> {
+pub(crate) fn leaf<R: Send + 'static>() -> impl Stage<R, Reply = ModuleResponse> {
     tower::service_fn(|_: R| ready(Ok::<_, Error>(file_answer())))
 }
 
-fn file_request() -> FileRequest {
+pub(crate) fn file_request() -> FileRequest {
     let version = VersionQuery::Version(version());
     FileRequest { context: context(), module: module(), version, kind: FileKind::Info }
 }
@@ -72,26 +71,10 @@ pub(crate) fn layers(criterion: &mut Criterion) {
     bench_service(group, "filter", &filter, request);
     let validate = ValidateLayer::new(Arc::new(Willing), LONG, TaskTracker::new());
     bench_service(group, "validate", &validate.layer(leaf::<ModuleRequest>()), request);
-    let versions = versions().layer(leaf::<FileRequest>());
+    let versions = versions(storage(false)).layer(leaf::<FileRequest>());
     bench_service(group, "versions, a file", &versions, request);
     let list = &ModuleRequest { ask: Ask::List, ..request.clone() };
     bench_service(group, "versions, a fresh list", &versions, list);
-}
-
-fn versions() -> VersionsLayer {
-    let config = VersionsConfig {
-        network_mode: NetworkMode::Strict,
-        fresh_for: LONG,
-        stale_while_revalidate: LONG,
-        stale_if_error: LONG,
-        negative_for: LONG,
-        timeout: LONG,
-    };
-    let upstream = Border::new(tower::service_fn(|_: FetchRequest| {
-        let payload = Payload::Bytes("v1.0.0\nv1.1.0\nv1.2.3\n".into());
-        ready(Ok::<_, Error>(Fetched { payload, upstream: "upstream".into() }))
-    }));
-    VersionsLayer::new(config, upstream, storage(false), None, TaskTracker::new())
 }
 
 /// A hook that has nothing against anything, asked without a network in between.

@@ -15,15 +15,12 @@ use dipylon_middleware::hot_cache::HotCacheLayer;
 use dipylon_middleware::limit::LimitLayer;
 use dipylon_middleware::lookup::LookupLayer;
 use dipylon_middleware::negative::NegativeLayer;
-use dipylon_middleware::ports::{Decision, Fetched, Mode, Payload};
-use dipylon_middleware::request::{
-    Ask, FetchRequest, ModuleRequest, Planned, StashKey, StashRequest, Want,
-};
+use dipylon_middleware::ports::{Decision, Mode};
+use dipylon_middleware::request::{Ask, ModuleRequest, Planned, StashKey, StashRequest, Want};
 use dipylon_middleware::response::{Files, Finished, ModuleResponse, Stashed};
 use dipylon_middleware::single_flight::SingleFlightLayer;
 use dipylon_middleware::stack::{Border, Stack};
 use dipylon_middleware::telemetry::{LayerName, Outcome};
-use dipylon_middleware::versions::{NetworkMode, VersionsConfig, VersionsLayer};
 use dipylon_protocol::{FileKind, VersionQuery};
 use futures::future::join_all;
 use tokio::runtime::{Builder, Runtime};
@@ -32,33 +29,17 @@ use tower::{Layer as _, Service as _};
 
 use support::{
     LONG, bench_service, context, cpu_time, file_answer, module, module_request, runtime, storage,
-    telemetry, version,
+    telemetry, version, versions,
 };
 
 /// As the program puts it together without a filter file and a validator hook.
 fn module_stack(hot_cache_bytes: u64, has_files: bool) -> Border<ModuleRequest, ModuleResponse> {
     let telemetry = telemetry();
-    let config = VersionsConfig {
-        network_mode: NetworkMode::Strict,
-        fresh_for: LONG,
-        stale_while_revalidate: LONG,
-        stale_if_error: LONG,
-        negative_for: LONG,
-        timeout: LONG,
-    };
-    let upstream = Border::new(tower::service_fn(|_: FetchRequest| {
-        let payload = Payload::Bytes("v1.0.0\nv1.1.0\nv1.2.3\n".into());
-        ready(Ok::<_, Error>(Fetched { payload, upstream: "upstream".into() }))
-    }));
     let storage = storage(has_files);
     let policy = Arc::new(Decision { mode: Mode::Sync, download_url: String::new() });
-    let tasks = TaskTracker::new();
     let leaf = tower::service_fn(|_: Planned| ready(Ok::<_, Error>(file_answer())));
     Stack::new(&telemetry)
-        .push(
-            LayerName::Versions,
-            VersionsLayer::new(config, upstream, storage.clone(), None, tasks),
-        )
+        .push(LayerName::Versions, versions(storage.clone()))
         .push(LayerName::HotCache, HotCacheLayer::new(hot_cache_bytes))
         .push(LayerName::Lookup, LookupLayer::new(storage))
         .push(LayerName::MissLimit, LimitLayer::new("misses", 30, LONG))

@@ -6,20 +6,25 @@ use std::time::Duration;
 
 use criterion::BenchmarkGroup;
 use criterion::measurement::WallTime;
+use dipylon_middleware::Error;
 use dipylon_middleware::blob::Blob;
-use dipylon_middleware::ports::{StorageCall, StorageReply};
-use dipylon_middleware::request::{Ask, ModuleRequest, RequestContext, StorageRequest};
+use dipylon_middleware::ports::{Fetched, Payload, SaveResult, StorageCall, StorageReply};
+use dipylon_middleware::request::{
+    Ask, FetchRequest, ModuleRequest, RequestContext, StorageRequest,
+};
 use dipylon_middleware::response::{Answer, Content, ModuleResponse};
 use dipylon_middleware::stack::{Border, Stage};
 use dipylon_middleware::storage_io::StorageHandle;
 use dipylon_middleware::telemetry::{Outcome, Telemetry};
+use dipylon_middleware::versions::{NetworkMode, VersionsConfig, VersionsLayer};
 use dipylon_protocol::{FileKind, ModulePath, Version, VersionQuery};
 use tokio::runtime::{Builder, Runtime};
+use tokio_util::task::TaskTracker;
 
 /// Long enough that no deadline passes within a bench.
 pub(crate) const LONG: Duration = Duration::from_secs(3600);
 /// A `.info` as modules have it.
-const INFO: &[u8] = br#"{"Version":"v1.2.3","Time":"2024-05-06T07:08:09Z"}"#;
+pub(crate) const INFO: &[u8] = br#"{"Version":"v1.2.3","Time":"2024-05-06T07:08:09Z"}"#;
 
 /// One thread, so that what is measured is the work and not how threads take turns.
 pub(crate) fn runtime() -> Runtime {
@@ -107,15 +112,35 @@ pub(crate) fn file_answer() -> ModuleResponse {
     ModuleResponse::new(answer, Outcome::HitStorage)
 }
 
-/// A store that has every file, or none, and costs nothing.
+/// A store that has every file, or none, keeps nothing, and costs nothing.
 pub(crate) fn storage(has_files: bool) -> StorageHandle {
     let leaf = tower::service_fn(move |request: StorageRequest| {
         let reply = match request.operation {
             StorageCall::List(_) => StorageReply::Versions(vec![version()]),
             StorageCall::ReadExtra(_) => StorageReply::Extra(None),
+            StorageCall::Save(_) => StorageReply::Saved(SaveResult::Created),
+            StorageCall::WriteExtra(..) | StorageCall::RemoveExtra(_) => StorageReply::Done,
             _ => StorageReply::Blob(has_files.then(|| Blob::from_bytes(INFO.into()))),
         };
         std::future::ready(Ok(reply))
     });
     StorageHandle::new(Border::new(leaf))
+}
+
+/// Versions before an upstream that lists three, whose answers stay fresh.
+pub(crate) fn versions(storage: StorageHandle) -> VersionsLayer {
+    let config = VersionsConfig {
+        network_mode: NetworkMode::Strict,
+        fresh_for: LONG,
+        stale_while_revalidate: LONG,
+        stale_if_error: LONG,
+        negative_for: LONG,
+        timeout: LONG,
+    };
+    let upstream = Border::new(tower::service_fn(|_: FetchRequest| {
+        let payload = Payload::Bytes("v1.0.0\nv1.1.0\nv1.2.3\n".into());
+        let upstream = "upstream".into();
+        std::future::ready(Ok::<_, Error>(Fetched { payload, upstream }))
+    }));
+    VersionsLayer::new(config, upstream, storage, None, TaskTracker::new())
 }

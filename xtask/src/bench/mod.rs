@@ -10,7 +10,7 @@ mod tests;
 
 use std::path::Path;
 
-use crate::step::{Tally, ask, cargo, run_with, step};
+use crate::step::{Ended, Tally, ask, cargo, run_with, step};
 use budgets::{BUDGETS, Verdict};
 use results::Results;
 
@@ -67,6 +67,23 @@ pub(crate) fn run(root: &Path, length: Length) -> Tally {
         tally.failed += 1;
     }
     tally
+}
+
+/// Runs each bench once, without measuring: `cargo test` runs none, and a bench that panics shall not stay
+/// green until somebody wants its numbers. With the features of all packages, so that what the tests have
+/// built is used again.
+pub(crate) fn once(root: &Path) -> Tally {
+    let args = ["test", "--workspace", "--no-fail-fast", "--bench", "*"];
+    let ended = step("benches, each once", || run_with(root, &cargo(), &args, &[]));
+    counted(&ended)
+}
+
+/// The harness says `Success` after each bench; where one panics, those of its binary that come later are
+/// not run.
+fn counted(ended: &Ended) -> Tally {
+    let passed = ended.lines.iter().filter(|line| line.trim() == "Success").count();
+    let failed = usize::from(!ended.good || passed == 0);
+    Tally { passed, failed, ..Tally::default() }
 }
 
 fn count(verdicts: &[Verdict]) -> Tally {

@@ -1,6 +1,8 @@
 use super::budgets::BUDGETS;
+use super::counted;
 use super::page::{self, put, shown};
 use super::results::{Measured, Results, parse};
+use crate::step::{Ended, Tally};
 
 fn results(rows: &[(&str, &str, f64)]) -> Results {
     let measured = |&(group, name, nanos): &(&str, &str, f64)| Measured {
@@ -80,4 +82,17 @@ fn only_what_stands_between_the_marks_is_replaced() {
     let new = put(&page, "new\n").expect("it has the marks");
     assert_eq!(new, format!("by hand\n{}\nnew\n{}\nby hand too\n", page::BEGINS, page::ENDS));
     assert_eq!(put("no marks", "new\n"), None);
+}
+
+#[test]
+fn a_run_of_the_benches_that_ends_badly_or_runs_none_has_failed() {
+    let run = |good, lines: &[&str]| {
+        let lines = lines.iter().map(|line| (*line).to_owned()).collect();
+        let Tally { passed, failed, .. } = counted(&Ended { good, lines });
+        (passed, failed)
+    };
+    let two = ["Testing layers edge/auth", "Success", "", "Testing layers edge/limit", "Success"];
+    assert_eq!(run(true, &two), (2, 0));
+    assert_eq!(run(false, &two), (2, 1));
+    assert_eq!(run(true, &[]), (0, 1));
 }
