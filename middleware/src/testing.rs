@@ -1,6 +1,7 @@
 //! What the tests of the layers share: ports that keep things in memory, scripted where a test must
 //! say what happens, and real otherwise.
 
+pub(crate) mod below;
 pub(crate) mod events;
 pub(crate) mod lock;
 pub(crate) mod release;

@@ -15,6 +15,7 @@ mod bench;
 mod compose;
 mod dashboards;
 mod dependencies;
+mod layers;
 mod lint;
 mod loadtest;
 mod needs;

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::path::Path;
 
+use crate::layers;
 use crate::step::ask;
 
 /// A Rust file longer than this is several files.
@@ -38,19 +39,19 @@ const REGISTRY_HOSTS: &[&str] = &[
 const HOME_PATHS: &[&str] =
     &[concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/Us", "ers/"), concat!("/wo", "rk/")];
 
-/// The headings of a layer's module documentation, in this order.
-const HEADINGS: &[&str] =
-    &["# What it does", "# Where it sits", "# Telemetry", "# Failure modes", "# Limits"];
-
-/// Where each layer is measured over a bare leaf.
-const BENCHES: &str = "middleware/benches/layers/";
-
 /// One broken rule, at a file and line (0 stands for the whole file).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
     path: String,
     line: usize,
     what: String,
+}
+
+impl Problem {
+    /// Of a file as a whole.
+    pub(crate) fn of_file(path: String, what: String) -> Self {
+        Self { path, line: 0, what }
+    }
 }
 
 impl fmt::Display for Problem {
@@ -77,7 +78,7 @@ pub(crate) fn check(root: &Path) -> Result<Vec<Problem>, String> {
         let Ok(text) = String::from_utf8(bytes) else { continue };
         check_file(path, &text, &mut problems);
     }
-    check_layers(root, &paths, &mut problems);
+    layers::check(root, &paths, &mut problems);
     Ok(problems)
 }
 
@@ -86,7 +87,7 @@ fn check_file(path: &str, text: &str, problems: &mut Vec<Problem>) {
     let lines = text.lines().count();
     if is_rust && lines > MAX_FILE_LINES {
         let what = format!("{lines} lines: split it, {MAX_FILE_LINES} is the most");
-        problems.push(Problem { path: path.to_owned(), line: 0, what });
+        problems.push(Problem::of_file(path.to_owned(), what));
     }
     // The lock file names its registry in every entry; nobody wrote that.
     if path.ends_with("Cargo.lock") {
@@ -164,46 +165,6 @@ fn begins_a_path(line: &str, home: &str) -> bool {
         let inside = |c: char| c.is_alphanumeric() || "/._-}$~".contains(c);
         !before.is_some_and(inside)
     })
-}
-
-/// Every layer folder has the same files, its `mod.rs` the same headings in the same order, and every
-/// layer a bench.
-fn check_layers(root: &Path, paths: &[&str], problems: &mut Vec<Problem>) {
-    let benches: String = paths
-        .iter()
-        .filter(|path| path.starts_with(BENCHES))
-        .filter_map(|path| std::fs::read_to_string(root.join(path)).ok())
-        .collect();
-    let folders = paths
-        .iter()
-        .filter(|path| path.starts_with("middleware/src/"))
-        .filter_map(|path| path.strip_suffix("/layer.rs"));
-    for folder in folders {
-        for name in ["mod.rs", "service.rs", "tests.rs"] {
-            let path = format!("{folder}/{name}");
-            if !root.join(&path).is_file() {
-                let what = "every layer has mod.rs, layer.rs, service.rs and tests.rs".to_owned();
-                problems.push(Problem { path, line: 0, what });
-            }
-        }
-        let layer = folder.rsplit('/').next().unwrap_or(folder);
-        if !benches.contains(&format!("dipylon_middleware::{layer}::")) {
-            let what = format!("{BENCHES} has no bench of the layer {layer}");
-            problems.push(Problem { path: format!("{folder}/layer.rs"), line: 0, what });
-        }
-        let path = format!("{folder}/mod.rs");
-        let text = std::fs::read_to_string(root.join(&path)).unwrap_or_default();
-        if let Some(heading) = missing_heading(&text) {
-            let what =
-                format!("its module documentation lacks `{heading}`, or has it out of order");
-            problems.push(Problem { path, line: 0, what });
-        }
-    }
-}
-
-fn missing_heading(text: &str) -> Option<&'static str> {
-    let mut lines = text.lines().filter_map(|line| line.strip_prefix("//!")).map(str::trim);
-    HEADINGS.iter().copied().find(|heading| !lines.any(|line| line == *heading))
 }
 
 #[cfg(test)]

@@ -62,28 +62,3 @@ fn a_marked_line_and_the_lock_file_are_let_through() {
     );
     assert!(problems("Cargo.lock", host).is_empty());
 }
-
-#[test]
-fn headings_must_stand_in_order() {
-    let all: String =
-        HEADINGS.iter().map(|heading| format!("//! {heading}\n//! Text.\n")).collect();
-    assert_eq!(missing_heading(&all), None);
-    let swapped = all.replace("# Limits", "# X").replace("# Telemetry", "# Limits");
-    assert_eq!(missing_heading(&swapped), Some("# Telemetry"));
-}
-
-#[test]
-fn a_layer_folder_without_its_files_is_named() {
-    let root = std::env::temp_dir().join(format!("tidy-{}", std::process::id()));
-    let folder = root.join("middleware/src/retry");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("mod.rs"), "//! # What it does\n").unwrap();
-    let mut found = Vec::new();
-    check_layers(&root, &["middleware/src/retry/layer.rs"], &mut found);
-    std::fs::remove_dir_all(&root).unwrap();
-    let paths: Vec<&str> = found.iter().map(|problem| problem.path.as_str()).collect();
-    let want = ["service.rs", "tests.rs", "layer.rs", "mod.rs"]
-        .map(|name| format!("middleware/src/retry/{name}"));
-    assert_eq!(paths, want);
-    assert!(found[2].what.contains("no bench of the layer retry"), "{}", found[2]);
-}

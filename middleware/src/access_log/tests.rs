@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Severity};
 use crate::render::Served;
 use crate::request::EdgeRequest;
 use crate::telemetry::{Outcome, RouteName, Telemetry};
+use crate::testing::below::{Held, hello};
 use crate::testing::events::Events;
 use crate::testing::upstream::{Piece, stream};
 use crate::testing::{call, edge, error, leaf, telemetry, text_of};
@@ -124,7 +125,7 @@ async fn a_body_that_breaks_off_is_marked_as_cut() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_becomes_an_answer_and_is_logged_as_loud_as_its_kind() {
+async fn an_error_from_below_becomes_an_answer_and_is_logged_as_loud_as_its_kind() {
     for (kind, status, level) in [
         (ErrorKind::NotFound, 404, Level::INFO),
         (ErrorKind::UpstreamTimeout, 504, Level::WARN),
@@ -146,16 +147,12 @@ async fn an_error_becomes_an_answer_and_is_logged_as_loud_as_its_kind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_goes_away_before_the_answer_is_logged_as_dropped() {
+async fn a_caller_that_goes_away_before_the_answer_is_logged_as_dropped() {
     let (events, _guard) = Events::capture();
     let telemetry = telemetry();
-    let hanging = tower::service_fn(async |_: EdgeRequest| {
-        std::future::pending::<Result<Response<Body>, Error>>().await
-    });
-    let service = AccessLogLayer::new(true, &telemetry).layer(hanging);
-    let mut request = Box::pin(call(&service, edge("GET", "/x")));
-    assert!(futures::poll!(&mut request).is_pending());
-    drop(request);
+    let held = Held::default();
+    let service = AccessLogLayer::new(true, &telemetry).layer(held.service());
+    held.assert_ends_with_its_caller(&service, edge("GET", "/x")).await;
     let written = events.named("request");
     assert_eq!(written.len(), 1);
     assert_eq!(written[0].field("outcome"), "dropped");
@@ -193,4 +190,16 @@ async fn severity_follows_the_answer_not_the_status() {
     };
     drop(answer(true, &telemetry(), edge("GET", "/x"), warned).await);
     assert_eq!(events.named("request")[0].level, Level::WARN);
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_of_one_layer_share_the_count_of_requests() {
+    let telemetry = telemetry();
+    let layer = AccessLogLayer::new(false, &telemetry);
+    let (one, two) = (layer.layer(hello()), layer.layer(hello()));
+    let first = call(&one, edge("GET", "/a")).await.expect("never an error");
+    let second = call(&two, edge("GET", "/b")).await.expect("never an error");
+    assert_eq!(telemetry.metrics.requests_active.get(()).get(), 2, "no body has ended");
+    assert_eq!((text_of(first).await, text_of(second).await), ("hello".into(), "hello".into()));
+    assert_eq!(telemetry.metrics.requests_active.get(()).get(), 0);
 }

@@ -7,7 +7,8 @@ use super::AdmissionLayer;
 use crate::body::{self, Body};
 use crate::error::{Error, ErrorKind};
 use crate::request::EdgeRequest;
-use crate::testing::{call, edge, error, leaf, text_of};
+use crate::testing::below::{Held, assert_passes_unchanged, failing};
+use crate::testing::{call, edge, leaf, text_of};
 
 fn hello(_: EdgeRequest) -> Result<Response<Body>, Error> {
     Ok(Response::new(body::full("hello")))
@@ -35,26 +36,24 @@ async fn a_request_keeps_its_place_until_its_body_has_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_gives_its_place_back() {
-    let fails = |_: EdgeRequest| Err::<Response<Body>, _>(error(ErrorKind::NotFound));
-    let service = AdmissionLayer::new(1).layer(leaf(fails));
+async fn an_error_from_below_passes_and_gives_its_place_back() {
+    let service = AdmissionLayer::new(1).layer(failing(ErrorKind::NotFound));
     for _ in 0..3 {
-        let failed = call(&service, edge("GET", "/a")).await.expect_err("the leaf fails");
-        assert_eq!(failed.kind(), ErrorKind::NotFound);
+        assert_passes_unchanged(&service, edge("GET", "/a"), ErrorKind::NotFound).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_goes_away_gives_its_place_back() {
-    let hanging = tower::service_fn(async |_: EdgeRequest| {
-        std::future::pending::<Result<Response<Body>, Error>>().await
-    });
-    let service = AdmissionLayer::new(1).layer(hanging);
+async fn a_caller_that_goes_away_gives_its_place_back() {
+    let held = Held::default();
+    let service = AdmissionLayer::new(1).layer(held.service());
     let mut first = Box::pin(call(&service, edge("GET", "/a")));
     assert!(futures::poll!(&mut first).is_pending());
     call(&service, edge("GET", "/b")).await.expect_err("the place is taken");
     drop(first);
-    assert!(futures::poll!(Box::pin(call(&service, edge("GET", "/b")))).is_pending());
+    // Each finds the one place free again.
+    held.assert_ends_with_its_caller(&service, edge("GET", "/b")).await;
+    held.assert_ends_with_its_caller(&service, edge("GET", "/c")).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,37 +1,43 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, CACHE_CONTROL};
-use http::{Request, Response};
-use tokio::time::Instant;
-use tower::util::ServiceExt as _;
-use tower::{Layer as _, service_fn};
+use http::Response;
+use http::header::CACHE_CONTROL;
+use tower::Layer as _;
 
 use super::{AuthLayer, Credentials};
 use crate::body::{self, Body};
 use crate::error::{Error, ErrorKind};
 use crate::render;
-use crate::request::{EdgeRequest, RequestContext};
+use crate::request::EdgeRequest;
+use crate::testing::below::{Held, assert_passes_unchanged, failing};
+use crate::testing::{call, edge_with, leaf};
 
-/// Asks for `whole`, whose path below the prefix is `below`.
+fn layer(prefixed: bool) -> AuthLayer {
+    AuthLayer::new(Credentials::new("user", "pass:word"), prefixed)
+}
+
+fn inside(_: EdgeRequest) -> Result<Response<Body>, Error> {
+    let inside = Response::builder().header(CACHE_CONTROL, "public, max-age=9, immutable");
+    Ok(inside.body(body::full("inside")).unwrap())
+}
+
+/// A request for `whole`, whose path below the prefix is `below`.
+fn request((whole, below): (&str, Option<&str>), header: Option<&str>) -> EdgeRequest {
+    let headers: Vec<_> = header.map(|value| ("authorization", value)).into_iter().collect();
+    EdgeRequest { path: below.map(str::to_owned), ..edge_with("GET", whole, &headers) }
+}
+
 async fn ask(
     prefixed: bool,
-    (whole, below): (&str, Option<&str>),
+    paths: (&str, Option<&str>),
     header: Option<&str>,
 ) -> Result<Response<Body>, Error> {
-    let mut request = Request::get(whole);
-    if let Some(value) = header {
-        request = request.header(AUTHORIZATION, value);
-    }
-    let (head, ()) = request.body(()).unwrap().into_parts();
-    let context = RequestContext::detached(Instant::now());
-    let path = below.map(str::to_owned);
-    let request = EdgeRequest { context, head, path, peer: None, secure: false };
-    let inner = service_fn(|_: EdgeRequest| async {
-        let inside = Response::builder().header(CACHE_CONTROL, "public, max-age=9, immutable");
-        Ok::<_, Error>(inside.body(body::full("inside")).unwrap())
-    });
-    let layer = AuthLayer::new(Credentials::new("user", "pass:word"), prefixed);
-    layer.layer(inner).oneshot(request).await
+    call(&layer(prefixed).layer(leaf(inside)), request(paths, header)).await
+}
+
+/// A request that is let in.
+fn welcome() -> EdgeRequest {
+    request(LIST, Some(&basic("user:pass:word")))
 }
 
 fn basic(pair: &str) -> String {
@@ -40,7 +46,7 @@ fn basic(pair: &str) -> String {
 
 const LIST: (&str, Option<&str>) = ("/a.b/c/@v/list", Some("/a.b/c/@v/list"));
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_right_pair_is_let_in() {
     let pair = basic("user:pass:word");
     for header in [pair.clone(), pair.replace("Basic", "bAsIc"), pair.replace(' ', "  ")] {
@@ -48,7 +54,7 @@ async fn the_right_pair_is_let_in() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn everything_else_is_401_with_a_challenge() {
     let almost = [
         None,
@@ -73,7 +79,7 @@ async fn everything_else_is_401_with_a_challenge() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn health_checks_need_no_credentials_with_or_without_a_prefix() {
     for page in ["/healthz", "/readyz"] {
         assert!(ask(false, (page, Some(page)), None).await.is_ok(), "{page}");
@@ -82,7 +88,7 @@ async fn health_checks_need_no_credentials_with_or_without_a_prefix() {
     assert!(ask(true, ("/", Some("/")), None).await.is_ok(), "the bare / is a health check");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nothing_else_is_exempt() {
     for (prefixed, whole, below) in [
         (false, "/", Some("/")),
@@ -107,8 +113,30 @@ fn secrets_are_never_printed() {
     assert!(!format!("{layer:?}{service:?}").contains("digest"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_needs_credentials_is_not_for_shared_caches() {
     let response = ask(false, LIST, Some(&basic("user:pass:word"))).await.unwrap();
     assert_eq!(response.headers()[CACHE_CONTROL], "private, max-age=9, immutable");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_from_below_passes_unchanged() {
+    let service = layer(false).layer(failing(ErrorKind::NotFound));
+    assert_passes_unchanged(&service, welcome(), ErrorKind::NotFound).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_of_one_layer_take_the_same_credentials() {
+    let layer = layer(false);
+    for service in [layer.layer(leaf(inside)), layer.layer(leaf(inside))] {
+        call(&service, welcome()).await.expect("the right pair");
+        let refused = call(&service, request(LIST, Some(&basic("user:wrong")))).await;
+        assert_eq!(refused.expect_err("the wrong pair").kind(), ErrorKind::Unauthorized);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_ends_the_call_below() {
+    let held = Held::default();
+    held.assert_ends_with_its_caller(&layer(false).layer(held.service()), welcome()).await;
 }

@@ -13,6 +13,7 @@ use crate::ports::{Fetched, Payload};
 use crate::request::{FetchAsk, FetchRequest};
 use crate::stack::Stage;
 use crate::telemetry::Telemetry;
+use crate::testing::below::{Held, assert_passes_unchanged, failing};
 use crate::testing::{SECOND, call, context, error, leaf, module, settle, telemetry};
 
 fn opened_at(now: Duration) -> State {
@@ -218,4 +219,33 @@ async fn while_one_call_is_under_way_all_others_are_refused() {
     assert_eq!(refused.kind(), ErrorKind::UpstreamUnavailable);
     probe.await.expect("no panic").expect("upstream answers");
     call(&service, list()).await.map(drop).expect("closed again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_from_below_passes_unchanged() {
+    let layer = BreakerLayer::new("proxy.example".into(), &telemetry());
+    for kind in [ErrorKind::UpstreamFailed, ErrorKind::NotFound] {
+        assert_passes_unchanged(&layer.layer(failing::<_, Fetched>(kind)), list(), kind).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_of_one_layer_share_the_state() {
+    let layer = BreakerLayer::new("proxy.example".into(), &telemetry());
+    let one = layer.layer(failing(ErrorKind::UpstreamFailed));
+    let two = layer.layer(leaf(|_: FetchRequest| Ok(answered())));
+    fail_often(&one, FAILURES_TO_OPEN).await;
+    let refused = call(&two, list()).await.map(drop).expect_err("opened by the other");
+    assert_eq!(refused.kind(), ErrorKind::UpstreamUnavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_ends_the_call_below_and_counts_as_no_failure() {
+    let (telemetry, held) = (telemetry(), Held::default());
+    let service =
+        BreakerLayer::new("proxy.example".into(), &telemetry).layer(held.service::<_, Fetched>());
+    for _ in 0..2 * FAILURES_TO_OPEN {
+        held.assert_ends_with_its_caller(&service, list()).await;
+    }
+    assert_eq!(telemetry.metrics.breakers_open.get(()).get(), 0);
 }

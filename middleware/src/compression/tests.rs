@@ -1,46 +1,54 @@
 use std::io::Read as _;
 
 use flate2::read::GzDecoder;
-use http::{Request, Response};
+use http::Response;
 use http_body_util::BodyExt as _;
-use tokio::time::Instant;
-use tower::util::ServiceExt as _;
-use tower::{Layer as _, service_fn};
+use tower::Layer as _;
 
 use super::CompressionLayer;
 use crate::body::Body;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::render::{Served, whole};
-use crate::request::{EdgeRequest, RequestContext};
+use crate::request::EdgeRequest;
 use crate::telemetry::RouteName;
+use crate::testing::below::{Held, assert_passes_unchanged, failing};
+use crate::testing::{call, edge_with, leaf};
 
 const PAGE: &str = "dipylon_requests_total{outcome=\"hit\"} 1\n";
 
 fn request(method: &str, accepted: Option<&str>) -> EdgeRequest {
-    let mut builder = Request::builder().method(method).uri("/metrics");
-    if let Some(accepted) = accepted {
-        builder = builder.header("accept-encoding", accepted);
-    }
-    let (head, ()) = builder.body(()).unwrap().into_parts();
-    let context = RequestContext::detached(Instant::now());
-    EdgeRequest { context, head, path: Some("/metrics".to_owned()), peer: None, secure: false }
+    let headers: Vec<_> = accepted.map(|value| ("accept-encoding", value)).into_iter().collect();
+    edge_with(method, "/metrics", &headers)
 }
 
-/// The answer to `request` where the page is `PAGE`, so many times.
-async fn send(request: EdgeRequest, route: RouteName, times: usize) -> Response<Body> {
-    let inner = service_fn(move |_: EdgeRequest| async move {
+/// Answers with `PAGE`, so many times.
+fn page(
+    route: RouteName,
+    times: usize,
+) -> impl Fn(EdgeRequest) -> Result<Response<Body>, Error> + Clone {
+    move |_| {
         let mut response = whole("text/plain", PAGE.repeat(times));
         response.extensions_mut().insert(Served { route, ..Served::default() });
-        Ok::<_, Error>(response)
-    });
-    CompressionLayer.layer(inner).oneshot(request).await.unwrap()
+        Ok(response)
+    }
+}
+
+async fn send(request: EdgeRequest, route: RouteName, times: usize) -> Response<Body> {
+    call(&CompressionLayer.layer(leaf(page(route, times))), request).await.unwrap()
+}
+
+/// The text of a compressed answer.
+async fn unpacked(response: Response<Body>) -> String {
+    let mut text = String::new();
+    GzDecoder::new(&bytes(response).await[..]).read_to_string(&mut text).unwrap();
+    text
 }
 
 async fn bytes(response: Response<Body>) -> Vec<u8> {
     response.into_body().collect().await.unwrap().to_bytes().to_vec()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_page_is_gzip_for_who_takes_it() {
     let response = send(request("GET", Some("gzip")), RouteName::Admin, 1000).await;
     assert_eq!(response.headers()["content-encoding"], "gzip");
@@ -54,7 +62,7 @@ async fn a_page_is_gzip_for_who_takes_it() {
     assert!(text == PAGE.repeat(1000));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn everything_else_passes_as_it_is() {
     for (request, route, times) in [
         (request("GET", None), RouteName::Admin, 1000),
@@ -69,4 +77,28 @@ async fn everything_else_passes_as_it_is() {
         assert_eq!(response.headers()["content-length"], (PAGE.len() * times).to_string());
         assert!(bytes(response).await == PAGE.repeat(times).into_bytes());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_from_below_passes_unchanged() {
+    let service = CompressionLayer.layer(failing(ErrorKind::Storage));
+    let request = request("GET", Some("gzip"));
+    assert_passes_unchanged(&service, request, ErrorKind::Storage).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_of_one_layer_share_no_stream() {
+    let service = |times| CompressionLayer.layer(leaf(page(RouteName::Admin, times)));
+    let (one, two) = (service(500), service(900));
+    let first = call(&one, request("GET", Some("gzip"))).await.unwrap();
+    let second = call(&two, request("GET", Some("gzip"))).await.unwrap();
+    assert!(unpacked(second).await == PAGE.repeat(900), "begun last, read first");
+    assert!(unpacked(first).await == PAGE.repeat(500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_ends_the_call_below() {
+    let held = Held::default();
+    let service = CompressionLayer.layer(held.service());
+    held.assert_ends_with_its_caller(&service, request("GET", Some("gzip"))).await;
 }

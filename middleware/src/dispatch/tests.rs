@@ -122,7 +122,7 @@ async fn where_all_files_come_at_once_all_files_share_one_stash() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_of_the_stash_is_the_answer() {
+async fn an_error_from_below_is_the_answer() {
     let bench = bench(true);
     *bench.stashes.result.lock() = Err(error(ErrorKind::ChecksumMismatch));
     let failed = call(&bench.dispatch, planned(Plan::Stash)).await.expect_err("the stash fails");
@@ -189,7 +189,7 @@ async fn refuse_is_404_and_fetches_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_background_stash_goes_on_when_its_client_is_gone_and_a_drain_waits_for_its_commit() {
+async fn a_caller_that_goes_away_ends_no_background_stash_and_a_drain_waits_for_its_commit() {
     let bench = bench(false);
     let (guard, finished) = Finished::new();
     let mut result = stashed("v1.0.0", Files::default());

@@ -10,6 +10,7 @@ use crate::error::ErrorKind;
 use crate::ports::{Decision, Mode, Policy};
 use crate::request::{Missed, Plan, Planned};
 use crate::response::ModuleResponse;
+use crate::testing::below::{Held, assert_passes_unchanged, failing};
 use crate::testing::{call, error, file_request, leaf, missed, module, query};
 
 const BASE: &str = "https://downloads.example/go";
@@ -32,7 +33,7 @@ fn always(mode: Mode) -> Arc<dyn Policy> {
     Arc::new(Decision { mode, download_url: BASE.to_owned() })
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn each_mode_has_its_plan() {
     let location = format!("{BASE}/example.com/m/@v/v1.0.0.mod");
     for (mode, plan) in [
@@ -48,7 +49,7 @@ async fn each_mode_has_its_plan() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_redirect_goes_to_the_escaped_path_of_the_same_file() {
     let mut request = file_request("v1.0.0-Beta", FileKind::Zip);
     request.module = module("github.com/Azure/sdk");
@@ -66,11 +67,38 @@ impl Policy for ByModule {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_policy_is_asked_for_each_module() {
     let refused = planned(Arc::new(ByModule), missed("v1.0.0", FileKind::Info)).await;
     assert_eq!(refused.plan, Plan::Refuse);
     let mut request = file_request("v1.0.0", FileKind::Info);
     request.module = module("example.com/other");
     assert_eq!(planned(Arc::new(ByModule), Missed { request }).await.plan, Plan::Stash);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_from_below_passes_unchanged() {
+    let service = DownloadModeLayer::new(always(Mode::Sync)).layer(failing(ErrorKind::NotFound));
+    let miss = missed("v1.0.0", FileKind::Mod);
+    assert_passes_unchanged(&service, miss, ErrorKind::NotFound).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_of_one_layer_plan_by_the_same_policy() {
+    let layer = DownloadModeLayer::new(Arc::new(ByModule));
+    let refuses = leaf(|planned: Planned| {
+        assert_eq!(planned.plan, Plan::Refuse);
+        Err::<ModuleResponse, _>(error(ErrorKind::NotStored))
+    });
+    for service in [layer.layer(refuses.clone()), layer.layer(refuses)] {
+        let refused = call(&service, missed("v1.0.0", FileKind::Info)).await.expect_err("refused");
+        assert_eq!(refused.kind(), ErrorKind::NotStored);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_ends_the_call_below() {
+    let held = Held::default();
+    let service = DownloadModeLayer::new(always(Mode::Sync)).layer(held.service());
+    held.assert_ends_with_its_caller(&service, missed("v1.0.0", FileKind::Zip)).await;
 }

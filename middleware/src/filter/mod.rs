@@ -16,7 +16,9 @@
 //! * `+incompatible` does not keep a version from being compared.
 //!
 //! # Where it sits
-//! Outermost in the module stack: what is refused touches neither storage nor the validator.
+//! Outermost in the module stack: what is refused by its path or its version touches neither storage nor
+//! the validator. A query is refused after the stack below has answered it: what it names has then been
+//! asked for, validated, fetched and stored like any other version, but is not shown.
 //!
 //! # Telemetry
 //! Outcomes `deny_filter` and `redirected`.

@@ -1,19 +1,18 @@
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use dipylon_protocol::path::ModulePath;
-use dipylon_protocol::query::VersionQuery;
 use dipylon_protocol::route::FileKind;
-use dipylon_protocol::version::Version;
-use tokio::time::Instant;
-use tower::util::ServiceExt as _;
-use tower::{Layer as _, service_fn};
+use tower::Layer as _;
 
 use super::{FilterLayer, Rules, Sign};
 use crate::error::{Error, ErrorKind};
-use crate::request::{Ask, ModuleRequest, RequestContext};
-use crate::response::{Answer, Content, ModuleResponse};
+use crate::request::{Ask, ModuleRequest};
+use crate::response::{Answer, ModuleResponse};
+use crate::stack::Stage;
 use crate::telemetry::Outcome;
+use crate::testing::below::{Held, assert_passes_unchanged, failing};
+use crate::testing::{self, context, file_answer, leaf, module, query};
 
 fn rules(text: &str) -> Rules {
     Rules::parse(text).unwrap_or_else(|error| panic!("{text:?}: {error}"))
@@ -161,32 +160,36 @@ fn a_very_deep_path_is_only_long() {
 // === The service ===
 
 fn ask(version: &str) -> Ask {
-    Ask::File(VersionQuery::parse(version).unwrap(), FileKind::Zip)
+    Ask::File(query(version), FileKind::Zip)
 }
 
-/// Calls a filter over a stack that answers everything with v1.2.3; says how often it was asked.
-async fn call(text: &str, ask: Ask) -> (Result<ModuleResponse, Error>, usize) {
-    let asked = Arc::new(Mutex::new(0));
+fn request(ask: Ask) -> ModuleRequest {
+    ModuleRequest { context: context(), module: module("example.com/Mod"), ask }
+}
+
+fn layer(text: &str) -> FilterLayer {
+    FilterLayer::new(Arc::new(rules(text)), "http://global.example/base/")
+}
+
+/// A stack that answers everything with v1.2.3, and the count of its calls.
+fn answering() -> (impl Stage<ModuleRequest, Reply = ModuleResponse>, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&asked);
-    let inner = service_fn(move |request: ModuleRequest| {
-        *counter.lock().unwrap() += 1;
-        async move {
-            let version = Version::parse("v1.2.3").unwrap();
-            let content = Content::Bytes(Bytes::from_static(b"zip"));
-            let answer = match request.ask {
-                Ask::File(_, kind) => Answer::File { kind, version, content },
-                _ => Answer::List(Bytes::new()),
-            };
-            Ok::<_, Error>(ModuleResponse::new(answer, Outcome::HitStorage))
-        }
+    let inner = leaf(move |request: ModuleRequest| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        Ok(match request.ask {
+            Ask::File(_, kind) => file_answer(kind, "v1.2.3", "zip", Outcome::HitStorage),
+            _ => ModuleResponse::new(Answer::List(Bytes::new()), Outcome::HitStorage),
+        })
     });
-    let filter =
-        FilterLayer::new(Arc::new(rules(text)), "http://global.example/base/").layer(inner);
-    let context = RequestContext::detached(Instant::now());
-    let module = ModulePath::parse("example.com/Mod").unwrap();
-    let result = filter.oneshot(ModuleRequest { context, module, ask }).await;
-    let asked = *asked.lock().unwrap();
-    (result, asked)
+    (inner, asked)
+}
+
+/// Calls a filter over it; says how often it was asked.
+async fn call(text: &str, ask: Ask) -> (Result<ModuleResponse, Error>, usize) {
+    let (inner, asked) = answering();
+    let result = testing::call(&layer(text).layer(inner), request(ask)).await;
+    (result, asked.load(Ordering::SeqCst))
 }
 
 fn location(answer: Answer) -> (String, u16) {
@@ -196,7 +199,7 @@ fn location(answer: Answer) -> (String, u16) {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_excluded_module_is_refused_before_anything_is_asked() {
     let (result, asked) = call("- example.com/Mod\n", ask("v1.2.3")).await;
     let error = result.unwrap_err();
@@ -206,7 +209,7 @@ async fn an_excluded_module_is_refused_before_anything_is_asked() {
     assert!(result.unwrap_err().message().starts_with("example.com/Mod is excluded by"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_direct_module_is_redirected_with_303_to_the_global_endpoint() {
     let (result, asked) = call("D\n", ask("v1.2.3")).await;
     let answer = location(result.unwrap().answer);
@@ -216,16 +219,43 @@ async fn a_direct_module_is_redirected_with_303_to_the_global_endpoint() {
     assert!(location(result.unwrap().answer).0.ends_with("/example.com/!mod/@latest"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_included_module_passes() {
     let (result, asked) = call("-\n+ example.com\n", ask("v1.2.3")).await;
     assert_eq!((result.unwrap().outcome, asked), (Outcome::HitStorage, 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_query_opens_no_way_around_a_rule_for_the_version_it_names() {
     let (result, asked) = call("- example.com/Mod v1.2.3\n", ask("master")).await;
     assert_eq!((result.unwrap_err().kind(), asked), (ErrorKind::DeniedByFilter, 1));
     let (result, _) = call("D example.com/Mod v1\n", ask("master")).await;
     assert!(location(result.unwrap().answer).0.ends_with("/@v/v1.2.3.zip"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_from_below_passes_unchanged() {
+    let filter = layer("+ example.com\n").layer(failing(ErrorKind::UpstreamFailed));
+    for ask in [ask("v1.2.3"), ask("master"), Ask::List] {
+        assert_passes_unchanged(&filter, request(ask), ErrorKind::UpstreamFailed).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_of_one_layer_judge_by_the_same_rules() {
+    let layer = layer("- example.com/Mod v1.2.3\n");
+    let (inner, asked) = answering();
+    for filter in [layer.layer(inner.clone()), layer.layer(inner)] {
+        let refused = testing::call(&filter, request(ask("v1.2.3"))).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::DeniedByFilter);
+        testing::call(&filter, request(ask("v1.2.4"))).await.expect("no rule is about it");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_ends_the_call_below() {
+    let held = Held::default();
+    let filter = layer("+ example.com\n").layer(held.service());
+    held.assert_ends_with_its_caller(&filter, request(ask("v1.2.3"))).await;
 }

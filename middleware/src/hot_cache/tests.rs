@@ -13,7 +13,8 @@ use crate::response::{Answer, Content, ModuleResponse};
 use crate::spool::{Spool, Spools};
 use crate::stack::Stage;
 use crate::telemetry::Outcome;
-use crate::testing::{answered_file, call, error, file_request, leaf, telemetry, version};
+use crate::testing::below::{Held, assert_passes_unchanged, error_from_below};
+use crate::testing::{answered_file, call, file_request, leaf, telemetry, version};
 
 /// A cache over a leaf that answers every file with `content`, and the count of its calls.
 fn cache(
@@ -47,7 +48,7 @@ where
     second.outcome == Outcome::HitMemory
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_small_file_of_a_canonical_version_is_answered_from_memory() {
     for kind in [FileKind::Info, FileKind::Mod] {
         let (cache, calls) = cache(1 << 20, text(100));
@@ -56,21 +57,21 @@ async fn a_small_file_of_a_canonical_version_is_answered_from_memory() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_stored_file_in_memory_is_kept_too() {
     let stored = Content::Stored(Blob::from_bytes(Bytes::from_static(b"module m\n")));
     let (cache, _) = cache(1 << 20, stored);
     assert!(kept(&cache, &file_request("v1.0.0", FileKind::Mod)).await);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_zip_is_never_kept() {
     let (cache, calls) = cache(1 << 20, text(10));
     assert!(!kept(&cache, &file_request("v1.0.0", FileKind::Zip)).await);
     assert_eq!(calls.load(Ordering::SeqCst), 2);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_answer_to_a_query_is_never_kept() {
     let (cache, _) = cache(1 << 20, text(10));
     assert!(!kept(&cache, &file_request("main", FileKind::Info)).await);
@@ -78,7 +79,7 @@ async fn the_answer_to_a_query_is_never_kept() {
     assert_eq!(version.outcome, Outcome::HitStorage, "nor as the version it stands for");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_file_that_arrives_is_never_kept() {
     let directory = tempfile::tempdir().expect("a directory");
     let spools = Spools::new(directory.path(), 1 << 20, &telemetry());
@@ -87,7 +88,7 @@ async fn a_file_that_arrives_is_never_kept() {
     assert!(!kept(&cache, &file_request("v1.0.0", FileKind::Mod)).await);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_file_of_the_largest_size_is_kept_and_one_byte_more_is_not() {
     let (fits, _) = cache(1 << 24, text(FILE_BYTES_MAX));
     assert!(kept(&fits, &file_request("v1.0.0", FileKind::Mod)).await);
@@ -95,7 +96,7 @@ async fn a_file_of_the_largest_size_is_kept_and_one_byte_more_is_not() {
     assert!(!kept(&large, &file_request("v1.0.0", FileKind::Mod)).await);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn files_of_one_version_and_versions_of_one_module_are_kept_apart() {
     let (cache, calls) = cache(1 << 20, text(10));
     for (version, kind) in
@@ -107,7 +108,7 @@ async fn files_of_one_version_and_versions_of_one_module_are_kept_apart() {
     assert_eq!(calls.load(Ordering::SeqCst), 3);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_memory_is_bounded_by_bytes() {
     const ROOM: u64 = 64 * 1024;
     let (cache, _) = cache(ROOM, text(1000));
@@ -120,23 +121,46 @@ async fn the_memory_is_bounded_by_bytes() {
     assert!(!files.is_empty(), "something is kept");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_size_of_zero_switches_it_off() {
     let (cache, _) = cache(0, text(10));
     assert!(!kept(&cache, &file_request("v1.0.0", FileKind::Mod)).await);
 }
 
-#[tokio::test]
-async fn an_error_is_not_kept() {
+#[tokio::test(start_paused = true)]
+async fn an_error_from_below_passes_unchanged_and_is_not_kept() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
     let inner = leaf(move |_: FileRequest| {
         counted.fetch_add(1, Ordering::SeqCst);
-        Err::<ModuleResponse, Error>(error(ErrorKind::NotFound))
+        Err::<ModuleResponse, Error>(error_from_below(ErrorKind::NotFound))
     });
     let cache = HotCacheLayer::new(1 << 20).layer(inner);
     for _ in 0..2 {
-        call(&cache, file_request("v1.0.0", FileKind::Mod)).await.expect_err("the leaf fails");
+        let request = file_request("v1.0.0", FileKind::Mod);
+        assert_passes_unchanged(&cache, request, ErrorKind::NotFound).await;
     }
     assert_eq!(calls.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_of_one_layer_share_the_memory() {
+    let layer = HotCacheLayer::new(1 << 20);
+    let answers = leaf(|request: FileRequest| {
+        let answer =
+            Answer::File { kind: request.kind, version: version("v1.0.0"), content: text(10) };
+        Ok::<_, Error>(ModuleResponse::new(answer, Outcome::HitStorage))
+    });
+    let (one, two) = (layer.layer(answers.clone()), layer.layer(answers));
+    call(&one, file_request("v1.0.0", FileKind::Mod)).await.expect("answered");
+    let second = call(&two, file_request("v1.0.0", FileKind::Mod)).await.expect("answered");
+    assert_eq!(second.outcome, Outcome::HitMemory);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_ends_the_call_below() {
+    let held = Held::default();
+    let cache = HotCacheLayer::new(1 << 20).layer(held.service());
+    held.assert_ends_with_its_caller(&cache, file_request("v1.0.0", FileKind::Mod)).await;
+    assert!(cache.files.as_ref().expect("the cache is on").is_empty());
 }

@@ -1,29 +1,26 @@
-use std::time::Duration;
-
 use tokio::time::Instant;
-use tower::{Layer as _, Service as _, service_fn};
+use tower::{Layer as _, Service as _};
 
 use super::{LimitLayer, WAITING_PER_SLOT_MAX};
-use crate::error::{Error, ErrorKind};
+use crate::error::ErrorKind;
 use crate::ports::StorageCall;
-use crate::request::{RequestContext, StorageRequest};
-
-const SECOND: Duration = Duration::from_secs(1);
+use crate::request::StorageRequest;
+use crate::stack::Border;
+use crate::testing::below::{Held, assert_passes_unchanged, failing, late};
+use crate::testing::{SECOND, call, context, settle};
 
 fn request() -> StorageRequest {
-    let context = RequestContext::detached(Instant::now() + 60 * SECOND);
-    StorageRequest { context, operation: StorageCall::Check }
+    StorageRequest { context: context(), operation: StorageCall::Check }
 }
 
-async fn two_seconds(_: StorageRequest) -> Result<(), Error> {
-    tokio::time::sleep(2 * SECOND).await;
-    Ok(())
+fn two_seconds() -> Border<StorageRequest, ()> {
+    late(2 * SECOND, |_| Ok(()))
 }
 
 #[tokio::test(start_paused = true)]
 async fn calls_beyond_the_slots_wait_their_turn() {
     let layer = LimitLayer::new("misses", 2, 60 * SECOND);
-    let mut service = layer.layer(service_fn(two_seconds));
+    let mut service = layer.layer(two_seconds());
     let started = Instant::now();
     let calls = (0..6).map(|_| service.call(request()));
     let results = futures::future::join_all(calls).await;
@@ -34,7 +31,7 @@ async fn calls_beyond_the_slots_wait_their_turn() {
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_is_too_long_is_refused_with_a_time_to_ask_again() {
     let layer = LimitLayer::new("misses", 1, SECOND);
-    let mut service = layer.layer(service_fn(two_seconds));
+    let mut service = layer.layer(two_seconds());
     let (first, second) = tokio::join!(service.call(request()), service.clone().call(request()));
     first.unwrap();
     let error = second.unwrap_err();
@@ -43,9 +40,9 @@ async fn a_wait_that_is_too_long_is_refused_with_a_time_to_ask_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_line_is_bounded_and_a_caller_that_leaves_frees_its_place() {
+async fn a_caller_that_goes_away_frees_its_place_in_the_bounded_line() {
     let layer = LimitLayer::new("misses", 1, 60 * SECOND);
-    let mut service = layer.layer(service_fn(two_seconds));
+    let mut service = layer.layer(two_seconds());
     let mut calls: Vec<_> = (0..=WAITING_PER_SLOT_MAX).map(|_| service.call(request())).collect();
     for call in &mut calls {
         assert!(futures::poll!(call).is_pending());
@@ -54,4 +51,26 @@ async fn the_line_is_bounded_and_a_caller_that_leaves_frees_its_place() {
     assert_eq!(refused.kind(), ErrorKind::Overloaded);
     calls.pop();
     assert!(futures::poll!(&mut service.call(request())).is_pending());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_from_below_passes_and_gives_its_slot_back() {
+    let layer = LimitLayer::new("misses", 1, SECOND);
+    let service = layer.layer(failing::<_, ()>(ErrorKind::NotFound));
+    for _ in 0..3 {
+        assert_passes_unchanged(&service, request(), ErrorKind::NotFound).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_of_one_layer_share_the_slots() {
+    let (layer, held) = (LimitLayer::new("misses", 1, SECOND), Held::default());
+    let (one, two) = (layer.layer(held.service::<_, ()>()), layer.layer(two_seconds()));
+    let mut holding = Box::pin(call(&one, request()));
+    assert!(futures::poll!(&mut holding).is_pending());
+    let refused = call(&two, request()).await.expect_err("the one slot is taken");
+    assert_eq!(refused.kind(), ErrorKind::Overloaded);
+    drop(holding);
+    settle().await;
+    call(&two, request()).await.expect("the slot is free");
 }

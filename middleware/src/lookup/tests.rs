@@ -10,6 +10,7 @@ use crate::request::Missed;
 use crate::response::ModuleResponse;
 use crate::stack::Stage;
 use crate::telemetry::{Outcome, Phase, StorageOperation};
+use crate::testing::below::{Held, assert_passes_unchanged, failing};
 use crate::testing::release::Release;
 use crate::testing::storage::MemoryStorage;
 use crate::testing::{answered_file, call, error, file_request, leaf, telemetry};
@@ -31,7 +32,7 @@ fn lookup(
     (LookupLayer::new(storage.handle(&telemetry())).layer(inner), misses)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_whole_version_is_a_hit_for_all_its_files() {
     let storage = MemoryStorage::with(&["v1.0.0"]);
     let (lookup, misses) = lookup(&storage);
@@ -44,7 +45,7 @@ async fn a_whole_version_is_a_hit_for_all_its_files() {
     assert_eq!(storage.calls(StorageOperation::ReadExtra), 0, "a hit costs one call");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_storage_does_not_have_goes_down_as_a_miss() {
     let (lookup, misses) = lookup(&MemoryStorage::with(&["v1.0.0"]));
     for kind in FileKind::ALL {
@@ -53,7 +54,7 @@ async fn what_storage_does_not_have_goes_down_as_a_miss() {
     assert_eq!(*misses.lock(), ["v1.0.1.info", "v1.0.1.mod", "v1.0.1.zip"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_small_file_that_was_stored_before_its_zip_is_a_hit() {
     let storage = MemoryStorage::new();
     storage.put_extra(EARLY_MOD, "module example.com/m\n");
@@ -68,7 +69,7 @@ async fn a_small_file_that_was_stored_before_its_zip_is_a_hit() {
     assert_eq!(misses.lock().len(), 2, "the other files are misses");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_version_that_is_stored_between_the_two_looks_is_a_hit() {
     let storage = MemoryStorage::new();
     storage.store_at(StorageOperation::ReadExtra, Release::new("example.com/m", "v1.0.0"));
@@ -79,7 +80,7 @@ async fn a_version_that_is_stored_between_the_two_looks_is_a_hit() {
     assert!(misses.lock().is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_zip_is_never_looked_for_among_the_early_files() {
     let storage = MemoryStorage::new();
     let (lookup, _) = lookup(&storage);
@@ -87,7 +88,7 @@ async fn a_zip_is_never_looked_for_among_the_early_files() {
     assert_eq!(storage.calls(StorageOperation::ReadExtra), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_storage_error_is_an_error_and_never_a_miss() {
     for (operation, kind) in
         [(StorageOperation::Read, FileKind::Zip), (StorageOperation::ReadExtra, FileKind::Mod)]
@@ -101,7 +102,7 @@ async fn a_storage_error_is_an_error_and_never_a_miss() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_query_is_a_miss_without_a_look_at_storage() {
     let storage = MemoryStorage::with(&["v1.0.0"]);
     let (lookup, misses) = lookup(&storage);
@@ -111,7 +112,7 @@ async fn a_query_is_a_miss_without_a_look_at_storage() {
     assert_eq!(storage.calls(StorageOperation::ReadExtra), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_time_in_storage_is_the_phase_lookup() {
     let (lookup, _) = lookup(&MemoryStorage::with(&["v1.0.0"]));
     let request = file_request("v1.0.0", FileKind::Mod);
@@ -119,4 +120,32 @@ async fn the_time_in_storage_is_the_phase_lookup() {
     call(&lookup, request).await.expect("stored");
     let header = timings.server_timing(std::time::Duration::ZERO);
     assert!(header.starts_with(&format!("{};dur=", Phase::Lookup)), "{header}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_from_below_passes_unchanged() {
+    let storage = MemoryStorage::new().handle(&telemetry());
+    let lookup = LookupLayer::new(storage).layer(failing(ErrorKind::UpstreamFailed));
+    let request = file_request("v1.0.0", FileKind::Mod);
+    assert_passes_unchanged(&lookup, request, ErrorKind::UpstreamFailed).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_of_one_layer_look_in_the_same_storage() {
+    let storage = MemoryStorage::with(&["v1.0.0"]);
+    let layer = LookupLayer::new(storage.handle(&telemetry()));
+    for below in [ErrorKind::NotFound, ErrorKind::UpstreamFailed] {
+        let lookup = layer.layer(failing::<Missed, ModuleResponse>(below));
+        let hit = call(&lookup, file_request("v1.0.0", FileKind::Mod)).await.expect("stored");
+        assert_eq!(hit.outcome, Outcome::HitStorage);
+    }
+    assert_eq!(storage.calls(StorageOperation::Read), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_ends_the_call_below() {
+    let held = Held::default();
+    let storage = MemoryStorage::new().handle(&telemetry());
+    let lookup = LookupLayer::new(storage).layer(held.service());
+    held.assert_ends_with_its_caller(&lookup, file_request("v1.0.0", FileKind::Zip)).await;
 }

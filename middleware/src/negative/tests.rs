@@ -10,6 +10,7 @@ use crate::request::Missed;
 use crate::response::ModuleResponse;
 use crate::stack::Stage;
 use crate::telemetry::Outcome;
+use crate::testing::below::{Held, assert_passes_unchanged, failing};
 use crate::testing::{SECOND, call, error, file_answer, leaf, missed, module};
 
 /// Remembers for a minute over a leaf that fails with `kind` or answers; and the count of its calls.
@@ -115,4 +116,32 @@ async fn an_answer_is_not_remembered() {
     ask(&negative).await.expect("answered");
     ask(&negative).await.expect("answered");
     assert_eq!(below.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_from_below_passes_unchanged_the_first_time() {
+    for kind in [ErrorKind::NotFound, ErrorKind::UpstreamFailed] {
+        let negative = NegativeLayer::new(60 * SECOND).layer(failing(kind));
+        assert_passes_unchanged(&negative, missed("v1.0.0", FileKind::Mod), kind).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_of_one_layer_share_what_is_remembered() {
+    let layer = NegativeLayer::new(60 * SECOND);
+    ask(&layer.layer(failing(ErrorKind::NotFound))).await.expect_err("not found");
+    let answers = leaf(|missed: Missed| {
+        Ok(file_answer(missed.request.kind, "v1.0.0", "bytes", Outcome::MissLeader))
+    });
+    let remembered = ask(&layer.layer(answers)).await.expect_err("the other was told");
+    assert_eq!(remembered.outcome(), Outcome::Negative);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_ends_the_call_below_and_nothing_is_remembered() {
+    let (layer, held) = (NegativeLayer::new(60 * SECOND), Held::default());
+    let negative = layer.layer(held.service());
+    for _ in 0..2 {
+        held.assert_ends_with_its_caller(&negative, missed("v1.0.0", FileKind::Mod)).await;
+    }
 }

@@ -1,24 +1,13 @@
-use std::time::Duration;
-
-use tokio::time::Instant;
-use tower::{Layer as _, Service as _, service_fn};
+use tower::Layer as _;
 
 use super::ObserveLayer;
 use crate::error::{Error, ErrorKind};
-use crate::request::{HasContext, RequestContext};
+use crate::ports::StorageCall;
+use crate::request::StorageRequest;
 use crate::response::HasOutcome;
 use crate::telemetry::{LayerName, Outcome, Telemetry};
-
-struct Ping(RequestContext);
-
-impl HasContext for Ping {
-    fn context(&self) -> &RequestContext {
-        &self.0
-    }
-    fn context_mut(&mut self) -> &mut RequestContext {
-        &mut self.0
-    }
-}
+use crate::testing::below::{Held, assert_passes_unchanged, failing};
+use crate::testing::{call, context, leaf, telemetry};
 
 #[derive(Debug)]
 struct Pong;
@@ -29,43 +18,56 @@ impl HasOutcome for Pong {
     }
 }
 
-fn ping() -> Ping {
-    Ping(RequestContext::detached(Instant::now() + Duration::from_secs(1)))
+fn ping() -> StorageRequest {
+    StorageRequest { context: context(), operation: StorageCall::Check }
+}
+
+fn pong(_: StorageRequest) -> Result<Pong, Error> {
+    Ok(Pong)
 }
 
 fn calls(telemetry: &Telemetry, outcome: Outcome) -> u64 {
     telemetry.metrics.layer_calls.get((LayerName::Lookup, outcome)).get()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_call_is_counted_by_its_outcome_and_timed() {
-    let telemetry = Telemetry::new().unwrap();
+    let telemetry = telemetry();
     let layer = ObserveLayer::new(LayerName::Lookup, &telemetry);
-    layer.layer(service_fn(async |_: Ping| Ok(Pong))).call(ping()).await.unwrap();
+    call(&layer.layer(leaf(pong)), ping()).await.unwrap();
     assert_eq!(calls(&telemetry, Outcome::HitStorage), 1);
     assert_eq!(telemetry.metrics.layer_seconds.get((LayerName::Lookup,)).get_sample_count(), 1);
     assert_eq!(telemetry.metrics.layer_active.get((LayerName::Lookup,)).get(), 0);
 }
 
-#[tokio::test]
-async fn an_error_is_counted_by_the_outcome_of_its_kind() {
-    let telemetry = Telemetry::new().unwrap();
+#[tokio::test(start_paused = true)]
+async fn an_error_from_below_passes_unchanged_and_is_counted_by_the_outcome_of_its_kind() {
+    let telemetry = telemetry();
     let layer = ObserveLayer::new(LayerName::Lookup, &telemetry);
-    let failing =
-        service_fn(async |_: Ping| Err::<Pong, _>(Error::new(ErrorKind::UpstreamTimeout, "late")));
-    layer.layer(failing).call(ping()).await.unwrap_err();
+    let service = layer.layer(failing::<_, Pong>(ErrorKind::UpstreamTimeout));
+    assert_passes_unchanged(&service, ping(), ErrorKind::UpstreamTimeout).await;
     assert_eq!(calls(&telemetry, Outcome::UpstreamTimeout), 1);
 }
 
-#[tokio::test]
-async fn a_call_whose_caller_goes_away_is_counted_as_dropped() {
-    let telemetry = Telemetry::new().unwrap();
+#[tokio::test(start_paused = true)]
+async fn services_of_one_layer_are_counted_together() {
+    let telemetry = telemetry();
     let layer = ObserveLayer::new(LayerName::Lookup, &telemetry);
-    let hanging = service_fn(async |_: Ping| std::future::pending::<Result<Pong, Error>>().await);
-    let mut call = layer.layer(hanging).call(ping());
-    assert!(futures::poll!(&mut call).is_pending());
+    for service in [layer.layer(leaf(pong)), layer.layer(leaf(pong))] {
+        call(&service, ping()).await.unwrap();
+    }
+    assert_eq!(calls(&telemetry, Outcome::HitStorage), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_is_counted_as_dropped() {
+    let (telemetry, held) = (telemetry(), Held::default());
+    let layer = ObserveLayer::new(LayerName::Lookup, &telemetry);
+    let service = layer.layer(held.service::<_, Pong>());
+    let mut first = Box::pin(call(&service, ping()));
+    assert!(futures::poll!(&mut first).is_pending());
     assert_eq!(telemetry.metrics.layer_active.get((LayerName::Lookup,)).get(), 1);
-    drop(call);
+    drop(first);
     assert_eq!(calls(&telemetry, Outcome::Dropped), 1);
     assert_eq!(telemetry.metrics.layer_active.get((LayerName::Lookup,)).get(), 0);
 }

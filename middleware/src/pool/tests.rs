@@ -73,7 +73,7 @@ async fn a_wait_beyond_the_deadline_is_refused_with_a_time_to_ask_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_gives_its_slot_back() {
+async fn an_error_from_below_passes_and_gives_its_slot_back() {
     let failing = leaf(|_: StashRequest| Err::<Stashed, _>(error(ErrorKind::UpstreamFailed)));
     let pool = PoolLayer::new(1).layer(failing);
     for _ in 0..3 {
@@ -83,7 +83,7 @@ async fn an_error_gives_its_slot_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_leaves_the_line_costs_no_slot() {
+async fn a_caller_that_goes_away_costs_no_slot() {
     let guards = Guards::default();
     let pool = PoolLayer::new(1).layer(leaf(working(&guards)));
     call(&pool, request(60 * SECOND)).await.expect("a slot is free");
@@ -117,5 +117,14 @@ async fn small_files_are_bounded_too() {
         call(&pool, small()).await.expect("a slot is free");
     }
     let refused = call(&pool, small()).await.expect_err("no slot is free");
+    assert_eq!(refused.kind(), ErrorKind::Overloaded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_of_one_layer_share_the_slots() {
+    let (guards, layer) = (Guards::default(), PoolLayer::new(1));
+    let (one, two) = (layer.layer(leaf(working(&guards))), layer.layer(leaf(working(&guards))));
+    call(&one, request(60 * SECOND)).await.expect("a slot is free");
+    let refused = call(&two, request(SECOND)).await.expect_err("the other has the slot");
     assert_eq!(refused.kind(), ErrorKind::Overloaded);
 }

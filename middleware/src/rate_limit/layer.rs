@@ -4,8 +4,8 @@ use std::sync::Arc;
 use governor::Quota;
 use tower::Layer;
 
+use super::buckets::Buckets;
 use super::service::RateLimit;
-use super::state::Buckets;
 use crate::telemetry::Telemetry;
 
 /// How many requests one client may send.

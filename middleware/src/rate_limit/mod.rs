@@ -26,6 +26,7 @@
 //! share one bucket of the same size with their like: the limit holds for them, they may be refused for one
 //! another, and whoever is known keeps a bucket. Each gateway counts for itself.
 
+mod buckets;
 mod clock;
 mod layer;
 mod service;
@@ -33,6 +34,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use buckets::{AGED_OUT_EVERY, CLIENTS_MAX};
 pub use layer::{Rate, RateLimitLayer};
 pub use service::RateLimit;
-pub use state::{AGED_OUT_EVERY, CLIENTS_MAX, IPV6_CLIENT_BITS};
+pub use state::IPV6_CLIENT_BITS;

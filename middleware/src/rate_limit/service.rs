@@ -5,8 +5,9 @@ use http::Response;
 use http::header::AUTHORIZATION;
 use tower::util::ServiceExt as _;
 
+use super::buckets::Buckets;
 use super::layer::Rate;
-use super::state::{Buckets, Client};
+use super::state::Client;
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
 use crate::request::EdgeRequest;

@@ -1,35 +1,16 @@
-//! Who is a client, and the buckets: a bounded store below governor's algorithm (GCRA).
+//! Who is a client, and what is known of the buckets of some: no clock, no lock, no metrics.
 //!
-//! A bucket is one number, the time at which it will be full again.
+//! A bucket is one number, the time at which it will be full again. What a request does to it is decided
+//! by governor's algorithm (GCRA).
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::Duration;
 
-use governor::clock::{Clock as _, Reference as _};
-use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
-use governor::state::StateStore;
-use governor::state::keyed::ShrinkableKeyedStateStore;
-use governor::{Quota, RateLimiter};
-use parking_lot::Mutex;
-use prometheus::{IntCounter, IntGauge};
 
-use super::clock::SinceStart;
-
-/// Clients that are remembered at most: some 4 MB.
-pub const CLIENTS_MAX: usize = 65_536;
 /// Leading bits of an IPv6 address that make a client: what one customer is given at least (RFC 6177).
 pub const IPV6_CLIENT_BITS: u32 = 64;
-/// How often clients whose buckets are full again are forgotten.
-pub const AGED_OUT_EVERY: Duration = Duration::from_secs(1);
-
-/// Parts of the store, each under a lock of its own. The hash that chooses one has a secret key, so that
-/// nobody can aim at a part.
-const SHARDS: usize = 64;
-const SHARD_CLIENTS_MAX: usize = CLIENTS_MAX / SHARDS;
 
 /// Whom requests are counted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,116 +39,72 @@ impl fmt::Display for Client {
     }
 }
 
-/// The bucket of every client.
+/// Whose bucket a request was counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// Its client's, which was known.
+    Known,
+    /// Its client's, which is new.
+    New,
+    /// That of all clients for which there is no room.
+    Together,
+}
+
+/// The buckets of some of the clients.
 #[derive(Debug)]
-pub(super) struct Buckets {
-    limiter: RateLimiter<Client, Store, SinceStart, NoOpMiddleware<Duration>>,
-    aged_out: Mutex<Duration>,
-    clients: IntGauge,
-}
-
-impl Buckets {
-    /// All full. `clients` is kept at their number, `together` counts requests without a bucket of
-    /// their client's own.
-    pub(super) fn new(quota: Quota, clients: IntGauge, together: IntCounter) -> Self {
-        let store = Store::new(clients.clone(), together);
-        let limiter = RateLimiter::new(quota, store, SinceStart::new());
-        Self { limiter, aged_out: Mutex::default(), clients }
-    }
-
-    /// Takes one request from the client's bucket; where it is empty, says how long until there is one.
-    pub(super) fn take(&self, client: Client) -> Result<(), Duration> {
-        let now = self.limiter.clock().now();
-        self.age_out(now);
-        self.limiter.check_key(&client).map_err(|until| until.wait_time_from(now))
-    }
-
-    /// One request in [`AGED_OUT_EVERY`] looks at all buckets, under one lock after the other; no request
-    /// waits for it.
-    fn age_out(&self, now: Duration) {
-        let Some(mut last) = self.aged_out.try_lock() else { return };
-        if Duration::from(now.duration_since(*last)) < AGED_OUT_EVERY {
-            return;
-        }
-        *last = now;
-        drop(last);
-        self.limiter.retain_recent();
-        self.clients.set(i64::try_from(self.limiter.len()).unwrap_or(i64::MAX));
-    }
-}
-
-/// When each client's bucket will be full again.
-#[derive(Debug)]
-struct Store {
-    shards: Vec<Mutex<Shard>>,
-    hasher: RandomState,
-    clients: IntGauge,
-    together: IntCounter,
-}
-
-#[derive(Debug, Default)]
-struct Shard {
+pub(super) struct Shard {
     full_at: HashMap<Client, Nanos>,
+    clients_max: usize,
     /// The bucket of all clients for which there is no room.
     together_full_at: Option<Nanos>,
 }
 
-impl Store {
-    fn new(clients: IntGauge, together: IntCounter) -> Self {
-        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, hasher: RandomState::new(), clients, together }
+impl Shard {
+    /// Knows nobody, and at most so many clients.
+    pub(super) fn new(clients_max: usize) -> Self {
+        Self { full_at: HashMap::new(), clients_max, together_full_at: None }
     }
 
-    fn shard(&self, client: &Client) -> &Mutex<Shard> {
-        let hash = self.hasher.hash_one(client);
-        &self.shards[usize::try_from(hash % SHARDS as u64).unwrap_or_default()]
-    }
-}
-
-impl StateStore for Store {
-    type Key = Client;
-
-    fn measure_and_replace<T, F, E>(&self, client: &Client, decide: F) -> Result<T, E>
-    where
-        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
-    {
-        let mut shard = self.shard(client).lock();
-        if let Some(full_at) = shard.full_at.get_mut(client) {
-            let (verdict, next) = decide(Some(*full_at))?;
-            *full_at = next;
-            return Ok(verdict);
+    /// Lets `decide` look at the client's bucket, and keeps what it makes of it. Where it refuses, nothing
+    /// changes.
+    pub(super) fn decide<T, E>(
+        &mut self,
+        client: &Client,
+        decide: impl Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    ) -> (Result<T, E>, Counted) {
+        if let Some(full_at) = self.full_at.get_mut(client) {
+            let kept = decide(Some(*full_at)).map(|(verdict, next)| {
+                *full_at = next;
+                verdict
+            });
+            return (kept, Counted::Known);
         }
-        if shard.full_at.len() < SHARD_CLIENTS_MAX {
-            let (verdict, next) = decide(None)?;
-            shard.full_at.insert(*client, next);
-            self.clients.inc();
-            return Ok(verdict);
+        if self.full_at.len() < self.clients_max {
+            let kept = decide(None).map(|(verdict, next)| {
+                self.full_at.insert(*client, next);
+                verdict
+            });
+            return (kept, Counted::New);
         }
-        self.together.inc();
-        let (verdict, next) = decide(shard.together_full_at)?;
-        shard.together_full_at = Some(next);
-        Ok(verdict)
-    }
-}
-
-impl ShrinkableKeyedStateStore<Client> for Store {
-    fn retain_recent(&self, full_by: Nanos) {
-        for shard in &self.shards {
-            shard.lock().full_at.retain(|_, full_at| *full_at > full_by);
-        }
+        let kept = decide(self.together_full_at).map(|(verdict, next)| {
+            self.together_full_at = Some(next);
+            verdict
+        });
+        (kept, Counted::Together)
     }
 
-    fn shrink_to_fit(&self) {
-        for shard in &self.shards {
-            shard.lock().full_at.shrink_to_fit();
-        }
+    /// Forgets the clients whose buckets are full by then.
+    pub(super) fn forget_full(&mut self, by: Nanos) {
+        self.full_at.retain(|_, full_at| *full_at > by);
     }
 
-    fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().full_at.len()).sum()
+    /// Gives memory back that nobody needs now.
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.full_at.shrink_to_fit();
     }
 
-    fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// Clients that are known.
+    pub(super) fn clients(&self) -> usize {
+        self.full_at.len()
     }
 }

@@ -2,10 +2,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use governor::nanos::Nanos;
 use http::Response;
 use tower::Layer as _;
 use tower::util::ServiceExt as _;
 
+use super::state::{Client, Counted, Shard};
 use super::{AGED_OUT_EVERY, CLIENTS_MAX, Rate, RateLimitLayer};
 use crate::body::{self, Body};
 use crate::error::{Error, ErrorKind};
@@ -13,7 +15,8 @@ use crate::render;
 use crate::request::EdgeRequest;
 use crate::stack::Border;
 use crate::telemetry::Telemetry;
-use crate::testing::{SECOND, call, edge, error, header, leaf, telemetry, text_of};
+use crate::testing::below::{Held, assert_passes_unchanged, failing};
+use crate::testing::{SECOND, call, edge, header, leaf, telemetry, text_of};
 
 const LIST: &str = "/a.b/c/@v/list";
 
@@ -155,6 +158,30 @@ async fn clients_with_full_buckets_are_forgotten_and_those_without_are_not() {
     assert_eq!(known.get(), 1, "all that were idle are forgotten");
 }
 
+#[test]
+fn beyond_its_room_a_shard_counts_clients_together_and_a_refusal_changes_nothing() {
+    let client = |last: u8| Client::new(Some(IpAddr::from([192, 0, 2, last])));
+    let mut shard = Shard::new(2);
+    // Takes one second of a bucket's time, and refuses one that is three behind.
+    let mut take = |last: u8| {
+        shard.decide(&client(last), |full_at| {
+            let full_at = full_at.map_or(0, Nanos::as_u64);
+            if full_at < 3 { Ok(((), Nanos::from(full_at + 1))) } else { Err(()) }
+        })
+    };
+    assert_eq!(take(1), (Ok(()), Counted::New));
+    assert_eq!(take(2), (Ok(()), Counted::New));
+    for last in [3, 4, 5] {
+        assert_eq!(take(last), (Ok(()), Counted::Together));
+    }
+    assert_eq!(take(6), (Err(()), Counted::Together), "the bucket of all who are too many");
+    assert_eq!(take(1), (Ok(()), Counted::Known), "which nobody shares who has one");
+    shard.forget_full(Nanos::from(1));
+    assert_eq!(shard.clients(), 1, "the second client's bucket is full by then");
+    let (kept, counted) = shard.decide(&client(1), Err::<((), _), _>);
+    assert_eq!((kept, counted), (Err(Some(Nanos::from(2))), Counted::Known));
+}
+
 /// More clients than there is room for, by far.
 fn strangers() -> impl Iterator<Item = IpAddr> {
     (0..4 * u32::try_from(CLIENTS_MAX).expect("fits")).map(|n| IpAddr::V4((0x0a00_0000 + n).into()))
@@ -189,11 +216,10 @@ async fn at_the_bound_newcomers_share_buckets_and_the_known_keep_theirs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_from_below_passes_as_it_is_and_counts_whatever_it_is() {
-    let fails = |_: EdgeRequest| Err::<Response<Body>, _>(error(ErrorKind::NotFound));
-    let service = Border::new(layer(1, 1, &telemetry()).layer(leaf(fails)));
-    let failed = ask(&service, "192.0.2.1").await.expect_err("the leaf fails");
-    assert_eq!(failed.kind(), ErrorKind::NotFound);
+async fn an_error_from_below_passes_as_it_is_and_counts_like_any_answer() {
+    let service = Border::new(layer(1, 1, &telemetry()).layer(failing(ErrorKind::NotFound)));
+    let address = "192.0.2.1".parse().expect("an address");
+    assert_passes_unchanged(&service, from(address, LIST), ErrorKind::NotFound).await;
     let refused = ask(&service, "192.0.2.1").await.expect_err("the rate is one a second");
     assert_eq!(refused.kind(), ErrorKind::RateLimited);
 }
@@ -220,4 +246,13 @@ async fn credentials_at_a_page_for_watchers_count_as_guesses() {
     assert_eq!(guess().await.expect_err("beyond it").kind(), ErrorKind::RateLimited);
     let watches = from("192.0.2.1".parse().expect("an address"), "/metrics");
     call(&service, watches).await.expect("without credentials it passes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_ends_the_call_below_and_has_been_counted() {
+    let held = Held::default();
+    let service = layer(1, 1, &telemetry()).layer(held.service());
+    held.assert_ends_with_its_caller(&service, edge("GET", LIST)).await;
+    let refused = call(&service, edge("GET", LIST)).await.expect_err("one a second");
+    assert_eq!(refused.kind(), ErrorKind::RateLimited);
 }

@@ -10,7 +10,7 @@ use http::HeaderMap;
 const HEADERS: [&str; 3] = ["x-forwarded-for", "x-forwarded-proto", "forwarded"];
 
 /// Hops of `X-Forwarded-For` that are looked at.
-const HOPS_MAX: usize = 32;
+pub const HOPS_MAX: usize = 32;
 
 /// Which peers are proxies of ours (`TrustedProxies`).
 #[derive(Clone)]

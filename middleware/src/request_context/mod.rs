@@ -3,8 +3,9 @@
 //! # What it does
 //! Makes an `EdgeRequest` of an HTTP request: a request id (the client's `Athens-Request-ID` or
 //! `X-Request-Id`, else a new one), a server span under the client's `traceparent`, and the path below
-//! the configured prefix. Puts `X-Request-Id`, `Athens-Request-ID`, `traceparent`, `Cache-Status` and
-//! `Server-Timing` on every answer.
+//! the configured prefix. Says who the client is: the other end of the connection, or, where that is a
+//! trusted proxy, the last of `X-Forwarded-For` that is none. Puts `X-Request-Id`, `Athens-Request-ID`,
+//! `traceparent`, `Cache-Status` and `Server-Timing` on every answer.
 //!
 //! # Where it sits
 //! Outermost: everything below has a context.
@@ -17,7 +18,7 @@
 //! anybody else says in `X-Forwarded-*` is removed.
 //!
 //! # Limits
-//! Request ids of [`ID_BYTES_MAX`] bytes.
+//! Request ids of [`ID_BYTES_MAX`] bytes; [`HOPS_MAX`] hops of `X-Forwarded-For` are looked at.
 
 mod forwarded;
 mod ids;
@@ -26,7 +27,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-pub use forwarded::TrustedProxies;
+pub use forwarded::{HOPS_MAX, TrustedProxies};
 pub use ids::ID_BYTES_MAX;
 pub use layer::RequestContextLayer;
 pub use service::{Connection, RequestContextService};

@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind};
 use crate::render::Served;
 use crate::request::EdgeRequest;
 use crate::telemetry::{Outcome, RouteName};
+use crate::testing::below::{Held, hello};
 use crate::testing::{SECOND, call, error, header, http_request, leaf, spans, text_of};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -239,4 +240,25 @@ async fn the_deadline_and_the_connection_travel_with_the_request() {
     let seen = exchange_with("", request, hit).await.seen;
     assert_eq!((seen.peer, seen.secure), (peer, true));
     assert_eq!(seen.context.deadline, Instant::now() + Duration::from_secs(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_of_one_layer_never_give_the_same_id() {
+    let layer = RequestContextLayer::new("", 30 * SECOND);
+    let services = [layer.layer(hello()), layer.layer(hello())];
+    let mut ids = std::collections::HashSet::new();
+    for _ in 0..100 {
+        for service in &services {
+            let response = call(service, http_request("GET", "/x", &[])).await.expect("an answer");
+            ids.insert(header(&response, "x-request-id").expect("told").to_owned());
+        }
+    }
+    assert_eq!(ids.len(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_ends_the_call_below() {
+    let held = Held::default();
+    let service = RequestContextLayer::new("", 30 * SECOND).layer(held.service());
+    held.assert_ends_with_its_caller(&service, http_request("GET", "/x", &[])).await;
 }

@@ -13,6 +13,7 @@ use crate::ports::{Fetched, Payload};
 use crate::request::{FetchAsk, FetchRequest};
 use crate::stack::Stage;
 use crate::telemetry::{FetchKind, Telemetry};
+use crate::testing::below::Held;
 use crate::testing::{SECOND, call, context_for, error, leaf, module, telemetry};
 
 #[test]
@@ -115,7 +116,7 @@ async fn the_attempts_are_bounded_and_the_last_error_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lasting_error_is_never_tried_again() {
+async fn an_error_from_below_that_lasts_passes_and_is_never_tried_again() {
     for kind in ErrorKind::ALL.iter().filter(|kind| !kind.is_transient()) {
         let telemetry = telemetry();
         let (service, calls) = retrying(vec![error(*kind)], &telemetry);
@@ -173,4 +174,13 @@ async fn services_of_one_layer_share_the_budget() {
     assert_eq!(retries(&telemetry), RETRIES_SAVED_MAX as u64);
     call(&two, list(3600 * SECOND)).await.map(drop).expect_err("dead");
     assert_eq!(retries(&telemetry), RETRIES_SAVED_MAX as u64, "nothing is left for the other");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_ends_the_call_below_and_nothing_is_tried_again() {
+    let (telemetry, held) = (telemetry(), Held::default());
+    let service = RetryLayer::new(3, &telemetry).layer(held.service::<_, Fetched>());
+    held.assert_ends_with_its_caller(&service, list(60 * SECOND)).await;
+    tokio::time::sleep(2 * WAIT_MAX).await;
+    assert_eq!((held.counts(), retries(&telemetry)), ((1, 0), 0));
 }

@@ -15,6 +15,7 @@ use crate::response::{Answer, Content, ModuleResponse, SumDbResponse};
 use crate::spool::Spools;
 use crate::stack::Border;
 use crate::telemetry::{Outcome, RouteName};
+use crate::testing::below::Held;
 use crate::testing::{
     call, edge, edge_with, error, file_answer, header, leaf, query, telemetry, text_of, version,
 };
@@ -115,7 +116,7 @@ fn served(response: &Response<Body>) -> Served {
     response.extensions().get::<Served>().expect("every answer says what it is").clone()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn each_route_reaches_its_stack_with_decoded_names() {
     for (path, seen, name) in [
         ("/github.com/!azure/sdk/@v/list", "list github.com/Azure/sdk", RouteName::List),
@@ -135,7 +136,7 @@ async fn each_route_reaches_its_stack_with_decoded_names() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_known_of_a_request_travels_with_its_answer() {
     let response = answering().get("/example.com/m/@v/v1.0.0.mod").await;
     let served = served(&response);
@@ -144,8 +145,8 @@ async fn what_is_known_of_a_request_travels_with_its_answer() {
     assert_eq!(served.outcome, Outcome::HitStorage);
 }
 
-#[tokio::test]
-async fn an_error_keeps_its_route_module_and_version() {
+#[tokio::test(start_paused = true)]
+async fn an_error_from_below_becomes_an_answer_with_its_route_module_and_version() {
     let failing = bench(|_| Err(error(ErrorKind::UpstreamTimeout)));
     let response = failing.get("/example.com/m/@v/v1.0.1.zip").await;
     assert_eq!(response.status(), 504);
@@ -157,7 +158,7 @@ async fn an_error_keeps_its_route_module_and_version() {
     assert_eq!(served.error.as_deref(), Some("UpstreamTimeout on purpose"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_path_that_names_nothing_is_404_with_a_reason_and_touches_no_stack() {
     for (path, reason) in [
         ("/nothing/here", "404 page not found: /nothing/here"),
@@ -180,7 +181,7 @@ async fn a_path_that_names_nothing_is_404_with_a_reason_and_touches_no_stack() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_module_path_too_short_for_its_forge_never_reaches_the_module_stack() {
     for path in [
         "/github.com/@v/list",
@@ -199,7 +200,7 @@ async fn a_module_path_too_short_for_its_forge_never_reaches_the_module_stack() 
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_path_outside_the_prefix_is_404() {
     let bench = answering();
     let mut request = edge("GET", "/elsewhere/example.com/m/@v/list");
@@ -210,7 +211,7 @@ async fn a_path_outside_the_prefix_is_404() {
     assert!(bench.seen().is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn other_methods_than_get_and_head_are_405() {
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
         let bench = answering();
@@ -222,7 +223,7 @@ async fn other_methods_than_get_and_head_are_405() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn head_has_the_length_of_get_and_no_body() {
     for path in [
         "/example.com/m/@v/list",
@@ -244,7 +245,7 @@ async fn head_has_the_length_of_get_and_no_body() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn head_of_a_file_of_unknown_length_says_none() {
     let directory = tempfile::tempdir().expect("a directory");
     let spools = Spools::new(directory.path(), 1 << 20, &telemetry());
@@ -261,7 +262,7 @@ async fn head_of_a_file_of_unknown_length_says_none() {
     drop(writer);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn head_of_a_known_file_is_304_without_a_length_of_zero() {
     let path = "/example.com/m/@v/v1.0.0.mod";
     let response = answering().send(edge_with("HEAD", path, &[("if-none-match", "*")])).await;
@@ -269,7 +270,7 @@ async fn head_of_a_known_file_is_304_without_a_length_of_zero() {
     assert_eq!(header(&response, "content-length"), None);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn headers_of_the_client_reach_the_file() {
     let path = "/example.com/m/@v/v1.0.0.zip";
     let response = answering().send(edge_with("GET", path, &[("range", "bytes=0-2")])).await;
@@ -278,7 +279,7 @@ async fn headers_of_the_client_reach_the_file() {
     assert_eq!(text_of(response).await, "con");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_configured_cache_control_replaces_that_of_files_and_of_nothing_else() {
     let bench = bench_with("public, max-age=600", Arc::new(whatever));
     for (path, configured) in [
@@ -295,7 +296,7 @@ async fn a_configured_cache_control_replaces_that_of_files_and_of_nothing_else()
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_file_by_query_is_logged_with_the_version_it_stands_for() {
     let queried = bench(|_| {
         let mut answer = file_answer(FileKind::Info, "v1.2.3", "{}", Outcome::MissLeader);
@@ -306,7 +307,7 @@ async fn a_file_by_query_is_logged_with_the_version_it_stands_for() {
     assert_eq!(served(&response).version.as_deref(), Some("v1.2.3"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn admin_pages_are_served_by_themselves() {
     let bench = answering();
     let response = bench.get("/healthz").await;
@@ -317,7 +318,7 @@ async fn admin_pages_are_served_by_themselves() {
     assert!(bench.seen().is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_refusal_before_the_first_byte_of_a_spool_is_a_status() {
     let directory = tempfile::tempdir().expect("a directory");
     let spools = Spools::new(directory.path(), 1 << 20, &telemetry());
@@ -332,4 +333,14 @@ async fn a_refusal_before_the_first_byte_of_a_spool_is_a_status() {
     assert_eq!(response.status(), 403);
     assert_eq!(served(&response).outcome, Outcome::ChecksumMismatch);
     assert_eq!(served(&response).route, RouteName::Zip);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_ends_the_call_below() {
+    let held = Held::default();
+    let (modules, sumdb) = (held.service(), held.service());
+    let route = Route::new(modules, sumdb, Arc::new(Pages), "");
+    for path in ["/example.com/m/@v/list", "/sumdb/sum.golang.org/latest"] {
+        held.assert_ends_with_its_caller(&route, edge("GET", path)).await;
+    }
 }

@@ -139,7 +139,7 @@ async fn other_keys_fly_at_the_same_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_that_is_cancelled_does_not_end_the_stash() {
+async fn a_caller_that_goes_away_does_not_end_the_stash() {
     let (telemetry, below) = (telemetry(), Below::ok());
     let service = below.under(&telemetry);
     let mut leader = Box::pin(call(&service, request()));
@@ -178,7 +178,7 @@ async fn a_degraded_stash_is_degraded_for_followers_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_is_shared_by_those_who_wait_and_then_the_key_is_free() {
+async fn an_error_from_below_is_shared_by_those_who_wait_and_then_the_key_is_free() {
     let below = Below::new(Err(error(ErrorKind::UpstreamFailed)));
     let service = below.under(&telemetry());
     let results = join_all((0..10).map(|_| call(&service, request()))).await;

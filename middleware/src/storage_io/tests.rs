@@ -3,15 +3,17 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use dipylon_protocol::route::FileKind;
 
+use super::StorageIo;
 use crate::error::{Error, ErrorKind};
-use crate::ports::{NewVersion, SaveResult};
+use crate::ports::{NewVersion, SaveResult, StorageCall};
+use crate::request::StorageRequest;
 use crate::spool::{Spool, Spools};
 use crate::telemetry::{Outcome, StorageOperation};
 use crate::testing::release::Release;
 use crate::testing::storage::MemoryStorage;
 use crate::testing::{context, module, telemetry, version};
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn each_typed_call_reaches_the_backend_and_is_counted() {
     let (storage, telemetry) = (MemoryStorage::with(&["v1.0.0"]), telemetry());
     let (handle, context) = (storage.handle(&telemetry), context());
@@ -55,8 +57,8 @@ async fn each_typed_call_reaches_the_backend_and_is_counted() {
     }
 }
 
-#[tokio::test]
-async fn an_error_of_the_backend_passes_unchanged_and_is_counted_by_its_outcome() {
+#[tokio::test(start_paused = true)]
+async fn an_error_from_below_passes_unchanged_and_is_counted_by_its_outcome() {
     let (storage, telemetry) = (MemoryStorage::new(), telemetry());
     storage.fail(StorageOperation::List);
     let handle = storage.handle(&telemetry);
@@ -71,7 +73,7 @@ fn wrong(text: &str) -> Error {
     Error::new(ErrorKind::BadContent, text)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_absent_is_nothing_and_no_error() {
     let handle = MemoryStorage::new().handle(&telemetry());
     let (module, version, context) = (module("example.com/m"), version("v1.0.0"), context());
@@ -81,7 +83,7 @@ async fn what_is_absent_is_nothing_and_no_error() {
     assert!(handle.read_quarantine(&context, &module, &version).await.unwrap().is_none());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn files_of_ours_lie_under_escaped_names() {
     let storage = MemoryStorage::new();
     let (handle, context) = (storage.handle(&telemetry()), context());
@@ -95,7 +97,7 @@ async fn files_of_ours_lie_under_escaped_names() {
     assert!(storage.extra("quarantine/github.com/!azure/sdk/@/v1.0.0-!r!c1.json").is_some());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_quarantine_record_is_read_back_with_its_reason_and_time() {
     let handle = MemoryStorage::new().handle(&telemetry());
     let (module, version, context) = (module("example.com/m"), version("v1.0.0"), context());
@@ -107,7 +109,7 @@ async fn a_quarantine_record_is_read_back_with_its_reason_and_time() {
     assert!(SystemTime::now().duration_since(since).unwrap() < Duration::from_secs(60));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_damaged_quarantine_record_is_an_error_that_names_it() {
     let key = "quarantine/example.com/m/@/v1.0.0.json";
     for damage in ["{", "", "{\"since\":18446744073709551615}"] {
@@ -119,4 +121,15 @@ async fn a_damaged_quarantine_record_is_an_error_that_names_it() {
         assert_eq!(failed.kind(), ErrorKind::Storage, "{damage:?}");
         assert!(failed.message().contains(key), "{failed}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_ends_the_call_below_and_is_not_counted_as_answered() {
+    let (storage, telemetry) = (MemoryStorage::new(), telemetry());
+    let held = storage.hang(StorageOperation::Check);
+    let io = StorageIo::new(storage, &telemetry);
+    let check = StorageRequest { context: context(), operation: StorageCall::Check };
+    held.assert_ends_with_its_caller(&io, check).await;
+    let seconds = telemetry.metrics.storage_seconds.get((StorageOperation::Check,));
+    assert_eq!(seconds.get_sample_count(), 0);
 }

@@ -9,6 +9,7 @@ use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use parking_lot::Mutex;
 
+use super::below::Held;
 use super::release::Release;
 use crate::blob::Blob;
 use crate::error::{Error, ErrorKind};
@@ -21,6 +22,7 @@ use crate::telemetry::{StorageOperation, Telemetry};
 #[derive(Default)]
 pub(crate) struct MemoryStorage {
     state: Mutex<State>,
+    held: Held,
 }
 
 #[derive(Default)]
@@ -28,6 +30,7 @@ struct State {
     releases: Vec<Release>,
     extras: HashMap<String, Bytes>,
     failing: HashSet<StorageOperation>,
+    hanging: HashSet<StorageOperation>,
     stored_at: Option<(StorageOperation, Release)>,
     calls: Vec<StorageOperation>,
 }
@@ -82,6 +85,12 @@ impl MemoryStorage {
         self.state.lock().stored_at = Some((operation, release));
     }
 
+    /// From now on calls of this kind do not end by themselves; they can be counted.
+    pub(crate) fn hang(&self, operation: StorageOperation) -> Held {
+        self.state.lock().hanging.insert(operation);
+        self.held.clone()
+    }
+
     /// From now on nothing fails.
     pub(crate) fn mend(&self) {
         self.state.lock().failing.clear();
@@ -102,6 +111,9 @@ impl MemoryStorage {
     /// that has passed is noticed.
     async fn enter(&self, operation: StorageOperation) -> Result<(), Error> {
         tokio::task::yield_now().await;
+        if self.state.lock().hanging.contains(&operation) {
+            return self.held.hold().await;
+        }
         let mut state = self.state.lock();
         state.calls.push(operation);
         if let Some((_, release)) = state.stored_at.take_if(|(at, _)| *at == operation) {

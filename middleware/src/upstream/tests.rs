@@ -5,6 +5,7 @@ use crate::error::ErrorKind;
 use crate::ports::Payload;
 use crate::request::{FetchAsk, FetchRequest};
 use crate::telemetry::{FetchKind, Outcome, Telemetry};
+use crate::testing::below::{Held, assert_passes_unchanged, error_from_below};
 use crate::testing::release::Release;
 use crate::testing::upstream::{Reply, ScriptedUpstream};
 use crate::testing::{call, context, module, query, telemetry};
@@ -18,7 +19,7 @@ fn request(ask: FetchAsk) -> FetchRequest {
     FetchRequest { context: context(), module: module("example.com/m"), ask }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_answer_passes_unchanged_and_is_counted_by_what_was_asked() {
     let (telemetry, release) = (telemetry(), Release::new("example.com/m", "v1.0.0"));
     let scripted = ScriptedUpstream::serving(&release);
@@ -34,15 +35,24 @@ async fn an_answer_passes_unchanged_and_is_counted_by_what_was_asked() {
     }
 }
 
-#[tokio::test]
-async fn a_failure_passes_unchanged_and_is_counted_by_its_outcome() {
+#[tokio::test(start_paused = true)]
+async fn an_error_from_below_passes_unchanged_and_is_counted_by_its_outcome() {
     let (telemetry, scripted) = (telemetry(), ScriptedUpstream::new());
-    let reply = Reply::fail(ErrorKind::UpstreamTimeout);
+    let reply = Reply::Fail(error_from_below(ErrorKind::UpstreamTimeout));
     scripted.on(&module("example.com/m"), FetchAsk::List, reply);
     let upstream = upstream(&scripted, &telemetry);
-    let failed = call(&upstream, request(FetchAsk::List)).await.map(drop).expect_err("fails");
-    assert_eq!(failed.kind(), ErrorKind::UpstreamTimeout);
+    let list = request(FetchAsk::List);
+    assert_passes_unchanged(&upstream, list, ErrorKind::UpstreamTimeout).await;
     let fetches = &telemetry.metrics.fetches;
     assert_eq!(fetches.get((FetchKind::List, Outcome::UpstreamTimeout)).get(), 1);
     assert_eq!(fetches.get((FetchKind::List, Outcome::Ok)).get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_ends_the_call_below_and_is_not_counted_as_answered() {
+    let (telemetry, held) = (telemetry(), Held::default());
+    let upstream = Upstream::new(Arc::new(held.clone()), &telemetry);
+    held.assert_ends_with_its_caller(&upstream, request(FetchAsk::List)).await;
+    let seconds = telemetry.metrics.fetch_seconds.get((FetchKind::List,));
+    assert_eq!(seconds.get_sample_count(), 0);
 }

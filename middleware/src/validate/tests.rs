@@ -20,6 +20,8 @@ use crate::request::{Ask, ModuleRequest, RequestContext};
 use crate::response::{Answer, Content, ModuleResponse};
 use crate::stack::Stage;
 use crate::telemetry::Outcome;
+use crate::testing::below::{Held, assert_passes_unchanged, failing};
+use crate::testing::{call, settle};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -135,6 +137,50 @@ async fn a_query_is_asked_about_again_by_the_version_it_names() {
     let error = stack(&hook, &served).oneshot(file("master")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DeniedByValidator);
     assert_eq!(*hook.asked.lock(), ["example.com/Mod@master", "example.com/Mod@v6.6.6"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_from_below_passes_unchanged() {
+    let layer = ValidateLayer::new(Arc::new(Hook::default()), 5 * SECOND, TaskTracker::new());
+    let service = layer.layer(failing(ErrorKind::UpstreamFailed));
+    for request in [file("v1.0.0"), file("master"), request(Ask::List)] {
+        assert_passes_unchanged(&service, request, ErrorKind::UpstreamFailed).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_of_one_layer_share_the_calls_under_way() {
+    let hook = Arc::new(Hook { delay: SECOND, ..Hook::default() });
+    let validator: Arc<dyn Validator> = hook.clone();
+    let layer = ValidateLayer::new(validator, 5 * SECOND, TaskTracker::new());
+    let (one, two) =
+        (layer.layer(failing(ErrorKind::NotFound)), layer.layer(failing(ErrorKind::NotFound)));
+    let (first, second) = tokio::join!(call(&one, file("v1.0.0")), call(&two, file("v1.0.0")));
+    for answer in [first, second] {
+        assert_eq!(answer.expect_err("both go on").kind(), ErrorKind::NotFound);
+    }
+    assert_eq!(*hook.asked.lock(), ["example.com/Mod@v1.0.0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_ends_the_call_below_and_no_question_of_others() {
+    let (tasks, held) = (TaskTracker::new(), Held::default());
+    let layer = ValidateLayer::new(Arc::new(Hook::default()), 5 * SECOND, tasks.clone());
+    let service = layer.layer(held.service());
+    held.assert_ends_with_its_caller(&service, file("v1.0.0")).await;
+
+    let hook = Arc::new(Hook { delay: SECOND, ..Hook::default() });
+    let layer = ValidateLayer::new(hook, 5 * SECOND, tasks.clone());
+    let (leaves, stays) = (layer.layer(held.service()), layer.layer(failing(ErrorKind::NotFound)));
+    let mut leaving = Box::pin(call(&leaves, file("v1.0.0")));
+    assert!(futures::poll!(&mut leaving).is_pending());
+    let staying = tokio::spawn(async move { call(&stays, file("v1.0.0")).await });
+    settle().await;
+    drop(leaving);
+    let answer = staying.await.expect("no panic");
+    assert_eq!(answer.expect_err("it was allowed, and went on").kind(), ErrorKind::NotFound);
+    settle().await;
+    assert_eq!(tasks.len(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -41,6 +41,7 @@ fn config(network_mode: NetworkMode) -> VersionsConfig {
 
 /// The layer with an upstream and a storage in memory, over a leaf that answers files.
 struct Bench {
+    layer: VersionsLayer,
     service: Versions<Border<FileRequest, ModuleResponse>>,
     upstream: Arc<ScriptedUpstream>,
     storage: Arc<MemoryStorage>,
@@ -85,7 +86,7 @@ fn bench_with(
         answer(&request)
     });
     let service = layer.layer(Border::new(inner));
-    Bench { service, upstream, storage, files }
+    Bench { layer, service, upstream, storage, files }
 }
 
 impl Bench {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::telemetry::{LockAnswer, LockOperation, Outcome};
+use crate::testing::call;
 use crate::testing::lock::Mood;
 
 #[tokio::test(start_paused = true)]
@@ -125,4 +126,21 @@ async fn every_question_is_counted_with_its_answer() {
     assert_eq!(count(LockOperation::Renew, LockAnswer::Done), 1);
     assert_eq!(count(LockOperation::Release, LockAnswer::Done), 1);
     assert_eq!(metrics.lock_hold_seconds.get(()).get_sample_count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_of_one_layer_share_what_is_known_of_the_lock_service() {
+    let (lock, storage, telemetry) =
+        (MemoryLock::new(10 * SECOND), MemoryStorage::new(), telemetry());
+    lock.set(Mood::Refuses);
+    let (service, handle) = (Arc::clone(&lock), storage.handle(&telemetry));
+    let layer =
+        LockLayer::new(service, limits(), STASH_TIMEOUT, handle, TaskTracker::new(), &telemetry);
+    let fetching = || leaf(|_: StashRequest| Ok(stashed("v1.0.0", Default::default())));
+    let (one, two) = (layer.layer(fetching()), layer.layer(fetching()));
+    assert_eq!(call(&one, zip()).await.expect("an answer").outcome, Outcome::MissDegraded);
+    let asked = lock.calls("acquire");
+    let began = Instant::now();
+    assert_eq!(call(&two, zip()).await.expect("an answer").outcome, Outcome::MissDegraded);
+    assert_eq!((lock.calls("acquire"), began.elapsed()), (asked, Duration::ZERO));
 }

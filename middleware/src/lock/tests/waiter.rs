@@ -165,7 +165,7 @@ async fn a_lock_that_is_held_for_longer_than_anybody_waits_is_done_without() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_fetch_gives_the_lock_to_the_next() {
+async fn an_error_from_below_passes_and_gives_the_lock_to_the_next() {
     let (lock, storage) = (MemoryLock::new(10 * SECOND), MemoryStorage::new());
     let (failing, next) = (Replica::failing(&lock, &storage), Replica::new(&lock, &storage));
     let failed = failing.ask(zip()).await.expect_err("its fetch fails");
@@ -178,7 +178,7 @@ async fn a_failed_fetch_gives_the_lock_to_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_is_dropped_while_it_waits_leaves_nothing_behind() {
+async fn a_caller_that_goes_away_while_it_waits_leaves_nothing_behind() {
     let (lock, storage) = (MemoryLock::new(10 * SECOND), MemoryStorage::new());
     lock.hold_elsewhere(KEY, 60 * SECOND);
     let replica = Replica::new(&lock, &storage);

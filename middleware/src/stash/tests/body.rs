@@ -174,7 +174,7 @@ async fn a_body_that_stalls_after_its_first_bytes_cuts_its_readers_at_the_timeou
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stash_goes_on_when_nobody_reads_it() {
+async fn a_caller_that_goes_away_does_not_end_a_stash_that_has_begun() {
     let (_, bench) = good();
     let stashed = bench.file("v1.0.0", FileKind::Zip).await.expect("begun");
     let finished = stashed.finished.clone();

@@ -139,7 +139,7 @@ async fn a_checksum_database_that_hangs_is_given_up_at_the_stash_s_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fetch_that_fails_is_the_answer_at_once() {
+async fn an_error_from_below_is_the_answer_at_once() {
     let upstream = ScriptedUpstream::new();
     let ask = FetchAsk::Mod(version("v1.0.0"));
     upstream.on(&module("example.com/m"), ask, Reply::fail(ErrorKind::NotFound));

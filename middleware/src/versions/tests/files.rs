@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use dipylon_protocol::route::FileKind;
 
-use super::{Bench, bench, bench_with, config};
+use super::{Bench, bench, bench_with, config, m};
 use crate::error::{Error, ErrorKind};
-use crate::request::{Ask, FileRequest};
+use crate::request::{Ask, FileRequest, ModuleRequest};
 use crate::response::ModuleResponse;
 use crate::telemetry::Outcome;
-use crate::testing::{SECOND, error, file_answer, query};
+use crate::testing::below::{assert_passes_unchanged, error_from_below};
+use crate::testing::{SECOND, context, error, file_answer, query};
 use crate::versions::NetworkMode::{Offline, Strict};
 
 /// What lies below resolves every query to v1.2.3 and has every version.
@@ -102,4 +103,15 @@ async fn offline_a_branch_passes_as_it_is() {
     let bench = bench(Offline, &["v1.0.0"]);
     file(&bench, "main", FileKind::Info).await.expect_err("below refuses");
     assert_eq!(reached(&bench), ["main.info"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_from_below_passes_unchanged() {
+    let fails = |_: &FileRequest| Err(error_from_below(ErrorKind::UpstreamFailed));
+    let bench = bench_with(config(Strict), &[], None, fails);
+    for asked in ["v1.2.3", "main"] {
+        let ask = Ask::File(query(asked), FileKind::Mod);
+        let request = ModuleRequest { context: context(), module: m(), ask };
+        assert_passes_unchanged(&bench.service, request, ErrorKind::UpstreamFailed).await;
+    }
 }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
+use tower::Layer as _;
 
 use super::{bench, bench_with, config, m, no_files};
 use crate::error::ErrorKind;
-use crate::request::{Ask, FetchAsk};
+use crate::request::{Ask, FetchAsk, ModuleRequest};
 use crate::telemetry::Outcome;
 use crate::testing::upstream::Reply;
-use crate::testing::{SECOND, context_for, settle};
+use crate::testing::{SECOND, call, context, context_for, settle};
 use crate::versions::NetworkMode::{Fallback, Strict};
 use crate::versions::{FAILURE_PAUSE, VersionsConfig};
 
@@ -230,4 +231,15 @@ async fn a_no_is_never_given_past_its_time() {
     bench.lists("v1.0.0\n");
     tokio::time::advance(11 * SECOND).await;
     assert_eq!(bench.list().await.expect("asked again").1, Outcome::MissLeader);
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_of_one_layer_share_what_is_kept() {
+    let bench = bench(Strict, &[]);
+    bench.lists("v1.0.0\n");
+    let other = bench.layer.layer(bench.service.inner.clone());
+    assert_eq!(bench.list().await.expect("listed").1, Outcome::MissLeader);
+    let request = ModuleRequest { context: context(), module: m(), ask: Ask::List };
+    assert_eq!(call(&other, request).await.expect("kept").outcome, Outcome::HitMemory);
+    assert_eq!(bench.upstream.asked().len(), 1);
 }
