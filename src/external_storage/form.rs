@@ -309,7 +309,7 @@ mod tests {
         let many = format!("--b\r\n{HEAD}a\r\n\r\n\r\n").repeat(MAX_PARTS + 1);
         for (text, words) in [
             (format!("--b\r\n{HEAD}{long}"), "a part's head"),
-            (format!("--b\r\nX: y\r\n\r\n\r\n--b--\r\n"), "no name"),
+            ("--b\r\nX: y\r\n\r\n\r\n--b--\r\n".to_owned(), "no name"),
             (many, "more than 16 parts"),
             (format!("{long}\r\n--b--\r\n"), "does not begin"),
             (format!("--b--\r\n{long}"), "behind the form"),
