@@ -90,6 +90,9 @@ fn main() -> ExitCode {
 /// Lint first, since it is the cheaper; the tests run all the same, so that one look shows everything.
 /// A suite for which this machine lacks something has proven nothing: then the run is not good.
 fn ci(root: &Path) -> bool {
+    // On a new machine this takes as long as the compiler does, which leaves a core idle now and then. Nobody
+    // waits for its end: who needs a program waits for that one.
+    std::thread::spawn(stack::install_usual);
     let broken = lint::run(root);
     let mut tally = suites::run(root, Breadth::Usual, None);
     tally.failed += broken;

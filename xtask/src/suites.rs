@@ -30,7 +30,8 @@ pub(crate) fn run(root: &Path, breadth: Breadth, package: Option<&str>) -> Tally
     let (children, ignored): (Vec<_>, Vec<_>) =
         report::ignored(&plain.lines).into_iter().partition(|test| test.parent().is_some());
     tally.failed += orphans(&plain.lines, &children);
-    let (chosen, left_out) = choose(root, breadth, ignored, &mut machine);
+    let (chosen, left_out) =
+        step("programs and servers", || choose(root, breadth, ignored, &mut machine));
     announce(&left_out);
     for (why, names) in &left_out {
         match why {

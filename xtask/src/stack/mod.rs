@@ -105,6 +105,16 @@ fn install(names: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
+/// Installs, one after the other, what the suites of every run need. What fails here is tried again, and
+/// counted, by the suite that needs it.
+pub(crate) fn install_usual() {
+    for component in COMPONENTS.iter().filter(|component| component.usual) {
+        if let Err(why) = ensure(component) {
+            eprintln!("not installed ahead of the suites: {why}");
+        }
+    }
+}
+
 fn list() -> Result<(), String> {
     for component in COMPONENTS {
         let here = match component.find() {
