@@ -11,7 +11,7 @@ pub(crate) fn run(root: &Path) -> usize {
     let command = |args: &[&str]| run_command(root, &cargo, args).good;
     let clippy = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
     // What is behind a feature must not be needed without it.
-    let bare = ["--package", "dipylon", "--lib", "--no-default-features", "--", "-D", "warnings"];
+    let bare = ["--package", "dipylon", "--lib", "--bins", "--no-default-features", "--", "-D", "warnings"];
     let bare = [&["clippy", "--quiet"], bare.as_slice()].concat();
     let checks = [
         step("cargo fmt --check", || command(&["fmt", "--all", "--check"])),

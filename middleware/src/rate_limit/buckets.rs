@@ -49,8 +49,8 @@ impl Buckets {
         self.limiter.check_key(&client).map_err(|until| until.wait_time_from(now))
     }
 
-    /// One request in [`AGED_OUT_EVERY`] looks at all buckets, under one lock after the other; no request
-    /// waits for it.
+    /// One request in [`AGED_OUT_EVERY`] looks at all buckets, under one lock after the other: it takes that
+    /// time, and who comes meanwhile waits for one shard at most.
     fn age_out(&self, now: Duration) {
         let Some(mut last) = self.aged_out.try_lock() else { return };
         if Duration::from(now.duration_since(*last)) < AGED_OUT_EVERY {

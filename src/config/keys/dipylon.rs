@@ -128,7 +128,8 @@ table! {
 
 table! {
     /// How many requests one client may send to one gateway. A client is an address, or the first 64 bits
-    /// of an IPv6 address, behind `TrustedProxies`. Health checks and `/metrics` are never limited.
+    /// of an IPv6 address, behind `TrustedProxies`. Health checks and `/metrics` are not limited, unless the
+    /// request brings credentials, as every request does where basic auth is on.
     pub struct RateLimitKeys {
         /// Requests a second in the long run; what comes faster is answered 429. 0: no limit.
         requests_per_second: u32 = "RequestsPerSecond",

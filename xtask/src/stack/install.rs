@@ -165,10 +165,10 @@ pub(super) fn run(folder: &Path, program: &str, args: &[&str]) -> Result<(), Str
 }
 
 fn run_within(limit_secs: u64, folder: &Path, program: &str, args: &[&str]) -> Result<(), String> {
-    let mut command = Command::new("timeout");
-    // In our own group, so that what interrupts us interrupts the build as well.
+    // The build ends with us: it is in our group, for what interrupts us, and the kernel tells it of our end.
+    let mut command = Command::new("setpriv");
     command
-        .args(["--foreground", "--kill-after=5s"])
+        .args(["--pdeathsig", "TERM", "timeout", "--foreground", "--kill-after=5s"])
         .arg(format!("{limit_secs}s"))
         .arg(program)
         .args(args);
