@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::ports::{Acquired, Lock, LockClaim, LockError};
-use crate::telemetry::{LockAnswer, LockOperation, Telemetry};
+use crate::telemetry::{LockAnswer, LockOperation, LockWait, Telemetry};
 
 /// How long the service may take to answer one question.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(2);
@@ -31,8 +31,13 @@ pub(super) struct Service {
 impl Service {
     /// A service counts as up until it proves otherwise.
     pub(super) fn new(lock: Arc<dyn Lock>, telemetry: &Telemetry) -> Arc<Self> {
-        // The series is there from the start: an alert can be written before the first outage.
+        // The series are there from the start: an alert can be written before the first outage, and the
+        // first lock is an increase of what Prometheus has seen before.
         telemetry.metrics.lock_degraded.get(()).set(0);
+        telemetry.metrics.lock_hold_seconds.get(());
+        for result in [LockWait::Granted, LockWait::Stored, LockWait::Degraded] {
+            telemetry.metrics.lock_wait_seconds.get((result,));
+        }
         let (down, check) = (watch::Sender::new(false), Mutex::new(None));
         Arc::new(Self { lock, telemetry: telemetry.clone(), down, check })
     }

@@ -287,10 +287,11 @@ label! {
     }
 }
 
-/// Seconds; from a hit's microseconds to the longest fetch.
+/// Seconds; from a hit's microseconds to the longest that a fetch and its lock may take by default
+/// (`StashTimeout` 600, `TTL` 900), and one bound beyond, so that what went over is told from what did not.
 pub const SECONDS: &[f64] = &[
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
-    5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
+    5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0,
 ];
 
 macro_rules! metrics {
