@@ -5,13 +5,17 @@ use std::time::{Duration, Instant};
 use dipylon_testkit::services::redis::RedisServer;
 
 use crate::load::{FLOOD_REQUESTS, flood, overload, round};
-use crate::looks::{Looks, assert_hidden_is_found};
-use crate::prometheus::{Prometheus, filled, promtool};
+use crate::looks::{Looks, assert_hidden_is_found, assert_not_made_is_empty};
+use crate::prometheus::{Prometheus, promtool};
+use crate::variables::Chosen;
 use crate::world::World;
 use crate::{panels, rules};
 
 /// The longest that the load goes on until nothing is empty.
 const LOAD_MAX: Duration = Duration::from_secs(120);
+/// The panels *Gateways up*, and *Series* and *Seconds of a scrape*: what they ask for every target has.
+const UP: u64 = 701;
+const SCRAPES: [u64; 2] = [705, 706];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the prometheus program and the redis program: run by cargo xtask test"]
@@ -38,11 +42,15 @@ async fn after_a_load_with_faults_no_panel_and_no_rule_is_empty() {
         "what Prometheus loads is what the checks have read"
     );
 
+    prometheus.until_scraped(targets.len()).await;
+    let chosen = Chosen::all(&prometheus).await;
+    assert_only_gateways_count(&prometheus, &chosen, targets.len()).await;
+
     let began = Instant::now();
     flood(&flooded).await;
     println!("{FLOOD_REQUESTS} background fetches asked for in {:?}", began.elapsed());
     let began = Instant::now();
-    let looks = Looks::all();
+    let looks = Looks::all(chosen);
     let mut rounds = 0;
     loop {
         tokio::join!(round(&used, &mut locks, rounds), overload(&flooded, rounds));
@@ -57,12 +65,29 @@ async fn after_a_load_with_faults_no_panel_and_no_rule_is_empty() {
         assert_eq!(rule["health"], "ok", "{rule}");
     }
     assert_hidden_is_found(&prometheus).await;
+    assert_not_made_is_empty(&prometheus).await;
     println!(
         "{} expressions of panels and {} rules have data after {rounds} rounds, in {} looks",
         panels::targets().len(),
         read.len(),
         looks.count()
     );
+}
+
+/// Makes sure that with all chosen the panels of what every target has show the gateways and nothing else,
+/// although Prometheus scrapes something else too.
+async fn assert_only_gateways_count(prometheus: &Prometheus, chosen: &Chosen, gateways: usize) {
+    assert_eq!(prometheus.series("up == 1").await, gateways + 1, "and Prometheus itself");
+    let shown = async |id: u64| {
+        let targets = panels::targets();
+        let target = targets.iter().find(|target| target.id == id).expect("the panel is there");
+        prometheus.values(&chosen.fill(&target.expr)).await
+    };
+    let up = shown(UP).await;
+    assert!(up.len() == 1 && up[0] == gateways as f64, "{up:?} of {gateways} up: {chosen:?}");
+    for id in SCRAPES {
+        assert_eq!(shown(id).await.len(), gateways, "the panel {id}: {chosen:?}");
+    }
 }
 
 #[test]
@@ -92,7 +117,7 @@ fn parse(expressions: &[&str]) -> Result<(), String> {
     let file = folder.path().join("panels.json");
     let numbered = expressions.iter().enumerate();
     let rules: Vec<_> = numbered
-        .map(|(number, expr)| (format!("panel:{number}"), filled(expr)))
+        .map(|(number, expr)| (format!("panel:{number}"), Chosen::anything().fill(expr)))
         .map(|(record, expr)| serde_json::json!({"record": record, "expr": expr}))
         .collect();
     let rules = serde_json::json!({"groups": [{"name": "panels", "rules": rules}]});

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use dipylon_middleware::breaker::state::FAILURES_TO_OPEN;
 use dipylon_testkit::client::raw_get;
 use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::services::redis::RedisServer;
@@ -18,13 +19,17 @@ pub(crate) const FLOOD_REQUESTS: usize = dipylon_middleware::dispatch::BACKGROUN
 const GREEDY_REQUESTS: usize = 600;
 /// Requests written at once: what a socket takes in before the answers are read.
 const FLOOD_CHUNK: usize = 400;
-/// The longest that a lock may take to come to be renewed, lost or used again.
-const LOCKS_MAX: Duration = Duration::from_secs(20);
+/// The longest that a lock, an upstream or the near disk may take to get into trouble, or out of it.
+const TROUBLE_MAX: Duration = Duration::from_secs(20);
 /// The pause between two looks at it.
-const LOCKS_PAUSE: Duration = Duration::from_millis(50);
+const TROUBLE_PAUSE: Duration = Duration::from_millis(50);
+/// For as long a gauge is left as it is, so that a scrape sees it: one and a half times their interval.
+const SCRAPED: Duration = Duration::from_millis(750);
 const ENDED: &str = "dipylon_http_server_requests_total";
 const LOST: &str = "dipylon_lock_lost_total";
 const DEGRADED: &str = "dipylon_lock_degraded";
+const OPEN: &str = "dipylon_upstream_breakers_open";
+const PAUSED: &str = "dipylon_tier_paused";
 const ASKED: &str = "dipylon_lock_operations_total";
 const RENEWED: [(&str, &str); 2] = [("operation", "renew"), ("result", "done")];
 
@@ -47,6 +52,9 @@ fn fresh(world: &World, name: &str, round: usize) -> FakeModule {
 /// One round on the gateway that is used.
 pub(crate) async fn round(world: &World, locks: &mut RedisServer, round: usize) {
     let get = async |path: &str| world.gateway.get(path).await.status.as_u16();
+    if round == 0 {
+        breaker(world).await;
+    }
     let lib = FakeModule::new(LIB, "v1.0.0");
     for kind in ["info", "mod", "zip", "zip"] {
         assert_eq!(get(&path(&lib, kind)).await, 200, "{kind}");
@@ -65,11 +73,40 @@ pub(crate) async fn round(world: &World, locks: &mut RedisServer, round: usize) 
         assert!(count(world, ENDED, &[("outcome", outcome)]).await > before, "{outcome}");
     }
     assert_eq!(get(&format!("/{LOOP}/@v/v1.{round}.0.zip")).await, 500);
+    // The store counts as failing until it is asked again.
+    tokio::time::sleep(SCRAPED).await;
     greed(world).await;
     lists(world, round).await;
     misses(world, round).await;
     failures(world, round).await;
     outage(world, locks, round).await;
+    if round == 0 {
+        near(world).await;
+    }
+}
+
+/// Upstream fails so often in a row that it is left alone for a while. Then it is well.
+async fn breaker(world: &World) {
+    let broken = "/example.com/broken/";
+    world.upstream.fault(When::prefix(broken), status(500));
+    for number in 0..2 * FAILURES_TO_OPEN {
+        let answer = world.gateway.get(&format!("{broken}@v/v1.{number}.0.info")).await;
+        assert!(answer.status.is_server_error(), "{}", answer.status);
+    }
+    assert_eq!(count(world, OPEN, &[]).await, 1.0, "a breaker is open");
+    tokio::time::sleep(SCRAPED).await;
+    let well = path(&fresh(world, "well", 0), "info");
+    until("upstream is asked again", async || world.gateway.get(&well).await.status == 200).await;
+    assert_eq!(count(world, OPEN, &[]).await, 0.0, "the breaker is closed");
+}
+
+/// The near disk fails a copy, and is left alone for a while.
+async fn near(world: &World) {
+    let kept = fresh(world, "kept", 0);
+    world.take_near(true);
+    assert_eq!(world.gateway.get(&path(&kept, "zip")).await.status, 200);
+    until("the near disk is left alone", async || count(world, PAUSED, &[]).await == 1.0).await;
+    world.take_near(false);
 }
 
 /// A client of its own that sends more than one may.
@@ -126,7 +163,7 @@ async fn misses(world: &World, round: usize) {
     assert_eq!(racing.await.expect("the request is not aborted"), 200);
 }
 
-/// Upstream and the checksum database in trouble; never ten times in a row, so no breaker stays open.
+/// Upstream and the checksum database in trouble; never ten times in a row, so no breaker opens.
 async fn failures(world: &World, round: usize) {
     let get = async |path: &str| world.gateway.get(path).await.status.as_u16();
     let faults = [
@@ -186,8 +223,8 @@ async fn count(world: &World, metric: &str, labels: &[(&str, &str)]) -> f64 {
 async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let began = Instant::now();
     while !holds().await {
-        assert!(began.elapsed() < LOCKS_MAX, "in {LOCKS_MAX:?} not yet: {what}");
-        tokio::time::sleep(LOCKS_PAUSE).await;
+        assert!(began.elapsed() < TROUBLE_MAX, "in {TROUBLE_MAX:?} not yet: {what}");
+        tokio::time::sleep(TROUBLE_PAUSE).await;
     }
 }
 

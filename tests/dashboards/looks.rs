@@ -5,18 +5,36 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::prometheus::{Prometheus, filled};
+use crate::names::{NOT_MADE, is_not_made};
+use crate::prometheus::Prometheus;
 use crate::promql::names;
+use crate::variables::Chosen;
 use crate::{panels, rules};
 
+/// Gauges that are 0 while all is well. Their series are there from the start, so each must have been above
+/// 0 once: a panel of one that nothing ever raises would be as good as empty.
+const TROUBLE: [&str; 4] = [
+    "dipylon_lock_degraded",
+    "dipylon_tier_far_failing",
+    "dipylon_tier_paused",
+    "dipylon_upstream_breakers_open",
+];
+
 /// Expressions that must have series, each with the places that need it.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Looks(BTreeMap<String, BTreeSet<String>>);
+#[derive(Debug)]
+pub(crate) struct Looks {
+    chosen: Chosen,
+    places: BTreeMap<String, BTreeSet<String>>,
+}
 
 impl Looks {
+    fn new(chosen: Chosen) -> Self {
+        Self { chosen, places: BTreeMap::new() }
+    }
+
     /// Those of every panel and every rule.
-    pub(crate) fn all() -> Self {
-        let mut looks = Self::default();
+    pub(crate) fn all(chosen: Chosen) -> Self {
+        let mut looks = Self::new(chosen);
         for target in panels::targets() {
             looks.add_whole(&target.place, &target.expr);
             looks.add_parts(&target.place, &target.expr);
@@ -28,28 +46,39 @@ impl Looks {
             }
             looks.add_parts(&rule.name, &rule.expr);
         }
+        for gauge in TROUBLE {
+            looks.add_whole("trouble", &format!("max_over_time({gauge}[$__range]) > 0"));
+        }
         looks
     }
 
+    /// Looks for the value of an expression, unless it speaks of what the load does not make.
     fn add_whole(&mut self, place: &str, expr: &str) {
-        self.0.entry(filled(expr)).or_default().insert(place.to_owned());
+        let expr = self.chosen.fill(expr);
+        let selectors = names(&expr).expect("its names are checked").selectors;
+        if !selectors.iter().any(is_not_made) {
+            self.places.entry(expr).or_default().insert(place.to_owned());
+        }
     }
 
+    /// Looks for each of its selectors but those.
     fn add_parts(&mut self, place: &str, expr: &str) {
-        for selector in names(&filled(expr)).expect("its names are checked").selectors {
-            self.0.entry(selector.to_string()).or_default().insert(place.to_owned());
+        let expr = self.chosen.fill(expr);
+        let selectors = names(&expr).expect("its names are checked").selectors;
+        for selector in selectors.iter().filter(|selector| !is_not_made(selector)) {
+            self.places.entry(selector.to_string()).or_default().insert(place.to_owned());
         }
     }
 
     /// How many different expressions are looked for.
     pub(crate) fn count(&self) -> usize {
-        self.0.len()
+        self.places.len()
     }
 
     /// The places that have nothing to show yet, each with what is missing there.
     pub(crate) async fn empty(&self, prometheus: &Prometheus) -> Vec<String> {
         let mut empty = Vec::new();
-        for (expr, places) in &self.0 {
+        for (expr, places) in &self.places {
             if prometheus.series(expr).await == 0 {
                 empty.extend(places.iter().map(|place| format!("{place}: {expr}")));
             }
@@ -71,27 +100,49 @@ const HIDDEN_PART: &str = r#"dipylon_http_server_requests_total{outcome="deny_au
 /// # Panics
 /// When it is not.
 pub(crate) async fn assert_hidden_is_found(prometheus: &Prometheus) {
-    let (mut whole, mut parts) = (Looks::default(), Looks::default());
+    let looks = || Looks::new(Chosen::anything());
+    let (mut whole, mut parts) = (looks(), looks());
     whole.add_whole("hidden", HIDDEN);
     parts.add_parts("hidden", HIDDEN);
     assert_eq!(whole.empty(prometheus).await, Vec::<String>::new(), "it is 0, which is a value");
     assert_eq!(parts.empty(prometheus).await, [format!("hidden: {HIDDEN_PART}")]);
 }
 
+/// Makes sure that what is left out because the load does not make it has no series indeed.
+///
+/// # Panics
+/// When it has.
+pub(crate) async fn assert_not_made_is_empty(prometheus: &Prometheus) {
+    for (name, reason) in NOT_MADE {
+        let series = prometheus.series(name).await;
+        assert_eq!(series, 0, "{name} has series, and should not be in NOT_MADE: {reason}");
+    }
+}
+
+#[test]
+fn what_the_load_does_not_make_is_not_looked_for() {
+    let mut looks = Looks::new(Chosen::anything());
+    for expr in [NOT_MADE[0].0, &format!("{} / a", NOT_MADE[0].0)] {
+        looks.add_whole("p", expr);
+        looks.add_parts("p", expr);
+    }
+    assert_eq!(looks.places.keys().collect::<Vec<_>>(), ["a{}"]);
+}
+
 #[test]
 fn an_expression_is_looked_for_whole_and_in_its_parts() {
-    let mut looks = Looks::default();
+    let mut looks = Looks::new(Chosen::anything());
     let expr = r#"(rate(a{job=~"$job", x!="1"}[$__rate_interval]) or b * 0) / b"#;
     looks.add_whole("p", expr);
     looks.add_parts("p", expr);
     looks.add_parts("q", "b > 1");
     let want = [
-        (r#"(rate(a{job=~".*", x!="1"}[20s]) or b * 0) / b"#, vec!["p"]),
-        (r#"a{job=~".*",x!="1"}"#, vec!["p"]),
+        (r#"(rate(a{job=~"dipylon", x!="1"}[20s]) or b * 0) / b"#, vec!["p"]),
+        (r#"a{job=~"dipylon",x!="1"}"#, vec!["p"]),
         ("b{}", vec!["p", "q"]),
     ];
     let want = want.map(|(expr, places)| {
         (expr.to_owned(), places.into_iter().map(str::to_owned).collect::<BTreeSet<_>>())
     });
-    assert_eq!(looks, Looks(BTreeMap::from(want)));
+    assert_eq!(looks.places, BTreeMap::from(want));
 }

@@ -12,4 +12,5 @@ mod panels;
 mod prometheus;
 mod promql;
 mod rules;
+mod variables;
 mod world;

@@ -11,8 +11,8 @@ use crate::promql::{Selector, names};
 const TARGET_LABELS: [&str; 2] = ["job", "instance"];
 const TARGET_METRICS: [&str; 3] = ["up", "scrape_samples_scraped", "scrape_duration_seconds"];
 
-/// Metrics that are in no panel and in no rule, each with the reason.
-const NOT_SHOWN: &[(&str, &str)] = &[
+/// Metrics in panels for which the load of the check has no series, each with the reason.
+pub(crate) const NOT_MADE: &[(&str, &str)] = &[
     ("dipylon_presigned_total", DISK_SIGNS_NOTHING),
     ("dipylon_presigned_bytes_total", DISK_SIGNS_NOTHING),
 ];
@@ -108,9 +108,9 @@ fn values(name: &str, label: &str) -> BTreeSet<&'static str> {
     infos.flat_map(|info| info.values.iter().map(|(value, _)| *value)).collect()
 }
 
-/// What is wrong with what `expressions` show of the catalogue, one line each: a metric that is neither in
-/// one of them nor in `left_out`, and an entry there that is none.
-fn unseen(expressions: &[String], left_out: &[(&str, &str)]) -> Vec<String> {
+/// What is wrong with what `expressions` show of the catalogue, one line each: a metric that is in none of
+/// them, and an entry of `not_made` that has no reason or nothing to leave out.
+fn unseen(expressions: &[String], not_made: &[(&str, &str)]) -> Vec<String> {
     let found = expressions.iter().filter_map(|text| names(text).ok());
     let seen: BTreeSet<&str> = found
         .flat_map(|found| found.selectors)
@@ -118,21 +118,24 @@ fn unseen(expressions: &[String], left_out: &[(&str, &str)]) -> Vec<String> {
         .collect();
     let mut problems = Vec::new();
     for name in METRICS.iter().map(|metric| metric.name) {
-        let is_left_out = left_out.iter().any(|(left, _)| *left == name);
-        if !seen.contains(name) && !is_left_out {
+        if !seen.contains(name) {
             problems.push(format!("{name} is in no panel and in no rule"));
         }
     }
-    for (name, reason) in left_out {
+    for (name, reason) in not_made {
         if METRICS.iter().all(|metric| metric.name != *name) {
-            problems.push(format!("{name} is left out and not in the catalogue"));
-        } else if seen.contains(name) {
-            problems.push(format!("{name} is left out and shown"));
+            problems.push(format!("{name} is not made and not in the catalogue"));
         } else if reason.is_empty() {
-            problems.push(format!("{name} is left out without a reason"));
+            problems.push(format!("{name} is not made without a reason"));
         }
     }
     problems
+}
+
+/// Whether the load of the check has no series for a selector's metric.
+pub(crate) fn is_not_made(selector: &Selector) -> bool {
+    let metric = metric(&selector.metric);
+    metric.is_some_and(|metric| NOT_MADE.iter().any(|(name, _)| *name == metric.name))
 }
 
 /// The expressions of every panel and every rule.
@@ -143,7 +146,7 @@ fn everything() -> Vec<String> {
 
 #[test]
 fn every_metric_of_the_catalogue_is_in_a_panel_or_a_rule() {
-    let found = unseen(&everything(), NOT_SHOWN);
+    let found = unseen(&everything(), NOT_MADE);
     assert!(found.is_empty(), "{found:#?}");
 }
 
@@ -152,13 +155,11 @@ fn a_metric_that_nothing_shows_is_named() {
     let (gone, all) = ("dipylon_lock_wait_duration_seconds", everything());
     let without: Vec<String> = all.iter().filter(|expr| !expr.contains(gone)).cloned().collect();
     assert!(without.len() < all.len(), "something shows it");
-    let with = |name, reason| [NOT_SHOWN, &[(name, reason)]].concat();
-    assert_eq!(unseen(&without, NOT_SHOWN), [format!("{gone} is in no panel and in no rule")]);
-    assert_eq!(unseen(&without, &with(gone, "a reason")), Vec::<String>::new());
-    let unexplained = unseen(&without, &with(gone, ""));
-    assert_eq!(unexplained, [format!("{gone} is left out without a reason")]);
-    assert_eq!(unseen(&all, &with(gone, "a reason")), [format!("{gone} is left out and shown")]);
-    assert_eq!(unseen(&all, &with("x", "y")), ["x is left out and not in the catalogue"]);
+    let missing = [format!("{gone} is in no panel and in no rule")];
+    assert_eq!(unseen(&without, &[]), missing);
+    assert_eq!(unseen(&without, &[(gone, "a reason")]), missing, "not made is shown all the same");
+    assert_eq!(unseen(&all, &[(gone, "")]), [format!("{gone} is not made without a reason")]);
+    assert_eq!(unseen(&all, &[("x", "y")]), ["x is not made and not in the catalogue"]);
 }
 
 #[test]

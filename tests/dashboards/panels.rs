@@ -24,6 +24,8 @@ const ROWS: [(u64, &str); 8] = [
 /// One expression of one panel.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
+    /// The id of the panel.
+    pub(crate) id: u64,
     /// The row, the panel and the letter, for messages.
     pub(crate) place: String,
     /// As Grafana keeps it, with its variables.
@@ -57,6 +59,7 @@ fn targets_of(dashboard: &Value) -> Vec<Target> {
         for target in list(panel, "targets") {
             let (title, letter) = (text(panel, "title"), text(target, "refId"));
             targets.push(Target {
+                id: panel["id"].as_u64().unwrap_or_default(),
                 place: format!("{row} / {title} / {letter}"),
                 expr: text(target, "expr").to_owned(),
                 legend: text(target, "legendFormat").to_owned(),
@@ -69,6 +72,42 @@ fn targets_of(dashboard: &Value) -> Vec<Target> {
 /// The expressions of every panel.
 pub(crate) fn targets() -> Vec<Target> {
     targets_of(&dashboard())
+}
+
+/// A variable that asks Prometheus for the values of a label.
+#[derive(Clone, Debug)]
+pub(crate) struct Variable {
+    pub(crate) name: String,
+    pub(crate) selector: String,
+    pub(crate) label: String,
+    /// What stands for "All", where that is not the list of the values.
+    pub(crate) all_value: Option<String>,
+}
+
+/// The variables of the dashboard but its data source, in their order.
+///
+/// # Panics
+/// When one asks otherwise than by `label_values(selector, label)`.
+pub(crate) fn variables() -> Vec<Variable> {
+    let dashboard = dashboard();
+    let asking = list(&dashboard["templating"], "list").iter();
+    asking.filter(|variable| text(variable, "type") == "query").map(variable).collect()
+}
+
+fn variable(variable: &Value) -> Variable {
+    let query = text(variable, "definition");
+    assert_eq!(query, text(&variable["query"], "query"));
+    let inner = query.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')'));
+    let (selector, label) = inner
+        .and_then(|inner| inner.rsplit_once(", "))
+        .unwrap_or_else(|| panic!("{query}: not label_values(…, …)"));
+    let all_value = variable["allValue"].as_str().filter(|value| !value.is_empty());
+    Variable {
+        name: text(variable, "name").to_owned(),
+        selector: selector.to_owned(),
+        label: label.to_owned(),
+        all_value: all_value.map(str::to_owned),
+    }
 }
 
 /// What a panel lacks, one line each.
@@ -164,14 +203,11 @@ fn every_name_in_a_panel_is_one_of_the_catalogue() {
 #[test]
 fn the_variables_ask_for_metrics_of_the_catalogue() {
     let dashboard = dashboard();
-    let variables = list(&dashboard["templating"], "list");
-    let names: Vec<&str> = variables.iter().map(|variable| text(variable, "name")).collect();
+    let all = list(&dashboard["templating"], "list");
+    let names: Vec<&str> = all.iter().map(|variable| text(variable, "name")).collect();
     assert_eq!(names, ["datasource", "job", "instance"]);
-    for variable in &variables[1..] {
-        let query = text(variable, "definition");
-        let inner = query.strip_prefix("label_values(").and_then(|rest| rest.rsplit_once(','));
-        let (selector, _) = inner.unwrap_or_else(|| panic!("{query}: not label_values(…, …)"));
-        assert_eq!(problems(selector, &Recorded::new()), Vec::<String>::new(), "{query}");
-        assert_eq!(query, text(&variable["query"], "query"));
+    for Variable { name, selector, label, .. } in variables() {
+        assert_eq!(problems(&selector, &Recorded::new()), Vec::<String>::new(), "{name}");
+        assert_eq!(label, name, "a variable has the name of its label");
     }
 }

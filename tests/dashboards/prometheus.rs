@@ -16,9 +16,9 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(50);
 /// The scrape interval of the check, in milliseconds: thirty times as fast as that of a deployment.
 const SCRAPE_MILLIS: u64 = 500;
-/// What `$__rate_interval` and `$__range` stand for in the check.
-const RATE_INTERVAL: &str = "20s";
-const RANGE: &str = "5m";
+/// The jobs of gateways, and of what is scraped beside them, as in the compose file.
+pub(crate) const JOB: &str = "dipylon";
+const FOREIGN_JOB: &str = "prometheus";
 
 /// A running Prometheus, killed by pid when dropped.
 pub(crate) struct Prometheus {
@@ -28,7 +28,8 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts it on a free port of loopback; it scrapes `targets` as the job `dipylon`.
+    /// Starts it on a free port of loopback; it scrapes `targets` as the job `dipylon`, and itself as
+    /// another job, which no panel may take for a gateway.
     ///
     /// # Panics
     /// When it cannot be run, or is not up in time.
@@ -38,7 +39,7 @@ impl Prometheus {
         let address = listener.local_addr().expect("it is bound");
         drop(listener);
         let config = folder.path().join("prometheus.yml");
-        std::fs::write(&config, configuration(targets)).expect("its configuration");
+        std::fs::write(&config, configuration(targets, address)).expect("its configuration");
         let log = File::create(folder.path().join("log")).expect("a file for its log");
         let child = Command::new("prometheus")
             .arg(format!("--config.file={}", config.display()))
@@ -81,12 +82,38 @@ impl Prometheus {
         json["data"].take()
     }
 
-    /// How many series `expr` has now whose value is a number.
-    pub(crate) async fn series(&self, expr: &str) -> usize {
+    /// What `expr` is now, one value for each of its series that has a number.
+    pub(crate) async fn values(&self, expr: &str) -> Vec<f64> {
         let data = self.ask(&format!("/api/v1/query?query={}", escaped(expr))).await;
         let result = data["result"].as_array().expect("a query of ours is a vector");
-        let is_number = |one: &&Value| one["value"][1].as_str().is_some_and(|text| text != "NaN");
-        result.iter().filter(is_number).count()
+        let value = |one: &Value| one["value"][1].as_str()?.parse::<f64>().ok();
+        result.iter().filter_map(value).filter(|value| !value.is_nan()).collect()
+    }
+
+    /// How many series `expr` has now whose value is a number.
+    pub(crate) async fn series(&self, expr: &str) -> usize {
+        self.values(expr).await.len()
+    }
+
+    /// The values of `label` among the series that `selector` finds, sorted.
+    pub(crate) async fn label_values(&self, selector: &str, label: &str) -> Vec<String> {
+        let path = format!("/api/v1/label/{label}/values?match%5B%5D={}", escaped(selector));
+        let data = self.ask(&path).await;
+        let values = data.as_array().expect("the values of a label are a list");
+        values.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
+    /// Waits until it has scraped so many gateways, and itself.
+    ///
+    /// # Panics
+    /// When it does not in time.
+    pub(crate) async fn until_scraped(&self, gateways: usize) {
+        let began = Instant::now();
+        let job = |job: &str| format!("up{{job=\"{job}\"}} == 1");
+        while self.series(&job(JOB)).await < gateways || self.series(&job(FOREIGN_JOB)).await == 0 {
+            assert!(began.elapsed() < START_LIMIT, "not everything is scraped: {:?}", self.folder);
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     /// Every rule it has loaded.
@@ -106,22 +133,18 @@ impl Drop for Prometheus {
     }
 }
 
-fn configuration(targets: &[SocketAddr]) -> String {
+fn configuration(targets: &[SocketAddr], itself: SocketAddr) -> String {
     let rules = folder().join("rules").display().to_string();
     let targets: Vec<String> = targets.iter().map(|target| format!("\"{target}\"")).collect();
     format!(
         "global: {{scrape_interval: {SCRAPE_MILLIS}ms, scrape_timeout: {SCRAPE_MILLIS}ms, \
          evaluation_interval: 1s}}\n\
          rule_files: [\"{rules}/recording.yml\", \"{rules}/alerts.yml\"]\n\
-         scrape_configs: [{{job_name: dipylon, static_configs: [{{targets: [{}]}}]}}]\n",
+         scrape_configs:\n\
+         - {{job_name: {JOB}, static_configs: [{{targets: [{}]}}]}}\n\
+         - {{job_name: {FOREIGN_JOB}, static_configs: [{{targets: [\"{itself}\"]}}]}}\n",
         targets.join(", ")
     )
-}
-
-/// An expression of a panel as Grafana would send it, with all gateways chosen.
-pub(crate) fn filled(expr: &str) -> String {
-    let filled = expr.replace("$__rate_interval", RATE_INTERVAL).replace("$__range", RANGE);
-    filled.replace("$job", ".*").replace("$instance", ".*")
 }
 
 fn escaped(text: &str) -> String {

@@ -98,6 +98,14 @@ impl World {
         Self { upstream, database, gateway: builder.start().await, folder }
     }
 
+    /// Takes the near tier's directory away from under the gateway, or gives it back.
+    pub(crate) fn take_near(&self, is_taken: bool) {
+        let near = self.folder.path().join("near");
+        let (there, away) = (near.join("dipylon-near"), near.join("away"));
+        let (from, to) = if is_taken { (there, away) } else { (away, there) };
+        std::fs::rename(from, to).expect("the near tier's directory");
+    }
+
     /// Lays a version into the store by hand, as another replica would.
     pub(crate) fn lay(&self, module: &FakeModule) {
         let folder = self.folder.path().join("storage").join(module.path()).join(module.version());
