@@ -11,8 +11,8 @@ pub(crate) fn run(root: &Path) -> usize {
     let command = |args: &[&str]| run_command(root, &cargo, args).good;
     let clippy = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
     // What is behind a feature must not be needed without it.
-    let bare = ["--package", "dipylon", "--lib", "--bins", "--no-default-features", "--", "-D", "warnings"];
-    let bare = [&["clippy", "--quiet"], bare.as_slice()].concat();
+    let bare = ["clippy", "--quiet", "--package", "dipylon", "--lib", "--bins"];
+    let bare = [bare.as_slice(), &["--no-default-features", "--", "-D", "warnings"]].concat();
     let checks = [
         step("cargo fmt --check", || command(&["fmt", "--all", "--check"])),
         step("cargo clippy", || command(&clippy)),
