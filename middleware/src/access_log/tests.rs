@@ -10,10 +10,10 @@ use crate::error::{Error, ErrorKind, Severity};
 use crate::render::Served;
 use crate::request::EdgeRequest;
 use crate::telemetry::{Outcome, RouteName, Telemetry};
-use crate::testing::below::{Held, hello};
+use crate::testing::below::{Held, error_from_below, hello};
 use crate::testing::events::Events;
 use crate::testing::upstream::{Piece, stream};
-use crate::testing::{call, edge, error, leaf, telemetry, text_of};
+use crate::testing::{call, edge, header, leaf, telemetry, text_of};
 
 /// An answer about a zip whose body comes in two pieces of three bytes.
 fn zip_answer(last: Piece) -> Response<Body> {
@@ -133,9 +133,10 @@ async fn an_error_from_below_becomes_an_answer_and_is_logged_as_loud_as_its_kind
     ] {
         let (events, _guard) = Events::capture();
         let telemetry = telemetry();
-        let fails = move || Err(error(kind));
+        let fails = move || Err(error_from_below(kind));
         let response = answer(true, &telemetry, edge("GET", "/x"), fails).await;
         assert_eq!(response.status(), status);
+        assert_eq!(header(&response, "retry-after"), Some("7"));
         assert_eq!(text_of(response).await, format!("{kind:?} on purpose\n"));
         let written = events.named("request");
         assert_eq!((written.len(), written[0].level), (1, level), "{kind:?}");

@@ -15,6 +15,7 @@ use crate::request::{Plan, Planned, RequestContext, StashRequest, Want};
 use crate::response::{Answer, Files, Finished, Stashed};
 use crate::stack::Border;
 use crate::telemetry::{LayerName, Outcome, Telemetry, span};
+use crate::testing::below::{Held, assert_passes_unchanged, error_from_below};
 use crate::testing::upstream::ScriptedUpstream;
 use crate::testing::{
     SECOND, answered_file, call, error, file_request, query, settle, spans, stashed, telemetry,
@@ -122,11 +123,10 @@ async fn where_all_files_come_at_once_all_files_share_one_stash() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_from_below_is_the_answer() {
-    let bench = bench(true);
-    *bench.stashes.result.lock() = Err(error(ErrorKind::ChecksumMismatch));
-    let failed = call(&bench.dispatch, planned(Plan::Stash)).await.expect_err("the stash fails");
-    assert_eq!(failed.kind(), ErrorKind::ChecksumMismatch);
+async fn an_error_from_below_passes_unchanged() {
+    let (bench, kind) = (bench(true), ErrorKind::UpstreamThrottled);
+    *bench.stashes.result.lock() = Err(error_from_below(kind));
+    assert_passes_unchanged(&bench.dispatch, planned(Plan::Stash), kind).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,7 +189,19 @@ async fn refuse_is_404_and_fetches_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_goes_away_ends_no_background_stash_and_a_drain_waits_for_its_commit() {
+async fn a_caller_that_goes_away_ends_its_stash_and_none_in_the_background() {
+    let (held, tasks, telemetry) = (Held::default(), TaskTracker::new(), telemetry());
+    let fetcher = ScriptedUpstream::new();
+    let dispatch = Dispatch::new(held.service(), fetcher, 90 * SECOND, tasks.clone(), &telemetry);
+    held.assert_ends_with_its_caller(&dispatch, planned(Plan::Stash)).await;
+    assert_eq!(tasks.len(), 0);
+    drop(call(&dispatch, planned(Plan::StashInBackground)).await);
+    settle().await;
+    assert_eq!((held.counts(), tasks.len()), ((2, 1), 1), "the second goes on, the first does not");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_the_commit_of_a_background_stash() {
     let bench = bench(false);
     let (guard, finished) = Finished::new();
     let mut result = stashed("v1.0.0", Files::default());

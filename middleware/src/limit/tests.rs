@@ -40,7 +40,17 @@ async fn a_wait_that_is_too_long_is_refused_with_a_time_to_ask_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_goes_away_frees_its_place_in_the_bounded_line() {
+async fn a_caller_that_goes_away_from_its_slot_ends_the_call_below_and_gives_it_back() {
+    let held = Held::default();
+    let service = LimitLayer::new("misses", 1, SECOND).layer(held.service::<_, ()>());
+    // Each finds the one slot free again.
+    for _ in 0..2 {
+        held.assert_ends_with_its_caller(&service, request()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_while_it_waits_frees_its_place_in_the_bounded_line() {
     let layer = LimitLayer::new("misses", 1, 60 * SECOND);
     let mut service = layer.layer(two_seconds());
     let mut calls: Vec<_> = (0..=WAITING_PER_SLOT_MAX).map(|_| service.call(request())).collect();

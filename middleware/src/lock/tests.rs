@@ -19,10 +19,11 @@ use crate::request::{StashKey, StashRequest, Want};
 use crate::response::{FinishGuard, Finished, Stashed};
 use crate::stack::Border;
 use crate::telemetry::{LockWait, Telemetry};
+use crate::testing::below;
 use crate::testing::lock::MemoryLock;
 use crate::testing::release::Release;
 use crate::testing::storage::MemoryStorage;
-use crate::testing::{SECOND, context_for, error, leaf, module, query, settle, stashed, telemetry};
+use crate::testing::{SECOND, context_for, leaf, module, query, settle, stashed, telemetry};
 
 /// The key of every request of these tests.
 const KEY: &str = "example.com/m@v1.0.0";
@@ -86,7 +87,7 @@ impl Replica {
 
     /// A replica whose fetches all fail.
     fn failing(lock: &Arc<MemoryLock>, storage: &Arc<MemoryStorage>) -> Self {
-        let failing = leaf(|_: StashRequest| Err::<Stashed, _>(error(ErrorKind::UpstreamFailed)));
+        let failing = below::failing(ErrorKind::UpstreamFailed);
         Self::over(lock, storage, limits(), failing, Arc::default())
     }
 

@@ -60,14 +60,17 @@ async fn services_of_one_layer_are_counted_together() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_goes_away_is_counted_as_dropped() {
+async fn a_caller_that_goes_away_ends_the_call_below_and_is_counted_as_dropped() {
     let (telemetry, held) = (telemetry(), Held::default());
     let layer = ObserveLayer::new(LayerName::Lookup, &telemetry);
     let service = layer.layer(held.service::<_, Pong>());
+    let active = telemetry.metrics.layer_active.get((LayerName::Lookup,));
     let mut first = Box::pin(call(&service, ping()));
     assert!(futures::poll!(&mut first).is_pending());
-    assert_eq!(telemetry.metrics.layer_active.get((LayerName::Lookup,)).get(), 1);
+    assert_eq!((active.get(), held.counts()), (1, (1, 1)));
+    held.assert_ends_with_its_caller(&service, ping()).await;
+    assert_eq!((active.get(), calls(&telemetry, Outcome::Dropped)), (1, 1), "the first goes on");
     drop(first);
-    assert_eq!(calls(&telemetry, Outcome::Dropped), 1);
-    assert_eq!(telemetry.metrics.layer_active.get((LayerName::Lookup,)).get(), 0);
+    assert_eq!((active.get(), calls(&telemetry, Outcome::Dropped)), (0, 2));
+    assert_eq!(held.counts(), (2, 0));
 }

@@ -9,7 +9,8 @@ use super::{PoolLayer, SMALL_PER_SLOT};
 use crate::error::{Error, ErrorKind};
 use crate::request::{StashKey, StashRequest, Want};
 use crate::response::{Files, FinishGuard, Finished, Stashed};
-use crate::testing::{SECOND, call, context_for, error, leaf, module, query, settle, stashed};
+use crate::testing::below::{Held, assert_passes_unchanged, failing};
+use crate::testing::{SECOND, call, context_for, leaf, module, query, settle, stashed};
 
 fn request(patience: Duration) -> StashRequest {
     request_of(Want::File(FileKind::Zip), patience)
@@ -74,16 +75,24 @@ async fn a_wait_beyond_the_deadline_is_refused_with_a_time_to_ask_again() {
 
 #[tokio::test(start_paused = true)]
 async fn an_error_from_below_passes_and_gives_its_slot_back() {
-    let failing = leaf(|_: StashRequest| Err::<Stashed, _>(error(ErrorKind::UpstreamFailed)));
-    let pool = PoolLayer::new(1).layer(failing);
+    let pool = PoolLayer::new(1).layer(failing(ErrorKind::UpstreamFailed));
     for _ in 0..3 {
-        let failed = call(&pool, request(SECOND)).await.expect_err("the stash fails");
-        assert_eq!(failed.kind(), ErrorKind::UpstreamFailed);
+        assert_passes_unchanged(&pool, request(SECOND), ErrorKind::UpstreamFailed).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_goes_away_costs_no_slot() {
+async fn a_caller_that_goes_away_from_its_slot_ends_the_call_below_and_gives_it_back() {
+    let held = Held::default();
+    let pool = PoolLayer::new(1).layer(held.service());
+    // Each finds the one slot free again.
+    for _ in 0..2 {
+        held.assert_ends_with_its_caller(&pool, request(SECOND)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_while_it_waits_costs_no_slot() {
     let guards = Guards::default();
     let pool = PoolLayer::new(1).layer(leaf(working(&guards)));
     call(&pool, request(60 * SECOND)).await.expect("a slot is free");

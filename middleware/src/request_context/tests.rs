@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind};
 use crate::render::Served;
 use crate::request::EdgeRequest;
 use crate::telemetry::{Outcome, RouteName};
-use crate::testing::below::{Held, hello};
+use crate::testing::below::{Held, error_from_below, hello};
 use crate::testing::{SECOND, call, error, header, http_request, leaf, spans, text_of};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -179,9 +179,10 @@ async fn every_answer_carries_the_five_headers_errors_too() {
 
 #[tokio::test(start_paused = true)]
 async fn an_error_from_below_is_an_answer_with_its_outcome() {
-    let fails = || Err(error(ErrorKind::UpstreamTimeout));
+    let fails = || Err(error_from_below(ErrorKind::UpstreamTimeout));
     let response = exchange_with("", http_request("GET", "/x", &[]), fails).await.response;
     assert_eq!(response.status(), 504);
+    assert_eq!(header(&response, "retry-after"), Some("7"));
     let told = header(&response, "cache-status");
     assert_eq!(told, Some("dipylon; fwd=bypass; detail=upstream_timeout"));
     assert_eq!(text_of(response).await, "UpstreamTimeout on purpose\n");

@@ -14,7 +14,7 @@ use crate::request::{FetchAsk, FetchRequest};
 use crate::stack::Stage;
 use crate::telemetry::{FetchKind, Telemetry};
 use crate::testing::below::Held;
-use crate::testing::{SECOND, call, context_for, error, leaf, module, telemetry};
+use crate::testing::{SECOND, below, call, context_for, error, leaf, module, telemetry};
 
 #[test]
 fn the_first_wait_is_short_and_each_further_one_twice_as_long_up_to_the_longest() {
@@ -119,10 +119,9 @@ async fn the_attempts_are_bounded_and_the_last_error_is_told() {
 async fn an_error_from_below_that_lasts_passes_and_is_never_tried_again() {
     for kind in ErrorKind::ALL.iter().filter(|kind| !kind.is_transient()) {
         let telemetry = telemetry();
-        let (service, calls) = retrying(vec![error(*kind)], &telemetry);
-        let failed = call(&service, list(60 * SECOND)).await.map(drop).expect_err("fails");
-        assert_eq!((failed.kind(), calls.lock().len()), (*kind, 1));
-        assert_eq!(retries(&telemetry), 0);
+        let (service, calls) = retrying(vec![below::error_from_below(*kind)], &telemetry);
+        below::assert_passes_unchanged(&service, list(60 * SECOND), *kind).await;
+        assert_eq!((calls.lock().len(), retries(&telemetry)), (1, 0));
     }
 }
 

@@ -15,7 +15,7 @@ use crate::response::{Answer, Content, ModuleResponse, SumDbResponse};
 use crate::spool::Spools;
 use crate::stack::Border;
 use crate::telemetry::{Outcome, RouteName};
-use crate::testing::below::Held;
+use crate::testing::below::{Held, error_from_below};
 use crate::testing::{
     call, edge, edge_with, error, file_answer, header, leaf, query, telemetry, text_of, version,
 };
@@ -147,15 +147,17 @@ async fn what_is_known_of_a_request_travels_with_its_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn an_error_from_below_becomes_an_answer_with_its_route_module_and_version() {
-    let failing = bench(|_| Err(error(ErrorKind::UpstreamTimeout)));
+    let failing = bench(|_| Err(error_from_below(ErrorKind::UpstreamTimeout)));
     let response = failing.get("/example.com/m/@v/v1.0.1.zip").await;
     assert_eq!(response.status(), 504);
+    assert_eq!(header(&response, "retry-after"), Some("7"));
     let served = served(&response);
     assert_eq!(served.route, RouteName::Zip);
     assert_eq!(served.module.as_deref(), Some("example.com/m"));
     assert_eq!(served.version.as_deref(), Some("v1.0.1"));
     assert_eq!(served.outcome, Outcome::UpstreamTimeout);
     assert_eq!(served.error.as_deref(), Some("UpstreamTimeout on purpose"));
+    assert_eq!(text_of(response).await, "UpstreamTimeout on purpose\n");
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,10 +16,9 @@ use crate::request::{StashKey, StashRequest, Want};
 use crate::response::{Files, FinishGuard, Finished, Stashed};
 use crate::stack::Stage;
 use crate::telemetry::{Outcome, Telemetry, span};
+use crate::testing::below::{assert_passes_unchanged, error_from_below};
 use crate::testing::spans;
-use crate::testing::{
-    SECOND, call, context_for, error, leaf, module, query, settle, stashed, telemetry,
-};
+use crate::testing::{SECOND, call, context_for, leaf, module, query, settle, stashed, telemetry};
 
 const STASH_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -179,12 +178,10 @@ async fn a_degraded_stash_is_degraded_for_followers_too() {
 
 #[tokio::test(start_paused = true)]
 async fn an_error_from_below_is_shared_by_those_who_wait_and_then_the_key_is_free() {
-    let below = Below::new(Err(error(ErrorKind::UpstreamFailed)));
+    let kind = ErrorKind::UpstreamFailed;
+    let below = Below::new(Err(error_from_below(kind)));
     let service = below.under(&telemetry());
-    let results = join_all((0..10).map(|_| call(&service, request()))).await;
-    for result in results {
-        assert_eq!(result.expect_err("shared").kind(), ErrorKind::UpstreamFailed);
-    }
+    join_all((0..10).map(|_| assert_passes_unchanged(&service, request(), kind))).await;
     assert_eq!(below.runs(), 1);
     settle().await;
     *below.result.lock() = Ok(stashed("v1.0.0", Files::default()));

@@ -14,10 +14,11 @@ use tokio_util::task::TaskTracker;
 
 use super::{Stash, StashPorts};
 use crate::error::Error;
-use crate::ports::{Expected, Index, Verifier};
-use crate::request::{StashKey, StashRequest, Want};
+use crate::ports::{Expected, Fetched, Index, Verifier};
+use crate::request::{FetchRequest, StashKey, StashRequest, Want};
 use crate::response::Stashed;
 use crate::spool::Spools;
+use crate::stack::Border;
 use crate::telemetry::{Saved, Telemetry, Verification};
 use crate::testing::release::Release;
 use crate::testing::storage::MemoryStorage;
@@ -31,13 +32,14 @@ const HOLD_BACK: usize = 1000;
 /// A stash with everything around it in memory.
 struct Bench {
     stash: Stash,
+    ports: StashPorts,
     storage: Arc<MemoryStorage>,
     upstream: Arc<ScriptedUpstream>,
     verifier: Arc<ScriptedVerifier>,
     index: Arc<MemoryIndex>,
     telemetry: Telemetry,
     patience: Duration,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// The release most tests are about: its zip is longer than what is held back.
@@ -62,8 +64,8 @@ fn bench_with(upstream: Arc<ScriptedUpstream>, verifier: Arc<ScriptedVerifier>) 
         tasks: TaskTracker::new(),
         telemetry: telemetry.clone(),
     };
-    let (stash, patience) = (Stash::new(ports), 60 * SECOND);
-    Bench { stash, storage, upstream, verifier, index, telemetry, patience, _directory: directory }
+    let (stash, patience) = (Stash::new(ports.clone()), 60 * SECOND);
+    Bench { stash, ports, storage, upstream, verifier, index, telemetry, patience, directory }
 }
 
 /// An upstream with the release, and a checksum database that knows it.
@@ -74,10 +76,18 @@ fn good() -> (Release, Bench) {
 }
 
 impl Bench {
-    async fn ask(&self, asked: VersionQuery, want: Want) -> Result<Stashed, Error> {
+    /// The same stash over another upstream.
+    fn over(&self, upstream: Border<FetchRequest, Fetched>) -> Stash {
+        Stash::new(StashPorts { upstream, ..self.ports.clone() })
+    }
+
+    fn request(&self, asked: VersionQuery, want: Want) -> StashRequest {
         let key = StashKey { module: module("example.com/m"), version: asked, want };
-        let context = context_for(self.patience);
-        call(&self.stash, StashRequest { context, key }).await
+        StashRequest { context: context_for(self.patience), key }
+    }
+
+    async fn ask(&self, asked: VersionQuery, want: Want) -> Result<Stashed, Error> {
+        call(&self.stash, self.request(asked, want)).await
     }
 
     async fn file(&self, asked: &str, kind: FileKind) -> Result<Stashed, Error> {
@@ -103,6 +113,12 @@ impl Bench {
     fn stored(&self) -> Option<Release> {
         let release = release();
         self.storage.release(&release.module, &release.version)
+    }
+
+    /// Tasks that run, and spools on disk.
+    fn left(&self) -> (usize, usize) {
+        let spools = std::fs::read_dir(self.directory.path()).expect("a directory");
+        (self.ports.tasks.len(), spools.count())
     }
 
     /// Whether a file is kept before its zip.

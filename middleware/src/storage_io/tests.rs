@@ -9,6 +9,7 @@ use crate::ports::{NewVersion, SaveResult, StorageCall};
 use crate::request::StorageRequest;
 use crate::spool::{Spool, Spools};
 use crate::telemetry::{Outcome, StorageOperation};
+use crate::testing::below::assert_passes_unchanged;
 use crate::testing::release::Release;
 use crate::testing::storage::MemoryStorage;
 use crate::testing::{context, module, telemetry, version};
@@ -61,9 +62,10 @@ async fn each_typed_call_reaches_the_backend_and_is_counted() {
 async fn an_error_from_below_passes_unchanged_and_is_counted_by_its_outcome() {
     let (storage, telemetry) = (MemoryStorage::new(), telemetry());
     storage.fail(StorageOperation::List);
-    let handle = storage.handle(&telemetry);
-    let failed = handle.list(&context(), &module("example.com/m")).await.unwrap_err();
-    assert_eq!(failed.message(), "list fails on purpose");
+    let io = StorageIo::new(storage, &telemetry);
+    let operation = StorageCall::List(module("example.com/m"));
+    let list = StorageRequest { context: context(), operation };
+    assert_passes_unchanged(&io, list, ErrorKind::Storage).await;
     let calls = &telemetry.metrics.storage_calls;
     assert_eq!(calls.get((StorageOperation::List, Outcome::StorageError)).get(), 1);
     assert_eq!(calls.get((StorageOperation::List, Outcome::Ok)).get(), 0);

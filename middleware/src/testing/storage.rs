@@ -9,7 +9,7 @@ use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use parking_lot::Mutex;
 
-use super::below::Held;
+use super::below::{Held, error_from_below};
 use super::release::Release;
 use crate::blob::Blob;
 use crate::error::{Error, ErrorKind};
@@ -120,7 +120,7 @@ impl MemoryStorage {
             state.releases.push(release);
         }
         if state.failing.contains(&operation) {
-            return Err(Error::new(ErrorKind::Storage, format!("{operation} fails on purpose")));
+            return Err(error_from_below(ErrorKind::Storage));
         }
         Ok(())
     }

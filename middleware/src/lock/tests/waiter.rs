@@ -168,13 +168,23 @@ async fn a_lock_that_is_held_for_longer_than_anybody_waits_is_done_without() {
 async fn an_error_from_below_passes_and_gives_the_lock_to_the_next() {
     let (lock, storage) = (MemoryLock::new(10 * SECOND), MemoryStorage::new());
     let (failing, next) = (Replica::failing(&lock, &storage), Replica::new(&lock, &storage));
-    let failed = failing.ask(zip()).await.expect_err("its fetch fails");
-    assert_eq!(failed.kind(), ErrorKind::UpstreamFailed);
+    below::assert_passes_unchanged(&failing.stack, zip(), ErrorKind::UpstreamFailed).await;
     settle().await;
     failing.assert_at_rest();
     let began = Instant::now();
     next.ask(zip()).await.expect("an answer");
     assert_eq!((next.fetches(), began.elapsed()), (1, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_from_its_fetch_ends_that_and_gives_the_lock_back() {
+    let (lock, storage) = (MemoryLock::new(10 * SECOND), MemoryStorage::new());
+    let fetching = below::Held::default();
+    let replica = Replica::over(&lock, &storage, limits(), fetching.service(), Arc::default());
+    fetching.assert_ends_with_its_caller(&replica.stack, zip()).await;
+    assert_eq!((replica.waits(LockWait::Granted), lock.calls("release")), (1, 1));
+    assert!(!lock.is_held(KEY));
+    replica.assert_at_rest();
 }
 
 #[tokio::test(start_paused = true)]

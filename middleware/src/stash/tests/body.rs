@@ -9,7 +9,9 @@ use super::super::BODY_ATTEMPTS;
 use super::{Bench, HOLD_BACK, bench, good, read, release};
 use crate::error::{Error, ErrorKind};
 use crate::ports::Expected;
-use crate::request::FetchAsk;
+use crate::request::{FetchAsk, Want};
+use crate::telemetry::StorageOperation;
+use crate::testing::below::Held;
 use crate::testing::release::Release;
 use crate::testing::upstream::{Piece, Reply, ScriptedUpstream};
 use crate::testing::{SECOND, query, settle, version};
@@ -174,7 +176,19 @@ async fn a_body_that_stalls_after_its_first_bytes_cuts_its_readers_at_the_timeou
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_goes_away_does_not_end_a_stash_that_has_begun() {
+async fn a_caller_that_goes_away_before_its_zip_begins_ends_the_call_below_and_leaves_nothing() {
+    let ((_, bench), held) = (good(), Held::default());
+    let stash = bench.over(held.service());
+    for asked in ["v1.0.0", "main"] {
+        let request = bench.request(query(asked), Want::File(FileKind::Zip));
+        held.assert_ends_with_its_caller(&stash, request).await;
+    }
+    assert_eq!((bench.left(), bench.storage.len()), ((0, 0), 0));
+    assert_eq!(bench.storage.calls(StorageOperation::WriteExtra), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stash_that_has_begun_goes_on_without_its_answer() {
     let (_, bench) = good();
     let stashed = bench.file("v1.0.0", FileKind::Zip).await.expect("begun");
     let finished = stashed.finished.clone();

@@ -7,9 +7,10 @@ use crate::error::{Error, ErrorKind};
 use crate::ports::Expected;
 use crate::request::{FetchAsk, Want};
 use crate::telemetry::{Outcome, Saved, StorageOperation, Verification};
+use crate::testing::below::{assert_passes_unchanged, failing};
 use crate::testing::upstream::{Reply, ScriptedUpstream};
 use crate::testing::verifier::ScriptedVerifier;
-use crate::testing::{SECOND, error, module, query, version};
+use crate::testing::{SECOND, error, module, query, settle, version};
 
 const EARLY_INFO: &str = "early/example.com/m/@/v1.0.0/info";
 const EARLY_MOD: &str = "early/example.com/m/@/v1.0.0/mod";
@@ -139,16 +140,38 @@ async fn a_checksum_database_that_hangs_is_given_up_at_the_stash_s_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_from_below_is_the_answer_at_once() {
-    let upstream = ScriptedUpstream::new();
-    let ask = FetchAsk::Mod(version("v1.0.0"));
-    upstream.on(&module("example.com/m"), ask, Reply::fail(ErrorKind::NotFound));
+async fn an_error_from_below_passes_unchanged_and_at_once() {
+    let kind = ErrorKind::UpstreamThrottled;
     let late = ScriptedVerifier::late(30 * SECOND, Ok(Expected::Exempt));
-    let bench = bench_with(upstream, late);
-    let started = tokio::time::Instant::now();
-    let failed = bench.file("v1.0.0", FileKind::Mod).await.expect_err("not found");
-    assert_eq!(failed.kind(), ErrorKind::NotFound);
+    let bench = bench_with(ScriptedUpstream::new(), late);
+    let (stash, started) = (bench.over(failing(kind)), tokio::time::Instant::now());
+    for asked in ["v1.0.0", "main"] {
+        for want in FileKind::ALL.map(Want::File).into_iter().chain([Want::Version]) {
+            assert_passes_unchanged(&stash, bench.request(query(asked), want), kind).await;
+        }
+    }
     assert_eq!(started.elapsed(), std::time::Duration::ZERO);
+    settle().await;
+    assert_eq!(bench.left(), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_leaves_its_small_file_to_those_who_come_and_to_storage() {
+    let (release, bench) = good();
+    let ask = FetchAsk::Mod(release.version.clone());
+    let late = Reply::Late(5 * SECOND, Box::new(Reply::Bytes(release.go_mod.clone())));
+    bench.upstream.only(&release.module, ask.clone(), late);
+    let mut leaving = Box::pin(bench.file("v1.0.0", FileKind::Mod));
+    while bench.upstream.count(&ask) == 0 {
+        assert!(futures::poll!(&mut leaving).is_pending());
+        settle().await;
+    }
+    drop(leaving);
+    let shared = bench.file("v1.0.0", FileKind::Mod).await.expect("its fetch went on");
+    assert_eq!(read(&shared, FileKind::Mod).await.unwrap(), release.go_mod);
+    settle().await;
+    assert!(bench.is_early(FileKind::Mod), "kept");
+    assert_eq!((bench.upstream.count(&ask), bench.left()), (1, (0, 0)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use dipylon_protocol::route::FileKind;
+use tower::Layer as _;
 
 use super::{Bench, bench, bench_with, config, m};
 use crate::error::{Error, ErrorKind};
 use crate::request::{Ask, FileRequest, ModuleRequest};
 use crate::response::ModuleResponse;
 use crate::telemetry::Outcome;
-use crate::testing::below::{assert_passes_unchanged, error_from_below};
+use crate::testing::below::{Held, assert_passes_unchanged, error_from_below};
 use crate::testing::{SECOND, context, error, file_answer, query};
 use crate::versions::NetworkMode::{Offline, Strict};
 
@@ -110,8 +111,21 @@ async fn an_error_from_below_passes_unchanged() {
     let fails = |_: &FileRequest| Err(error_from_below(ErrorKind::UpstreamFailed));
     let bench = bench_with(config(Strict), &[], None, fails);
     for asked in ["v1.2.3", "main"] {
-        let ask = Ask::File(query(asked), FileKind::Mod);
-        let request = ModuleRequest { context: context(), module: m(), ask };
-        assert_passes_unchanged(&bench.service, request, ErrorKind::UpstreamFailed).await;
+        assert_passes_unchanged(&bench.service, request(asked), ErrorKind::UpstreamFailed).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_ends_the_call_for_its_file_below() {
+    let (bench, held) = (bench(Strict, &[]), Held::default());
+    let service = bench.layer.layer(held.service());
+    for asked in ["v1.2.3", "main"] {
+        held.assert_ends_with_its_caller(&service, request(asked)).await;
+    }
+}
+
+/// A request for a `.mod`.
+fn request(asked: &str) -> ModuleRequest {
+    let ask = Ask::File(query(asked), FileKind::Mod);
+    ModuleRequest { context: context(), module: m(), ask }
 }

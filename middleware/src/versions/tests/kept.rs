@@ -1,7 +1,5 @@
 //! How long answers are kept, and who shares them.
 
-use std::sync::Arc;
-
 use futures::future::join_all;
 use tower::Layer as _;
 
@@ -171,8 +169,23 @@ async fn an_error_is_shared_by_those_who_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_goes_away_does_not_end_the_question() {
-    let bench = Arc::new(bench(Strict, &[]));
+async fn a_caller_that_goes_away_does_not_end_the_question_that_others_may_share() {
+    let bench = bench(Strict, &[]);
+    let late = Reply::Late(5 * SECOND, Box::new(Reply::text("v1.0.0\n")));
+    bench.upstream.only(&m(), FetchAsk::List, late);
+    let mut leaving = Box::pin(bench.list());
+    assert!(futures::poll!(&mut leaving).is_pending());
+    settle().await;
+    assert_eq!(bench.upstream.asked().len(), 1, "upstream is being asked");
+    drop(leaving);
+    assert_eq!(bench.list().await.expect("shared"), ("v1.0.0".to_owned(), Outcome::MissFollower));
+    assert_eq!(bench.list().await.expect("kept").1, Outcome::HitMemory);
+    assert_eq!(bench.upstream.asked().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_outlasts_the_patience_of_who_asked_it() {
+    let bench = bench(Strict, &[]);
     let late = Reply::Late(5 * SECOND, Box::new(Reply::text("v1.0.0\n")));
     bench.upstream.only(&m(), FetchAsk::List, late);
     let hasty = bench.ask_in(context_for(SECOND), Ask::List).await.expect_err("too late");
