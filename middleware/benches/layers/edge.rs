@@ -130,6 +130,7 @@ fn route(criterion: &mut Criterion) {
     }));
     let route = Route::new(modules, sumdb, Arc::new(NoPages), "");
     let group = &mut criterion.benchmark_group("layers route");
+    read(group, "bare leaf", &Leaf::new(hello()), &edge_request());
     read(group, "route and render", &route, &edge_request());
 }
 

@@ -25,7 +25,8 @@ use tower::Layer as _;
 
 use crate::support::{LONG, bench_service, context, module, storage, telemetry, version};
 
-fn stashed() -> impl Stage<StashRequest, Reply = Stashed> {
+/// A stash that is over at once.
+pub(crate) fn stashed() -> impl Stage<StashRequest, Reply = Stashed> {
     tower::service_fn(|_: StashRequest| {
         let (version, files, finished) = (version(), Files::default(), Finished::now());
         ready(Ok::<_, Error>(Stashed { version, files, outcome: Outcome::MissLeader, finished }))

@@ -5,7 +5,8 @@ use std::io::{Cursor, Write as _};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use criterion::Criterion;
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion};
 use dipylon_middleware::Error;
 use dipylon_middleware::blob::Blob;
 use dipylon_middleware::dispatch::Dispatch;
@@ -19,17 +20,17 @@ use dipylon_middleware::request::{
 };
 use dipylon_middleware::response::{Files, Finished, Stashed};
 use dipylon_middleware::spool::Spools;
-use dipylon_middleware::stack::Border;
+use dipylon_middleware::stack::{Border, Stage};
 use dipylon_middleware::stash::{Stash, StashPorts};
 use dipylon_middleware::storage_io::StorageIo;
 use dipylon_middleware::telemetry::Outcome;
 use dipylon_middleware::upstream::Upstream;
 use dipylon_protocol::{FileKind, ModulePath, Version, VersionQuery};
 use tokio_util::task::TaskTracker;
-use tower::util::ServiceExt as _;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
+use crate::fetch::stashed;
 use crate::module::{file_request, leaf};
 use crate::support::{
     INFO, LONG, bench, bench_service, context, module, storage, telemetry, version,
@@ -73,20 +74,32 @@ pub(crate) fn stash(criterion: &mut Criterion) {
         tasks: TaskTracker::new(),
         telemetry,
     });
+    let asked = VersionQuery::Version(version());
+    let request = |kind| {
+        let (want, version) = (Want::File(kind), asked.clone());
+        StashRequest { context: context(), key: StashKey { module: module(), version, want } }
+    };
+    until_it_ends(group, "bare leaf", &stashed(), &request(FileKind::Mod));
     for kind in [FileKind::Mod, FileKind::Zip] {
-        let (want, version) = (Want::File(kind), VersionQuery::Version(version()));
-        let key = StashKey { module: module(), version, want };
-        let request = StashRequest { context: context(), key };
-        let name = format!("stash, a {kind}");
-        bench(group, &name, || {
-            let stashing = stash.clone().oneshot(request.clone());
-            async {
-                let stashed = stashing.await.unwrap_or_else(|error| panic!("{name}: {error}"));
-                assert_eq!(stashed.outcome, Outcome::MissLeader, "{name}");
-                stashed.finished.wait().await;
-            }
-        });
+        until_it_ends(group, &format!("stash, a {kind}"), &stash, &request(kind));
     }
+}
+
+/// Measures stashes, each with the work behind its answer.
+fn until_it_ends<S: Stage<StashRequest, Reply = Stashed>>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    stash: &S,
+    request: &StashRequest,
+) {
+    bench(group, name, || {
+        let stashing = stash.clone().call(request.clone());
+        async {
+            let stashed = stashing.await.unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(stashed.outcome, Outcome::MissLeader, "{name}");
+            stashed.finished.wait().await;
+        }
+    });
 }
 
 /// A call of an upstream.
