@@ -3,12 +3,15 @@
 //!
 //! The lists below name every module, so that no folder leaves the check by losing a file.
 
-use std::path::Path;
-
-use crate::tidy::Problem;
-
+mod bench;
+mod contract;
 #[cfg(test)]
 mod tests;
+
+use std::path::Path;
+
+use self::contract::{CONTRACT, PAUSED, functions};
+use crate::tidy::Problem;
 
 const SOURCES: &str = "middleware/src";
 /// Where each layer is measured over a bare leaf.
@@ -46,6 +49,9 @@ const LAYERS: &[&str] = &[
 /// Leaves: each ends a stack, and calls ports or the border of the next.
 const LEAVES: &[&str] = &["dispatch", "route", "stash", "storage_io", "upstream"];
 
+/// Parts of the program that are no layer, because what they see is no request; laid out like one.
+const PARTS: &[&str] = &["src/http/tls"];
+
 /// The vocabulary, which is neither.
 const WORDS: &[&str] = &[
     "blob",
@@ -67,13 +73,6 @@ const WORDS: &[&str] = &[
 const HEADINGS: &[&str] =
     &["# What it does", "# Where it sits", "# Telemetry", "# Failure modes", "# Limits"];
 
-/// With these words begin the names of the tests that every layer has, and every leaf but for the second.
-const CONTRACT: [&str; 3] =
-    ["an_error_from_below_", "services_of_one_layer_", "a_caller_that_goes_away_"];
-
-/// How a test runs that awaits anything.
-const PAUSED: &str = "#[tokio::test(start_paused = true)]";
-
 /// What a machine that is tested alone does not need: a clock, I/O, metrics.
 const IMPURE: &[&str] =
     &["Instant", "SystemTime", "prometheus", "telemetry", "tokio", ".await", "std::fs"];
@@ -84,23 +83,33 @@ pub(crate) fn check(root: &Path, paths: &[&str], problems: &mut Vec<Problem>) {
     check_lists(&read(&format!("{SOURCES}/lib.rs")), problems);
     let of_benches = |path: &&&str| [BENCHES, SUPPORT].iter().any(|dir| path.starts_with(dir));
     let benches: String = paths.iter().filter(of_benches).map(|path| read(path)).collect();
-    for name in LAYERS.iter().chain(LEAVES) {
-        let inside = format!("{SOURCES}/{name}/");
+    for (inside, kind) in folders() {
         let files: Vec<(&str, String)> = paths
             .iter()
             .filter_map(|path| Some((path.strip_prefix(&inside)?, read(path))))
             // A tracked file that is being deleted is there no more.
             .filter(|(file, _)| root.join(&inside).join(file).is_file())
             .collect();
-        let folder = Folder { name, files, is_leaf: LEAVES.contains(name) };
+        let folder = Folder { path: &inside, files, kind };
         let mut add = |file: &str, what: String| {
             problems.push(Problem::of_file(format!("{inside}{file}"), what));
         };
         folder.check_files(&mut add);
         folder.check_headings(&mut add);
-        folder.check_tests(&mut add);
-        folder.check_bench(&benches, &mut add);
+        if kind != Kind::Part {
+            folder.check_tests(&mut add);
+            folder.check_bench(&benches, &mut add);
+        }
     }
+}
+
+/// Every folder that is checked, with its last slash.
+fn folders() -> impl Iterator<Item = (String, Kind)> {
+    let inside = |names: &'static [&'static str], kind| {
+        names.iter().map(move |name| (format!("{SOURCES}/{name}/"), kind))
+    };
+    let parts = PARTS.iter().map(|path| (format!("{path}/"), Kind::Part));
+    inside(LAYERS, Kind::Layer).chain(inside(LEAVES, Kind::Leaf)).chain(parts)
 }
 
 /// What `lib.rs` declares and what the lists name is the same.
@@ -121,11 +130,30 @@ fn check_lists(lib: &str, problems: &mut Vec<Problem>) {
     }
 }
 
+/// What a folder holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Layer,
+    Leaf,
+    Part,
+}
+
+impl Kind {
+    /// Its name, and the files that each of it has.
+    fn layout(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Self::Layer => ("layer", &["mod.rs", "layer.rs", "service.rs", "tests.rs"]),
+            Self::Leaf => ("leaf", &["mod.rs", "service.rs", "tests.rs"]),
+            Self::Part => ("part", &["mod.rs", "tests.rs"]),
+        }
+    }
+}
+
 /// A folder, and the files in it.
 struct Folder<'a> {
-    name: &'a str,
+    path: &'a str,
     files: Vec<(&'a str, String)>,
-    is_leaf: bool,
+    kind: Kind,
 }
 
 impl Folder<'_> {
@@ -134,14 +162,11 @@ impl Folder<'_> {
     }
 
     fn check_files(&self, add: &mut impl FnMut(&str, String)) {
-        for file in ["mod.rs", "layer.rs", "service.rs", "tests.rs"] {
-            let wanted = !(self.is_leaf && file == "layer.rs");
-            if wanted && self.text(file).is_none() {
-                let what = "every layer has mod.rs, layer.rs, service.rs and tests.rs; a leaf all but layer.rs";
-                add(file, what.to_owned());
-            }
+        let (kind, wanted) = self.kind.layout();
+        for file in wanted.iter().filter(|file| self.text(file).is_none()) {
+            add(file, format!("every {kind} has {}", wanted.join(", ")));
         }
-        if self.is_leaf && self.text("layer.rs").is_some() {
+        if self.kind == Kind::Leaf && self.text("layer.rs").is_some() {
             add("layer.rs", "a leaf wraps nothing: list it as a layer, or do without".to_owned());
         }
         let state = self.text("state.rs").unwrap_or_default();
@@ -163,26 +188,16 @@ impl Folder<'_> {
         }
     }
 
-    /// The contract's tests are there, and no test waits for a real clock.
+    /// The contract's tests are there and hold something, and no test waits for a real clock.
     fn check_tests(&self, add: &mut impl FnMut(&str, String)) {
-        let tests = || {
-            let texts = self.files.iter().filter(|(name, _)| name.starts_with("tests"));
-            texts.flat_map(|(name, text)| {
-                text.lines().zip(text.lines().skip(1)).map(move |two| (*name, two))
-            })
-        };
-        for begin in CONTRACT {
-            let of_layers = begin == CONTRACT[1];
-            let wanted = format!("async fn {begin}");
-            let found =
-                tests().any(|(_, (above, line))| above == PAUSED && line.starts_with(&wanted));
-            let owed = !(of_layers && self.is_leaf);
-            if owed && !found {
-                add("tests.rs", format!("no test `{begin}…` (see ARCHITECTURE.md) with {PAUSED}"));
-            }
-        }
-        for (name, (above, _)) in tests() {
-            if above.trim_start().starts_with("#[tokio::test") && above.trim() != PAUSED {
+        let tests = || self.files.iter().filter(|(name, _)| name.starts_with("tests"));
+        let found: Vec<_> = tests().flat_map(|(name, text)| functions(name, text)).collect();
+        let owed = CONTRACT.into_iter();
+        // A leaf has no layer whose services could share anything.
+        let owed = owed.filter(|begin| self.kind == Kind::Layer || *begin != CONTRACT[1]);
+        contract::check(&found, owed, add);
+        for (name, line) in tests().flat_map(|(name, text)| text.lines().map(move |l| (name, l))) {
+            if line.trim_start().starts_with("#[tokio::test") && line.trim() != PAUSED {
                 add(name, format!("a test that awaits runs on a paused clock: {PAUSED}"));
             }
         }
@@ -190,25 +205,12 @@ impl Folder<'_> {
 
     /// A bench uses it, in a row of its name.
     fn check_bench(&self, benches: &str, add: &mut impl FnMut(&str, String)) {
-        let name = self.name;
+        let name = self.path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
         let used = benches.contains(&format!("dipylon_middleware::{name}::"));
-        let rows = [
-            format!("\"{name}\","),
-            format!("\"{name}, "),
-            format!("\"{name} and "),
-            format!("LayerName::{},", camel_case(name)),
-        ];
-        if !used || !rows.iter().any(|row| benches.contains(row)) {
+        if !used || !bench::rows(benches).iter().any(|row| bench::is_about(row, name)) {
             add("service.rs", format!("{BENCHES} has no bench with a row of the name {name}"));
         }
     }
-}
-
-/// `rate_limit` as `RateLimit`.
-fn camel_case(name: &str) -> String {
-    name.split('_')
-        .filter_map(|word| Some(word.get(..1)?.to_uppercase() + word.get(1..)?))
-        .collect()
 }
 
 fn missing_heading(text: &str) -> Option<&'static str> {
