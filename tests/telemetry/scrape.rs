@@ -115,6 +115,10 @@ async fn mixed_run() -> World {
     ] {
         world.get(path).await;
     }
+    // Whether a stranger's own question to the database ends before upstream's 404 makes it needless is a
+    // race: its outcome must be there before the first of them.
+    let unknown = world.get("/sumdb/sum.test/lookup/example.com/nothing@v1.0.0").await;
+    assert_eq!(unknown.status, 404);
     world
 }
 
@@ -182,6 +186,9 @@ async fn strangers_add_no_series() {
     for number in 0..STRANGERS {
         if number == STRANGERS / 10 {
             early = series(world.get("/metrics").await.text());
+            let sumdb = ["\"sumdb\"", "\"upstream_not_found\""];
+            let is_there = early.iter().any(|line| sumdb.iter().all(|part| line.contains(part)));
+            assert!(is_there, "the database's own 404 is not counted in {early:#?}");
         }
         let kind = ["list", "v1.0.0.info", "v1.0.0.mod", "v1.0.0.zip"][number % 4];
         let text = format!(
