@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dipylon_middleware::filter::Rules;
 use dipylon_middleware::ports::{
-    BoxFuture, Decision, Fetched, Fetcher, Index, Lock, Mode, Policy, Validator, Verifier,
+    BoxFuture, Decision, Fetched, Fetcher, Index, Lock, Mode, Policy, Storage, Validator, Verifier,
 };
 use dipylon_middleware::request::{FetchRequest, RequestContext};
 use dipylon_middleware::spool::Spools;
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 mod go_command;
 
-use crate::app::{direct_stack, list_stack, storage_stack, upstream_stack};
+use crate::app::{direct_stack, list_stack, storage_stack, tier_stack, upstream_stack};
 use crate::config::{self, Config, Env};
 use crate::fetch::ExtraStore;
 use crate::fetch::checksum::ChecksumDatabase;
@@ -38,6 +38,7 @@ use crate::index::{MemoryIndex, NoIndex};
 use crate::policy::download_file::DownloadFile;
 use crate::policy::validator_hook::ValidatorHook;
 use crate::process_dir::ProcessDir;
+use crate::storage::tiered;
 use crate::{lock, policy, storage};
 
 /// A call of storage that no request waits for may take this long.
@@ -100,9 +101,8 @@ impl Adapters {
         let (policy, filter) = (policy(config)?, filter(config)?);
         let lock = lock::open(config)?;
         let backend = storage::open(config, &variable, telemetry).await?;
-        let backend = storage::tiered::over(backend, &config.dipylon.tiered, telemetry).await?;
         let spools = open_spools(config, backend.staging_directory(), telemetry)?;
-        let storage = storage_stack(config, backend, telemetry);
+        let storage = open_storage(config, backend, telemetry).await?;
         let settings = settings(config, &variable).await?;
         let http = http_client(config, &variable)?;
         let validator = validator(config, &http)?;
@@ -221,6 +221,22 @@ fn open_index(config: &Config) -> Result<Arc<dyn Index>, Error> {
 
 /// How the directory begins that holds the spools of one process.
 const SPOOL_PREFIX: &str = "dipylon-spool-";
+
+/// The storage stack, and a near tier above it where there is one.
+async fn open_storage(
+    config: &Config,
+    backend: Arc<dyn Storage>,
+    telemetry: &Telemetry,
+) -> Result<StorageHandle, Error> {
+    let (kind, staging) = (backend.kind(), backend.staging_directory());
+    let stack = storage_stack(config, backend, telemetry);
+    let keys = &config.dipylon.tiered;
+    if keys.directory.is_none() {
+        return Ok(stack);
+    }
+    let far = Arc::new(tiered::Far::over(stack, kind, staging));
+    Ok(tier_stack(tiered::over(far, keys, telemetry).await?, telemetry))
+}
 
 /// `SpoolDir`, else beside the store where that is a local disk: a finished zip is then taken over
 /// without copying. The store sweeps its own directory; in any other the spools have one for this

@@ -54,6 +54,8 @@ use crate::lock;
 /// Storage calls at a time: enough to keep a disk or a connection pool busy, few enough that a slow
 /// backend does not collect the whole process.
 const STORAGE_CALLS_MAX: usize = 512;
+/// Attempts of one storage call, where the backend's own client makes but one.
+const STORAGE_ATTEMPTS: u32 = 3;
 /// Requests to one upstream at a time.
 const UPSTREAM_CALLS_MAX: usize = 64;
 
@@ -115,12 +117,18 @@ pub(crate) fn storage_stack(
     storage: Arc<dyn Storage>,
     telemetry: &Telemetry,
 ) -> StorageHandle {
+    let retry = storage.wants_retries().then(|| RetryLayer::new(STORAGE_ATTEMPTS, telemetry));
     let stack = Stack::new(telemetry)
-        // Outermost, so that waiting for a slot counts: a caller is never held longer than this.
+        // Outermost, so that waiting for a slot, and between attempts, counts: a caller is never held
+        // longer than this.
         .push(
             LayerName::StorageDeadline,
-            DeadlineLayer::new("storage", config.timeout, ErrorKind::Storage),
+            DeadlineLayer::new("storage", config.timeout, ErrorKind::StorageUnavailable),
         )
+        // Above the rest: while storage is left alone, a call costs neither an attempt nor a slot.
+        .push(LayerName::StorageBreaker, BreakerLayer::storage(storage.kind(), telemetry))
+        // Above the slots: a call that waits before its next attempt gives its slot back.
+        .push_if(LayerName::StorageRetry, retry)
         // Next to the backend: only calls that really reach it take a slot.
         .push(
             LayerName::StorageLimit,
@@ -128,6 +136,12 @@ pub(crate) fn storage_stack(
         )
         .over(LayerName::StorageIo, StorageIo::new(storage, telemetry));
     StorageHandle::new(stack)
+}
+
+/// The near tier, above the storage stack: what is near passes no breaker and takes no slot.
+pub(crate) fn tier_stack(tiered: Arc<dyn Storage>, telemetry: &Telemetry) -> StorageHandle {
+    let stack = Stack::new(telemetry);
+    StorageHandle::new(stack.over(LayerName::StorageTier, StorageIo::over_stacks(tiered)))
 }
 
 /// Upstream: one such stack for each proxy of the GOPROXY list, so that one that fails does not take
@@ -140,7 +154,7 @@ pub(crate) fn upstream_stack(
 ) -> Border<FetchRequest, Fetched> {
     Stack::new(telemetry)
         // Outermost: what an open breaker refuses costs neither a slot nor an attempt.
-        .push(LayerName::UpstreamBreaker, BreakerLayer::new(fetcher.name(), telemetry))
+        .push(LayerName::UpstreamBreaker, BreakerLayer::upstream(fetcher.name(), telemetry))
         // Above the slots: a call that waits before its next attempt gives its slot back.
         .push(
             LayerName::UpstreamRetry,

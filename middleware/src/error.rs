@@ -65,8 +65,10 @@ pub enum ErrorKind {
     BadContent,
     /// The request's own deadline passed.
     DeadlineExceeded,
-    /// Storage failed.
+    /// Storage refuses, or what it has is damaged.
     Storage,
+    /// Storage could not be reached, did not answer in time, or is left alone for a while.
+    StorageUnavailable,
     /// The configured backend cannot do this.
     Unsupported,
     /// A defect in the gateway.
@@ -125,6 +127,7 @@ impl ErrorKind {
         Self::BadContent,
         Self::DeadlineExceeded,
         Self::Storage,
+        Self::StorageUnavailable,
         Self::Unsupported,
         Self::Internal,
     ];
@@ -160,6 +163,7 @@ impl ErrorKind {
             Self::BadContent => (502, NO, Bad, Outcome::UpstreamBadContent),
             Self::DeadlineExceeded => (504, NO, Warn, Outcome::Deadline),
             Self::Storage => (500, NO, Bad, Outcome::StorageError),
+            Self::StorageUnavailable => (503, NO, Bad, Outcome::StorageUnavailable),
             Self::Unsupported => (501, NO, Info, Outcome::Invalid),
             Self::Internal => (500, NO, Bad, Outcome::Internal),
         };
@@ -175,7 +179,7 @@ impl ErrorKind {
         )
     }
 
-    /// Whether another attempt may succeed.
+    /// Whether another attempt at an upstream may succeed.
     pub fn is_transient(self) -> bool {
         matches!(
             self,
@@ -197,6 +201,7 @@ pub struct Error {
     message: Arc<str>,
     retry_after: Option<Duration>,
     remembered: bool,
+    cause: Option<Arc<str>>,
 }
 
 impl Error {
@@ -208,6 +213,7 @@ impl Error {
             message: printable(message.as_ref()).into(),
             retry_after: None,
             remembered: false,
+            cause: None,
         }
     }
 
@@ -236,6 +242,31 @@ impl Error {
     pub fn with_retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
         self
+    }
+
+    /// What is wrong with the one that failed, without a name of what was asked of it: may be told to
+    /// others.
+    pub fn cause(&self) -> Option<&Arc<str>> {
+        self.cause.as_ref()
+    }
+
+    /// Says what is wrong with the one that failed.
+    #[must_use]
+    pub fn with_cause(mut self, cause: impl AsRef<str>) -> Self {
+        self.cause = Some(printable(cause.as_ref()).into());
+        self
+    }
+
+    /// The same failure, with what came of asking elsewhere.
+    #[must_use]
+    pub fn and_then(mut self, other: &Self) -> Self {
+        self.message = printable(&format!("{}; and upstream: {other}", self.message)).into();
+        self
+    }
+
+    /// Whether storage itself failed, so that what it has is not known.
+    pub fn is_of_storage(&self) -> bool {
+        matches!(self.kind, ErrorKind::Storage | ErrorKind::StorageUnavailable)
     }
 
     /// Marks the error as remembered from an earlier request.

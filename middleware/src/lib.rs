@@ -3,6 +3,7 @@
 //! Layers import the vocabulary of this crate and never one another. They are put together in the
 //! program's `app.rs`.
 
+pub mod attempt;
 pub mod blob;
 pub mod body;
 pub mod error;

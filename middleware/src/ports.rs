@@ -77,7 +77,8 @@ pub struct CatalogPage {
 ///
 /// Contract: a reader never sees a part of a version; the first save of a version stays; a partial
 /// or truncated entry left by a crash, or by Athens, reads as absent and is replaced by the next
-/// save. Every error other than "absent" is an error, never a miss.
+/// save. Every error other than "absent" is an error, never a miss: `StorageUnavailable`, with its cause,
+/// where the backend could not be asked, which may pass; else `Storage`.
 pub trait Storage: Send + Sync + 'static {
     /// The `StorageType`, for messages.
     fn kind(&self) -> &'static str;
@@ -114,6 +115,12 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Whether the backend can be used now: for `/readyz`.
     fn check(&self) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Whether the storage stack shall repeat calls that failed in a way that may pass. Only where the
+    /// backend's own client does not, so that attempts never multiply.
+    fn wants_retries(&self) -> bool {
+        false
+    }
 
     /// A local directory from which a finished spool can be taken over without copying.
     fn staging_directory(&self) -> Option<PathBuf> {

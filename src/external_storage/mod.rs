@@ -96,7 +96,7 @@ impl ExternalStorage {
         let stack = Stack::new(&telemetry)
             .push(
                 LayerName::StorageDeadline,
-                DeadlineLayer::new("storage", options.call_timeout, ErrorKind::Storage),
+                DeadlineLayer::new("storage", options.call_timeout, ErrorKind::StorageUnavailable),
             )
             .over(LayerName::StorageIo, StorageIo::new(storage, &telemetry));
         Ok(Self::over(StorageHandle::new(stack), spools, options, &telemetry))

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use dipylon_middleware::breaker::state::FAILURES_TO_OPEN;
+use dipylon_middleware::breaker::state::UPSTREAM_FAILURES_TO_OPEN;
 use dipylon_testkit::client::raw_get;
 use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::services::redis::RedisServer;
@@ -89,7 +89,7 @@ pub(crate) async fn round(world: &World, locks: &mut RedisServer, round: usize) 
 async fn breaker(world: &World) {
     let broken = "/example.com/broken/";
     world.upstream.fault(When::prefix(broken), status(500));
-    for number in 0..2 * FAILURES_TO_OPEN {
+    for number in 0..2 * UPSTREAM_FAILURES_TO_OPEN {
         let answer = world.gateway.get(&format!("{broken}@v/v1.{number}.0.info")).await;
         assert!(answer.status.is_server_error(), "{}", answer.status);
     }

@@ -15,9 +15,13 @@ const TARGET_METRICS: [&str; 3] = ["up", "scrape_samples_scraped", "scrape_durat
 pub(crate) const NOT_MADE: &[(&str, &str)] = &[
     ("dipylon_presigned_total", DISK_SIGNS_NOTHING),
     ("dipylon_presigned_bytes_total", DISK_SIGNS_NOTHING),
+    ("dipylon_storage_retries_total", DISK_IS_ASKED_ONCE),
 ];
 const DISK_SIGNS_NOTHING: &str =
     "the gateways under load keep versions on a disk, and only an object store signs URLs";
+
+const DISK_IS_ASKED_ONCE: &str =
+    "the gateways under load keep versions on a disk, and only `external` is asked again";
 
 /// The recording rules, each with the labels of what it records.
 pub(crate) type Recorded = BTreeMap<String, BTreeSet<String>>;

@@ -92,7 +92,7 @@ async fn a_server_that_is_down_is_an_error_and_no_miss() {
         (ModulePath::parse("example.com/a").unwrap(), Version::parse("v1.0.0").unwrap());
     let error = storage.read(&module, &version, FileKind::Mod).await.unwrap_err();
     let text = error.to_string();
-    assert_eq!(error.kind(), ErrorKind::Storage);
+    assert_eq!(error.kind(), ErrorKind::StorageUnavailable);
     let name = "minio storage cannot read mods/folder/example.com/a/v1.0.0/v1.0.0.info: ";
     assert!(text.starts_with(name), "{text}");
     assert!(text.contains("onnection refused") && text.contains("is the store up"), "{text}");

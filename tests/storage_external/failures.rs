@@ -22,7 +22,12 @@ async fn any_status_but_200_is_an_error_that_repeats_the_servers_first_line() {
     for status in [201, 202, 400, 401, 403, 429, 500, 502, 503] {
         foreign.fault(".mod", Fault::Status(status, "the disk is full\nsecond line"));
         let error = try_read(subject.storage(), &small(), FileKind::Mod).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Storage, "{status}");
+        let may_pass = [429, 502, 503].contains(&status);
+        let kind = if may_pass { ErrorKind::StorageUnavailable } else { ErrorKind::Storage };
+        assert_eq!(error.kind(), kind, "{status}");
+        let cause = error.cause().map_or("", |cause| cause);
+        assert!(!cause.contains("example.com") && !cause.contains("disk"), "{cause}");
+        assert_eq!(cause.contains(&format!("it answered {status}")), may_pass, "{cause}");
         let place = format!("{}/example.com/a/@v/v1.0.0.mod", foreign.url());
         let want = format!(
             "external storage cannot read the .mod of example.com/a@v1.0.0 at {place}: it answered \
@@ -60,7 +65,7 @@ async fn an_answer_that_is_cut_is_an_error_and_no_file() {
             Fault::Cut,
         );
         let error = try_read(&storage, &small(), kind).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Storage);
+        assert_eq!(error.kind(), ErrorKind::StorageUnavailable);
         assert!(error.message().contains("broke off"), "{kind}: {error}");
         foreign.mend();
         assert!(is_stored(&storage, &small()).await);
@@ -103,7 +108,7 @@ async fn a_server_that_is_gone_is_an_error_and_is_found_again() {
     drop(served.stop);
     served.task.await.unwrap().unwrap();
     let error = try_read(subject.storage(), &small(), FileKind::Info).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Storage);
+    assert_eq!(error.kind(), ErrorKind::StorageUnavailable);
     assert!(error.message().contains("is the server up"), "{error}");
     assert!(subject.storage().check().await.is_err());
     assert!(subject.save(&FakeModule::new("example.com/a", "v1.1.0")).await.is_err());
@@ -123,7 +128,7 @@ async fn a_server_that_is_down_at_start_is_no_reason_not_to_start() {
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let storage = client(&format!("http://user:hush@{gone}")).await;
     let error = storage.check().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Storage);
+    assert_eq!(error.kind(), ErrorKind::StorageUnavailable);
     assert!(!error.message().contains("hush"), "{error}");
     assert!(error.message().contains(&format!("http://{gone}/")), "{error}");
 }

@@ -127,7 +127,7 @@ async fn a_store_that_goes_down_costs_an_error_and_never_a_false_absence() {
     assert_eq!(gateway.get("/example.com/one/@v/v1.0.0.mod").await.status, 404);
     store.kill();
     let answer = gateway.get("/example.com/one/@v/v1.1.0.mod").await;
-    assert_eq!(answer.status, 500, "{}", answer.text());
+    assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(answer.text().contains("external storage cannot read"), "{}", answer.text());
     let ready = gateway.get("/readyz").await;
     assert_eq!(ready.status, 503);

@@ -59,7 +59,7 @@ async fn a_server_that_is_down_is_an_error_and_no_miss() {
     let (path, version) = names(&module);
     let error = storage.read(&path, &version, FileKind::Mod).await.unwrap_err();
     let text = error.to_string();
-    assert_eq!(error.kind(), ErrorKind::Storage);
+    assert_eq!(error.kind(), ErrorKind::StorageUnavailable);
     let name = "mongo storage cannot read the .mod of example.com/a@v1.0.0 in athens.modules: ";
     assert!(text.starts_with(name), "{text}");
     assert!(text.contains(&address.to_string()) && text.contains("onnection refused"), "{text}");

@@ -8,12 +8,15 @@ use std::time::Duration;
 use criterion::Criterion;
 use dipylon_middleware::Error;
 use dipylon_middleware::breaker::BreakerLayer;
+use dipylon_middleware::limit::LimitLayer;
 use dipylon_middleware::lock::{LockLayer, LockLimits};
 use dipylon_middleware::pool::PoolLayer;
 use dipylon_middleware::ports::{
-    Acquired, BoxFuture, Fetched, Lock, LockClaim, LockError, Payload,
+    Acquired, BoxFuture, Fetched, Lock, LockClaim, LockError, Payload, StorageCall, StorageReply,
 };
-use dipylon_middleware::request::{FetchAsk, FetchRequest, StashKey, StashRequest, Want};
+use dipylon_middleware::request::{
+    FetchAsk, FetchRequest, StashKey, StashRequest, StorageRequest, Want,
+};
 use dipylon_middleware::response::{Files, Finished, Stashed};
 use dipylon_middleware::retry::RetryLayer;
 use dipylon_middleware::single_flight::SingleFlightLayer;
@@ -96,7 +99,20 @@ pub(crate) fn upstream(criterion: &mut Criterion) {
     let telemetry = telemetry();
     let request = &FetchRequest { context: context(), module: module(), ask: FetchAsk::List };
     bench_service(group, "bare leaf", &fetched(), request);
-    let breaker = BreakerLayer::new("upstream".into(), &telemetry);
+    let breaker = BreakerLayer::upstream("upstream".into(), &telemetry);
     bench_service(group, "breaker", &breaker.layer(fetched()), request);
     bench_service(group, "retry", &RetryLayer::new(3, &telemetry).layer(fetched()), request);
+}
+
+pub(crate) fn stored(criterion: &mut Criterion) {
+    let group = &mut criterion.benchmark_group("layers storage");
+    let telemetry = telemetry();
+    let leaf = tower::service_fn(|_: StorageRequest| ready(Ok::<_, Error>(StorageReply::Done)));
+    let request = &StorageRequest { context: context(), operation: StorageCall::Check };
+    bench_service(group, "bare leaf", &leaf, request);
+    let breaker = BreakerLayer::storage("bench", &telemetry);
+    bench_service(group, "breaker", &breaker.layer(leaf), request);
+    bench_service(group, "retry", &RetryLayer::new(3, &telemetry).layer(leaf), request);
+    let limit = LimitLayer::new("storage calls", 512, LONG);
+    bench_service(group, "limit", &limit.layer(leaf), request);
 }

@@ -23,6 +23,7 @@ criterion::criterion_group!(
     leaves::dispatch,
     leaves::stash,
     leaves::upstream,
-    leaves::storage_io
+    leaves::storage_io,
+    fetch::stored
 );
 criterion::criterion_main!(benches);

@@ -1,22 +1,25 @@
-//! Leaves a failing upstream alone for a while.
+//! Leaves a failing upstream, or a failing storage, alone for a while.
 //!
 //! # What it does
-//! After [`state::FAILURES_TO_OPEN`] failures in a row that may pass, calls fail at once for
-//! [`state::OPEN_FOR`]; then one call is let through, and its end decides.
+//! After [`state::UPSTREAM_FAILURES_TO_OPEN`] or [`state::STORAGE_FAILURES_TO_OPEN`] failures in a row that
+//! may pass, calls fail at once for [`state::OPEN_FOR`]; then one call is let through, and its end
+//! decides. A call that only asks whether the other side works (`/readyz`) is always let through.
 //!
 //! # Where it sits
-//! Outermost around one upstream: what it refuses costs neither a retry nor a connection.
+//! Around one upstream, outermost; around storage, directly below the deadline: what it refuses costs
+//! neither a retry nor a connection.
 //!
 //! # Telemetry
-//! `dipylon_upstream_breakers_open`; outcome `upstream_unavailable`.
+//! `dipylon_upstream_breakers_open`, `dipylon_storage_breaker_open`; outcomes `upstream_unavailable`,
+//! `storage_unavailable`.
 //!
 //! # Failure modes
-//! `UpstreamUnavailable` with `Retry-After`, naming the upstream and nothing of other requests. "Does
-//! not exist" and refusals are
-//! answers, not failures.
+//! `UpstreamUnavailable` or `StorageUnavailable` with `Retry-After`, naming who is left alone and, where it
+//! is known, the cause; nothing of other requests. "Does not exist" and refusals are answers, not
+//! failures.
 //!
 //! # Limits
-//! One state per upstream.
+//! One state for each upstream, and one for storage.
 
 mod layer;
 mod service;

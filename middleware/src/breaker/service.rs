@@ -6,16 +6,23 @@ use tokio::time::Instant;
 use tower::util::ServiceExt as _;
 
 use super::state::State;
+use crate::attempt::{Attempt, Verdict};
 use crate::error::{Error, ErrorKind};
-use crate::ports::Fetched;
-use crate::request::FetchRequest;
+use crate::ports::{Fetched, StorageReply};
+use crate::request::{FetchRequest, StorageRequest};
 use crate::stack::{Stage, stage};
 
-/// What all calls of one upstream share.
+/// What all calls of one upstream, or of storage, share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) name: Arc<str>,
+    /// What a refused call fails with.
+    pub(super) refusal: ErrorKind,
+    /// Failures in a row that open it.
+    pub(super) failures_to_open: u32,
     pub(super) state: Mutex<State>,
+    /// What it failed with last, without a name of what was asked for.
+    pub(super) cause: Mutex<Option<Arc<str>>>,
     pub(super) epoch: Instant,
     pub(super) open: IntGauge,
 }
@@ -30,15 +37,33 @@ impl Shared {
             (false, true) => {
                 self.open.inc();
                 let error = error.map(Error::message);
-                tracing::warn!(upstream = %self.name, error, "left alone for a while: it keeps failing");
+                tracing::warn!(who = %self.name, error, "left alone for a while: it keeps failing");
             }
             (true, false) => {
                 self.open.dec();
-                tracing::info!(upstream = %self.name, "asked again: it answers");
+                tracing::info!(who = %self.name, "asked again: it answers");
             }
             _ => {}
         }
         result
+    }
+
+    fn failed(&self, error: &Error) {
+        self.cause.lock().clone_from(&error.cause().cloned());
+        let (now, most) = (self.epoch.elapsed(), self.failures_to_open);
+        self.change(|state| state.failed(now, most), Some(error));
+    }
+
+    /// The refusal of a call. What it failed with may name what somebody else asked for: that is for the
+    /// log alone; the cause names nothing of the kind.
+    fn refuse<Request: Attempt>(&self, request: &Request, wait: std::time::Duration) -> Error {
+        let cannot = request.name().map(|name| format!(" cannot {name}: it")).unwrap_or_default();
+        let cause = self.cause.lock().clone();
+        let why = cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
+        let text =
+            format!("{}{cannot} keeps failing and is left alone for a while{why}", self.name);
+        let error = Error::new(self.refusal, text).with_retry_after(wait);
+        cause.into_iter().fold(error, |error, cause| error.with_cause(cause))
     }
 }
 
@@ -49,32 +74,30 @@ pub struct Breaker<S> {
     pub(super) shared: Arc<Shared>,
 }
 
-impl<S: Stage<FetchRequest, Reply = Fetched>> Breaker<S> {
-    async fn handle(self, request: FetchRequest) -> Result<Fetched, Error> {
+impl<S> Breaker<S> {
+    async fn handle<Request>(self, request: Request) -> Result<S::Reply, Error>
+    where
+        S: Stage<Request>,
+        Request: Attempt,
+    {
         let Self { inner, shared } = self;
-        let admitted = shared.change(|state| state.admit(shared.epoch.elapsed()), None);
-        admitted.map_err(|wait| {
-            // What it failed with names the module of whoever asked: that is for the log alone.
-            let text = format!("{} keeps failing and is left alone for a while", shared.name);
-            Error::new(ErrorKind::UpstreamUnavailable, text).with_retry_after(wait)
-        })?;
+        if !request.is_probe() {
+            let admitted = shared.change(|state| state.admit(shared.epoch.elapsed()), None);
+            admitted.map_err(|wait| shared.refuse(&request, wait))?;
+        }
         let result = inner.oneshot(request).await;
         match &result {
-            Err(error) if error.kind().is_transient() => {
-                shared.change(|state| state.failed(shared.epoch.elapsed()), Some(error));
-            }
-            Err(error) if !is_answer(error.kind()) => {}
-            _ => shared.change(State::succeeded, None),
+            Ok(_) => shared.change(State::succeeded, None),
+            Err(error) => match Request::verdict(error) {
+                Verdict::Failing => shared.failed(error),
+                Verdict::Answered => shared.change(State::succeeded, None),
+                Verdict::Silent => {}
+            },
         }
         result
     }
 }
 
-/// Whether upstream itself said so. A refusal of our own below (a full line, say) tells nothing of it:
-/// taken for an answer, it would keep the breaker of a hanging upstream closed.
-fn is_answer(kind: ErrorKind) -> bool {
-    use ErrorKind::{BadContent, NotFound, UpstreamRefused, UpstreamRejected};
-    matches!(kind, NotFound | UpstreamRefused | UpstreamRejected | BadContent)
-}
-
+// For each by name: through layers that serve any request the compiler takes ages to find the reply.
 stage!(Breaker<S>: FetchRequest => Fetched, over FetchRequest => Fetched);
+stage!(Breaker<S>: StorageRequest => StorageReply, over StorageRequest => StorageReply);

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-/// Failures in a row that open the breaker.
-pub const FAILURES_TO_OPEN: u32 = 10;
+/// Failures in a row that open the breaker of an upstream.
+pub const UPSTREAM_FAILURES_TO_OPEN: u32 = 10;
+
+/// Failures in a row that open the breaker of storage: fewer, because every request asks it more than
+/// once, and each time waits.
+pub const STORAGE_FAILURES_TO_OPEN: u32 = 5;
 
 /// How long it stays open before one call is let through.
 pub const OPEN_FOR: Duration = Duration::from_secs(5);
 
-/// The state of one upstream. `now` is the time since any fixed point.
+/// The state of one upstream, or of storage. `now` is the time since any fixed point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Calls pass; this many have failed in a row.
@@ -55,10 +59,10 @@ impl State {
         *self = Self::default();
     }
 
-    /// A call failed.
-    pub fn failed(&mut self, now: Duration) {
+    /// A call failed; `failures_to_open` in a row open it.
+    pub fn failed(&mut self, now: Duration, failures_to_open: u32) {
         *self = match *self {
-            Self::Closed { failures } if failures + 1 < FAILURES_TO_OPEN => {
+            Self::Closed { failures } if failures + 1 < failures_to_open => {
                 Self::Closed { failures: failures + 1 }
             }
             _ => Self::Open { until: now + OPEN_FOR },

@@ -6,11 +6,13 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tower::Layer as _;
 
-use super::state::{FAILURES_TO_OPEN, OPEN_FOR, State};
+use super::state::{
+    OPEN_FOR, STORAGE_FAILURES_TO_OPEN, State, UPSTREAM_FAILURES_TO_OPEN as FAILURES_TO_OPEN,
+};
 use super::{Breaker, BreakerLayer};
 use crate::error::{Error, ErrorKind};
-use crate::ports::{Fetched, Payload};
-use crate::request::{FetchAsk, FetchRequest};
+use crate::ports::{Fetched, Payload, StorageCall, StorageReply};
+use crate::request::{FetchAsk, FetchRequest, StorageRequest};
 use crate::stack::Stage;
 use crate::telemetry::Telemetry;
 use crate::testing::below::{Held, assert_passes_unchanged, failing};
@@ -19,7 +21,7 @@ use crate::testing::{SECOND, call, context, error, leaf, module, settle, telemet
 fn opened_at(now: Duration) -> State {
     let mut state = State::default();
     for _ in 0..FAILURES_TO_OPEN {
-        state.failed(now);
+        state.failed(now, FAILURES_TO_OPEN);
     }
     state
 }
@@ -28,11 +30,11 @@ fn opened_at(now: Duration) -> State {
 fn the_state_opens_after_failures_in_a_row() {
     let mut state = State::default();
     for failures in 1..FAILURES_TO_OPEN {
-        state.failed(SECOND);
+        state.failed(SECOND, FAILURES_TO_OPEN);
         assert_eq!(state, State::Closed { failures });
         assert_eq!(state.admit(SECOND), Ok(()));
     }
-    state.failed(SECOND);
+    state.failed(SECOND, FAILURES_TO_OPEN);
     assert_eq!(state, State::Open { until: SECOND + OPEN_FOR });
     assert!(state.is_open());
 }
@@ -41,7 +43,7 @@ fn the_state_opens_after_failures_in_a_row() {
 fn a_success_in_between_starts_the_count_again() {
     let mut state = State::default();
     for _ in 0..5 {
-        (1..FAILURES_TO_OPEN).for_each(|_| state.failed(SECOND));
+        (1..FAILURES_TO_OPEN).for_each(|_| state.failed(SECOND, FAILURES_TO_OPEN));
         state.succeeded();
         assert_eq!(state, State::Closed { failures: 0 });
     }
@@ -61,7 +63,7 @@ fn the_end_of_the_one_call_decides() {
     let mut state = opened_at(Duration::ZERO);
     state.admit(OPEN_FOR).expect("the time is over");
     let mut failed = state;
-    failed.failed(OPEN_FOR + SECOND);
+    failed.failed(OPEN_FOR + SECOND, FAILURES_TO_OPEN);
     assert_eq!(failed, State::Open { until: OPEN_FOR + SECOND + OPEN_FOR });
     state.succeeded();
     assert_eq!(state, State::default());
@@ -99,7 +101,7 @@ impl Health {
                 None => Ok(answered()),
             }
         });
-        BreakerLayer::new("proxy.example".into(), telemetry).layer(inner)
+        BreakerLayer::upstream("proxy.example".into(), telemetry).layer(inner)
     }
 }
 
@@ -208,7 +210,7 @@ async fn while_one_call_is_under_way_all_others_are_refused() {
             Ok(answered())
         }
     });
-    let service = BreakerLayer::new("proxy.example".into(), &telemetry).layer(inner);
+    let service = BreakerLayer::upstream("proxy.example".into(), &telemetry).layer(inner);
     fail_often(&service, FAILURES_TO_OPEN).await;
     *failing.lock() = false;
     tokio::time::advance(OPEN_FOR).await;
@@ -221,9 +223,88 @@ async fn while_one_call_is_under_way_all_others_are_refused() {
     call(&service, list()).await.map(drop).expect("closed again");
 }
 
+fn storage_call(operation: StorageCall) -> StorageRequest {
+    StorageRequest { context: context(), operation }
+}
+
+/// A storage that fails while it is told to, and counts what reaches it.
+fn storage(
+    failing: &Arc<Mutex<Option<Error>>>,
+    calls: &Arc<AtomicUsize>,
+    telemetry: &Telemetry,
+) -> Breaker<impl Stage<StorageRequest, Reply = StorageReply>> {
+    let (failing, calls) = (Arc::clone(failing), Arc::clone(calls));
+    let inner = leaf(move |_: StorageRequest| {
+        calls.fetch_add(1, Ordering::SeqCst);
+        match &*failing.lock() {
+            Some(error) => Err(error.clone()),
+            None => Ok(StorageReply::Done),
+        }
+    });
+    BreakerLayer::storage("tape", telemetry).layer(inner)
+}
+
+fn unreachable() -> Error {
+    let text = "tape storage cannot read example.com/private: connection refused";
+    Error::new(ErrorKind::StorageUnavailable, text).with_cause("connection refused")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storage_that_keeps_failing_is_refused_at_once_with_the_cause_and_no_foreign_name() {
+    let (telemetry, failing, calls) =
+        (telemetry(), Arc::new(Mutex::new(Some(unreachable()))), Arc::default());
+    let service = storage(&failing, &calls, &telemetry);
+    for _ in 0..STORAGE_FAILURES_TO_OPEN {
+        let list = storage_call(StorageCall::List(module("example.com/m")));
+        call(&service, list).await.expect_err("it fails");
+    }
+    assert_eq!(telemetry.metrics.storage_breaker_open.get(()).get(), 1);
+    assert_eq!(telemetry.metrics.breakers_open.get(()).get(), 0, "no upstream's");
+    let read = storage_call(StorageCall::ReadExtra("a".into()));
+    let refused = call(&service, read).await.expect_err("open");
+    assert_eq!(calls.load(Ordering::SeqCst), STORAGE_FAILURES_TO_OPEN as usize, "not called");
+    assert_eq!(refused.kind(), ErrorKind::StorageUnavailable);
+    assert_eq!(refused.retry_after(), Some(OPEN_FOR));
+    let text = "tape storage cannot read_extra: it keeps failing and is left alone for a while: \
+                connection refused";
+    assert_eq!(refused.message(), text);
+    assert_eq!(refused.cause().map(|cause| &**cause), Some("connection refused"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_passes_an_open_breaker_and_its_success_closes_it() {
+    let (telemetry, failing, calls) =
+        (telemetry(), Arc::new(Mutex::new(Some(unreachable()))), Arc::default());
+    let service = storage(&failing, &calls, &telemetry);
+    let check = || storage_call(StorageCall::Check);
+    for number in 1..=3 * STORAGE_FAILURES_TO_OPEN {
+        let failed = call(&service, check()).await.expect_err("it fails");
+        assert!(failed.message().contains("private"), "the backend's own words: {failed}");
+        assert_eq!(calls.load(Ordering::SeqCst), number as usize);
+    }
+    assert_eq!(telemetry.metrics.storage_breaker_open.get(()).get(), 1);
+    *failing.lock() = None;
+    call(&service, check()).await.expect("it is back");
+    assert_eq!(telemetry.metrics.storage_breaker_open.get(()).get(), 0);
+    call(&service, storage_call(StorageCall::ReadExtra("a".into()))).await.expect("closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_storage_is_an_answer_and_opens_nothing() {
+    for kind in [ErrorKind::Storage, ErrorKind::BadRequest, ErrorKind::Unsupported] {
+        let (telemetry, failing, calls) =
+            (telemetry(), Arc::new(Mutex::new(Some(error(kind)))), Arc::default());
+        let service = storage(&failing, &calls, &telemetry);
+        for _ in 0..3 * STORAGE_FAILURES_TO_OPEN {
+            call(&service, storage_call(StorageCall::Check)).await.expect_err("it refuses");
+        }
+        assert_eq!(telemetry.metrics.storage_breaker_open.get(()).get(), 0, "{kind:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_error_from_below_passes_unchanged() {
-    let layer = BreakerLayer::new("proxy.example".into(), &telemetry());
+    let layer = BreakerLayer::upstream("proxy.example".into(), &telemetry());
     for kind in [ErrorKind::UpstreamFailed, ErrorKind::NotFound] {
         assert_passes_unchanged(&layer.layer(failing::<_, Fetched>(kind)), list(), kind).await;
     }
@@ -231,7 +312,7 @@ async fn an_error_from_below_passes_unchanged() {
 
 #[tokio::test(start_paused = true)]
 async fn services_of_one_layer_share_the_state() {
-    let layer = BreakerLayer::new("proxy.example".into(), &telemetry());
+    let layer = BreakerLayer::upstream("proxy.example".into(), &telemetry());
     let one = layer.layer(failing(ErrorKind::UpstreamFailed));
     let two = layer.layer(leaf(|_: FetchRequest| Ok(answered())));
     fail_often(&one, FAILURES_TO_OPEN).await;
@@ -242,8 +323,8 @@ async fn services_of_one_layer_share_the_state() {
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_goes_away_ends_the_call_below_and_counts_as_no_failure() {
     let (telemetry, held) = (telemetry(), Held::default());
-    let service =
-        BreakerLayer::new("proxy.example".into(), &telemetry).layer(held.service::<_, Fetched>());
+    let service = BreakerLayer::upstream("proxy.example".into(), &telemetry)
+        .layer(held.service::<_, Fetched>());
     for _ in 0..2 * FAILURES_TO_OPEN {
         held.assert_ends_with_its_caller(&service, list()).await;
     }

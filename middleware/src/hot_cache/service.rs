@@ -57,7 +57,9 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> HotCache<S> {
             return Ok(ModuleResponse::new(answer, Outcome::HitMemory));
         }
         let response = self.inner.oneshot(request).await?;
-        if let Some(bytes) = small(&response) {
+        // What upstream said while storage could not be asked is not what storage may have.
+        let is_degraded = response.outcome == Outcome::MissDegraded;
+        if let Some(bytes) = small(&response).filter(|_| !is_degraded) {
             files.insert(key, bytes);
         }
         Ok(response)

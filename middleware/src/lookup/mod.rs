@@ -8,11 +8,12 @@
 //! Above every limit for misses, so a slow upstream cannot slow a hit; below `hot_cache`.
 //!
 //! # Telemetry
-//! The phase `lookup`; outcome `hit_storage`.
+//! The phase `lookup`; outcomes `hit_storage`, `miss_degraded`.
 //!
 //! # Failure modes
-//! A storage error is an error, never a miss: a miss would fetch and overwrite what is only out of
-//! reach.
+//! While storage fails, upstream answers in its place: what it sends is checked as ever, and the first
+//! save of a version stays, so nothing is overwritten. The outcome is `miss_degraded`. What upstream
+//! says "no" to may be stored all the same: then storage's own error is the answer, never a 404.
 //!
 //! # Limits
 //! Those of the storage stack.

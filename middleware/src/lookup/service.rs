@@ -2,6 +2,7 @@ use std::time::Instant;
 
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
+use http::StatusCode;
 use tower::util::ServiceExt as _;
 
 use crate::error::Error;
@@ -25,12 +26,39 @@ impl<S: Stage<Missed, Reply = ModuleResponse>> Lookup<S> {
             let started = Instant::now();
             let found = self.find(&request, &version).await;
             request.context.timings.add(Phase::Lookup, started);
-            if let Some(content) = found? {
-                let answer = Answer::File { kind: request.kind, version, content };
-                return Ok(ModuleResponse::new(answer, Outcome::HitStorage));
+            match found {
+                Ok(Some(content)) => {
+                    let answer = Answer::File { kind: request.kind, version, content };
+                    return Ok(ModuleResponse::new(answer, Outcome::HitStorage));
+                }
+                Ok(None) => {}
+                Err(error) if error.is_of_storage() => {
+                    return self.without_storage(request, error).await;
+                }
+                Err(error) => return Err(error),
             }
         }
         self.inner.oneshot(Missed { request }).await
+    }
+
+    /// Lets upstream answer where storage could not be asked.
+    async fn without_storage(
+        self,
+        request: FileRequest,
+        failure: Error,
+    ) -> Result<ModuleResponse, Error> {
+        tracing::debug!(request_id = %request.context.id, module = %request.module,
+            version = %request.version, error = %failure, "storage fails: upstream is asked");
+        match self.inner.oneshot(Missed { request }).await {
+            Ok(mut response) => {
+                if matches!(response.outcome, Outcome::MissLeader | Outcome::MissFollower) {
+                    response.outcome = Outcome::MissDegraded;
+                }
+                Ok(response)
+            }
+            Err(error) if is_about_the_version(&error) => Err(failure.and_then(&error)),
+            Err(error) => Err(error),
+        }
     }
 
     async fn find(
@@ -52,6 +80,13 @@ impl<S: Stage<Missed, Reply = ModuleResponse>> Lookup<S> {
         let blob = self.storage.read(context, module, version, *kind).await?;
         Ok(blob.map(Content::Stored))
     }
+}
+
+/// Whether an error says something of the version, which might be stored all the same; 5xx and 429 say only
+/// that nothing could be found out.
+fn is_about_the_version(error: &Error) -> bool {
+    let status = error.kind().row().status;
+    status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS
 }
 
 stage!(Lookup<S>: FileRequest => ModuleResponse, over Missed => ModuleResponse);

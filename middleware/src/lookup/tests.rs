@@ -5,15 +5,15 @@ use parking_lot::Mutex;
 use tower::Layer as _;
 
 use super::{Lookup, LookupLayer};
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::request::Missed;
-use crate::response::ModuleResponse;
+use crate::response::{Answer, ModuleResponse};
 use crate::stack::Stage;
 use crate::telemetry::{Outcome, Phase, StorageOperation};
 use crate::testing::below::{Held, assert_passes_unchanged, failing};
 use crate::testing::release::Release;
 use crate::testing::storage::MemoryStorage;
-use crate::testing::{answered_file, call, error, file_request, leaf, telemetry};
+use crate::testing::{answered_file, call, error, file_answer, file_request, leaf, telemetry};
 
 const EARLY_MOD: &str = "early/example.com/m/@/v2.0.0+incompatible/mod";
 
@@ -88,8 +88,53 @@ async fn a_zip_is_never_looked_for_among_the_early_files() {
     assert_eq!(storage.calls(StorageOperation::ReadExtra), 0);
 }
 
+/// A lookup in a storage that is down, over a leaf that ends so.
+async fn without_storage(
+    ending: impl Fn() -> Result<ModuleResponse, Error> + Clone + Send + Sync + 'static,
+) -> Result<ModuleResponse, Error> {
+    let storage = MemoryStorage::with(&["v1.0.0"]);
+    storage.down();
+    let inner = leaf(move |_: Missed| ending());
+    let lookup = LookupLayer::new(storage.handle(&telemetry())).layer(inner);
+    call(&lookup, file_request("v1.0.0", FileKind::Mod)).await
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_storage_error_is_an_error_and_never_a_miss() {
+async fn while_storage_fails_upstream_answers_and_the_answer_says_so() {
+    for outcome in [Outcome::MissLeader, Outcome::MissFollower, Outcome::MissDegraded] {
+        let answered = move || Ok(file_answer(FileKind::Mod, "v1.0.0", "module m\n", outcome));
+        let response = without_storage(answered).await.expect("upstream has it");
+        assert_eq!(response.outcome, Outcome::MissDegraded);
+        assert_eq!(answered_file(&response).await, "module m\n");
+    }
+    let redirected = || {
+        let location = "http://elsewhere".to_owned();
+        let answer = Answer::Redirect { location, status: http::StatusCode::FOUND };
+        Ok(ModuleResponse::new(answer, Outcome::Redirected))
+    };
+    let response = without_storage(redirected).await.expect("sent elsewhere");
+    assert_eq!(response.outcome, Outcome::Redirected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_storage_fails_no_answer_says_that_a_version_does_not_exist() {
+    for kind in ErrorKind::ALL {
+        let failed = without_storage(|| Err(error(*kind))).await.expect_err("upstream says no");
+        let status = failed.kind().row().status;
+        assert!(status.is_server_error() || status == 429, "{kind:?}: {status}");
+        let own = kind.row().status;
+        if own.is_server_error() || own == 429 {
+            assert_eq!(failed.kind(), *kind, "upstream could not find out");
+        } else {
+            assert_eq!(failed.kind(), ErrorKind::StorageUnavailable, "{kind:?}");
+            let text = format!("read: it is down; and upstream: {kind:?} on purpose");
+            assert_eq!(failed.message(), text);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storage_that_fails_at_either_look_is_replaced_by_upstream() {
     for (operation, kind) in
         [(StorageOperation::Read, FileKind::Zip), (StorageOperation::ReadExtra, FileKind::Mod)]
     {
@@ -97,8 +142,8 @@ async fn a_storage_error_is_an_error_and_never_a_miss() {
         storage.fail(operation);
         let (lookup, misses) = lookup(&storage);
         let failed = call(&lookup, file_request("v1.0.0", kind)).await.expect_err("storage fails");
-        assert_eq!(failed.kind(), ErrorKind::Storage);
-        assert!(misses.lock().is_empty(), "{operation}");
+        assert_eq!(failed.kind(), ErrorKind::Storage, "upstream's \"not found\" is no answer");
+        assert_eq!(misses.lock().len(), 1, "{operation}");
     }
 }
 

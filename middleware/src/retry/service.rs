@@ -5,9 +5,10 @@ use tokio::time::Instant;
 use tower::util::ServiceExt as _;
 
 use super::state::{Budget, wait};
+use crate::attempt::{Attempt, Verdict};
 use crate::error::Error;
-use crate::ports::Fetched;
-use crate::request::FetchRequest;
+use crate::ports::{Fetched, StorageReply};
+use crate::request::{FetchRequest, StorageRequest};
 use crate::stack::{Stage, stage};
 use crate::telemetry::Telemetry;
 
@@ -20,25 +21,31 @@ pub struct Retry<S> {
     pub(super) telemetry: Telemetry,
 }
 
-impl<S: Stage<FetchRequest, Reply = Fetched>> Retry<S> {
-    async fn handle(self, request: FetchRequest) -> Result<Fetched, Error> {
+impl<S> Retry<S> {
+    async fn handle<Request>(self, request: Request) -> Result<S::Reply, Error>
+    where
+        S: Stage<Request>,
+        Request: Attempt,
+    {
         self.budget.deposit();
+        // What the other side asks for may lie beyond any clock, and so may this.
+        let last = Request::REPEATED_WITHIN.and_then(|most| Instant::now().checked_add(most));
+        let last = last.map_or(request.context().deadline, |at| at.min(request.context().deadline));
         let mut retry = 0;
         loop {
             let error = match self.inner.clone().oneshot(request.clone()).await {
-                Ok(fetched) => return Ok(fetched),
+                Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
             retry += 1;
             let pause = wait(retry, jitter(), error.retry_after());
-            // What upstream asks for may lie beyond any clock.
-            let until = Instant::now().checked_add(pause);
-            let in_time = until.is_some_and(|until| until < request.context.deadline);
-            let again = error.kind().is_transient() && retry < self.attempts && in_time;
+            let in_time = Instant::now().checked_add(pause).is_some_and(|until| until < last);
+            let may_pass = Request::verdict(&error) == Verdict::Failing;
+            let again = may_pass && request.may_be_repeated() && retry < self.attempts && in_time;
             if !again || !self.budget.withdraw() {
                 return Err(error);
             }
-            self.telemetry.metrics.retries.get((request.ask.kind(),)).inc();
+            request.count_repetition(&self.telemetry.metrics);
             tokio::time::sleep(pause).await;
         }
     }
@@ -49,4 +56,6 @@ fn jitter() -> u8 {
     RandomState::new().hash_one(0_u8).to_le_bytes()[0]
 }
 
+// For each by name: through layers that serve any request the compiler takes ages to find the reply.
 stage!(Retry<S>: FetchRequest => Fetched, over FetchRequest => Fetched);
+stage!(Retry<S>: StorageRequest => StorageReply, over StorageRequest => StorageReply);

@@ -20,7 +20,7 @@ const UNITS_PER_RETRY: i64 = 100;
 const UNITS_PER_CALL: i64 = (UNITS_PER_RETRY as f64 * RETRIES_PER_CALL) as i64;
 const UNITS_MAX: i64 = RETRIES_SAVED_MAX * UNITS_PER_RETRY;
 
-/// What all calls of one upstream may spend on retries together.
+/// What all calls of one upstream, or of storage, may spend on retries together.
 #[derive(Debug)]
 pub struct Budget(AtomicI64);
 
@@ -49,7 +49,7 @@ impl Budget {
 }
 
 /// The wait before retry number `retry` (from 1): exponential, half of it jittered by `jitter` in
-/// 0..=255; or what upstream asked for, if that is longer.
+/// 0..=255; or what the other side asked for, if that is longer.
 pub fn wait(retry: u32, jitter: u8, asked: Option<Duration>) -> Duration {
     let full = FIRST_WAIT.saturating_mul(1 << (retry - 1).min(16)).min(WAIT_MAX);
     let jittered = full / 2 + full.mul_f64(f64::from(jitter) / 510.0);

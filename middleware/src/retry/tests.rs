@@ -9,10 +9,10 @@ use tower::Layer as _;
 use super::state::{Budget, FIRST_WAIT, RETRIES_PER_CALL, RETRIES_SAVED_MAX, WAIT_MAX, wait};
 use super::{Retry, RetryLayer};
 use crate::error::{Error, ErrorKind};
-use crate::ports::{Fetched, Payload};
-use crate::request::{FetchAsk, FetchRequest};
+use crate::ports::{Fetched, Payload, StorageCall, StorageReply};
+use crate::request::{FetchAsk, FetchRequest, StorageRequest};
 use crate::stack::Stage;
-use crate::telemetry::{FetchKind, Telemetry};
+use crate::telemetry::{FetchKind, StorageOperation, Telemetry};
 use crate::testing::below::Held;
 use crate::testing::{SECOND, below, call, context_for, error, leaf, module, telemetry};
 
@@ -182,4 +182,44 @@ async fn a_caller_that_goes_away_ends_the_call_below_and_nothing_is_tried_again(
     held.assert_ends_with_its_caller(&service, list(60 * SECOND)).await;
     tokio::time::sleep(2 * WAIT_MAX).await;
     assert_eq!((held.counts(), retries(&telemetry)), ((1, 0), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storage_out_of_reach_is_asked_again_and_one_that_refuses_is_not() {
+    for (kind, attempts) in [(ErrorKind::StorageUnavailable, 3), (ErrorKind::Storage, 1)] {
+        let (telemetry, calls) = (telemetry(), Arc::new(Mutex::new(0)));
+        let counted = Arc::clone(&calls);
+        let inner = leaf(move |_: StorageRequest| {
+            *counted.lock() += 1;
+            Err::<StorageReply, _>(error(kind))
+        });
+        let service = RetryLayer::new(3, &telemetry).layer(inner);
+        let operation = StorageCall::ReadExtra("a".into());
+        let context = context_for(60 * SECOND);
+        let request = StorageRequest { context, operation };
+        call(&service, request).await.expect_err("it fails");
+        assert_eq!(*calls.lock(), attempts, "{kind:?}");
+        let counted = telemetry.metrics.storage_retries.get((StorageOperation::ReadExtra,)).get();
+        assert_eq!(counted, attempts - 1, "{kind:?}");
+        assert_eq!(retries(&telemetry), 0, "no upstream's");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storage_that_hangs_is_not_waited_for_twice() {
+    let (telemetry, calls) = (telemetry(), Arc::new(Mutex::new(0)));
+    let counted = Arc::clone(&calls);
+    let inner = tower::service_fn(move |_: StorageRequest| {
+        *counted.lock() += 1;
+        async {
+            tokio::time::sleep(10 * SECOND).await;
+            Err::<StorageReply, _>(error(ErrorKind::StorageUnavailable))
+        }
+    });
+    let service = RetryLayer::new(3, &telemetry).layer(inner);
+    let context = context_for(3600 * SECOND);
+    call(&service, StorageRequest { context, operation: StorageCall::Check })
+        .await
+        .expect_err("it hangs");
+    assert_eq!(*calls.lock(), 1);
 }

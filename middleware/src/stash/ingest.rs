@@ -254,8 +254,9 @@ impl Ingest {
             return Ok(bytes);
         }
         let Self { job, version, .. } = self;
-        let early = job.ports.storage.read_early(&job.context, &job.module, version, kind).await?;
-        if let Some(bytes) = early {
+        // What storage cannot be asked for is fetched: it may be back when the zip is there.
+        let early = job.ports.storage.read_early(&job.context, &job.module, version, kind).await;
+        if let Ok(Some(bytes)) = early {
             return Ok(bytes);
         }
         match job.small(version, kind, For::Zip(self.finished.clone())).await? {

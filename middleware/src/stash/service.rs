@@ -333,10 +333,16 @@ impl Job {
 
     async fn refuse_quarantined(&self, version: &Version) -> Result<(), Error> {
         let Self { ports, context, module, .. } = self;
-        let Some((wrong, since)) = ports.storage.read_quarantine(context, module, version).await?
-        else {
-            return Ok(());
+        let record = match ports.storage.read_quarantine(context, module, version).await {
+            Ok(record) => record,
+            Err(error) if error.is_of_storage() => {
+                // What is fetched is checked again: it will be refused for the same reason.
+                tracing::warn!(%module, %version, %error, "quarantine not looked at");
+                None
+            }
+            Err(error) => return Err(error),
         };
+        let Some((wrong, since)) = record else { return Ok(()) };
         let patience = match wrong.kind() {
             ErrorKind::BadContent => BAD_CONTENT_FOR,
             _ => QUARANTINE_FOR,

@@ -5,17 +5,20 @@
 //! methods over the whole storage stack.
 //!
 //! # Where it sits
-//! The leaf of the storage stack.
+//! The leaf of the storage stack. A near tier has a stack of its own above: this leaf alone, over a store that
+//! calls the storage stack for what is not near ([`StorageIo::over_stacks`]).
 //!
 //! # Telemetry
 //! `dipylon_storage_operations_total`, `dipylon_storage_operation_duration_seconds` by operation. A backend
-//! that calls over HTTP finds the `traceparent` to send in `caller_traceparent`.
+//! that calls over HTTP finds the `traceparent` to send in `caller_traceparent`. Over stacks it counts nothing:
+//! they do.
 //!
 //! # Failure modes
-//! The backend's errors, unchanged.
+//! The backend's errors, unchanged; `StorageUnavailable` where it does not answer in time.
 //!
 //! # Limits
-//! Those of the layers around it.
+//! [`ANSWER_MAX`], [`WALK_MAX`]; a save has its backend's own limit. Below the breaker, so that it learns of a
+//! storage that hangs.
 
 mod handle;
 mod service;
@@ -23,4 +26,4 @@ mod service;
 mod tests;
 
 pub use handle::StorageHandle;
-pub use service::{StorageIo, caller_traceparent};
+pub use service::{ANSWER_MAX, StorageIo, WALK_MAX, caller_context, caller_traceparent};

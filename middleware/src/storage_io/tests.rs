@@ -1,18 +1,20 @@
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use dipylon_protocol::route::FileKind;
 
-use super::StorageIo;
+use super::{StorageHandle, StorageIo, caller_context};
 use crate::error::{Error, ErrorKind};
 use crate::ports::{NewVersion, SaveResult, StorageCall};
 use crate::request::StorageRequest;
 use crate::spool::{Spool, Spools};
+use crate::stack::Border;
 use crate::telemetry::{Outcome, StorageOperation};
 use crate::testing::below::assert_passes_unchanged;
 use crate::testing::release::Release;
 use crate::testing::storage::MemoryStorage;
-use crate::testing::{context, module, telemetry, version};
+use crate::testing::{SECOND, context, context_for, module, telemetry, version};
 
 #[tokio::test(start_paused = true)]
 async fn each_typed_call_reaches_the_backend_and_is_counted() {
@@ -134,4 +136,37 @@ async fn a_caller_that_goes_away_ends_the_call_below_and_is_not_counted_as_answe
     held.assert_ends_with_its_caller(&io, check).await;
     let seconds = telemetry.metrics.storage_seconds.get((StorageOperation::Check,));
     assert_eq!(seconds.get_sample_count(), 0);
+}
+
+/// A backend that never answers.
+#[tokio::test(start_paused = true)]
+async fn a_storage_that_hangs_is_given_up_by_name_operation_and_cause() {
+    let storage = MemoryStorage::new();
+    drop((storage.hang(StorageOperation::Check), storage.hang(StorageOperation::List)));
+    let telemetry = telemetry();
+    let (handle, context) = (storage.handle(&telemetry), context_for(3600 * SECOND));
+    let started = tokio::time::Instant::now();
+    let failed = handle.check(&context).await.unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::StorageUnavailable);
+    assert_eq!(failed.message(), "memory storage cannot check: no answer within 10 s");
+    assert_eq!(started.elapsed(), super::ANSWER_MAX);
+    let failed = handle.list(&context, &module("example.com/m")).await.unwrap_err();
+    assert_eq!(failed.message(), "memory storage cannot list: no answer within 120 s");
+    let calls = &telemetry.metrics.storage_calls;
+    assert_eq!(calls.get((StorageOperation::Check, Outcome::StorageUnavailable)).get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_stacks_a_call_has_its_context_and_is_neither_counted_nor_bounded_twice() {
+    let storage = MemoryStorage::new();
+    let stack = Border::new(StorageIo::over_stacks(Arc::<MemoryStorage>::clone(&storage)));
+    let (handle, mut context) = (StorageHandle::new(stack), context_for(3600 * SECOND));
+    context.id = "r-1".into();
+    handle.check(&context).await.unwrap();
+    assert_eq!(storage.caller().as_deref(), Some("r-1"));
+    assert!(caller_context().is_none(), "outside a call there is none");
+    drop(storage.hang(StorageOperation::Check));
+    let hanging = handle.check(&context);
+    let waited = tokio::time::timeout(10 * super::ANSWER_MAX, hanging).await;
+    assert!(waited.is_err(), "the stacks below say how long a call may take");
 }

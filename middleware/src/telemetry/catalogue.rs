@@ -28,7 +28,8 @@ label! {
         MissLeader = "miss_leader",
         /// Not in storage; this request shared another's fetch.
         MissFollower = "miss_follower",
-        /// Not in storage; answered, but nothing could be stored, or without the lock across replicas.
+        /// Not in storage, or storage could not be asked; answered, but nothing could be stored, or
+        /// without the lock across replicas.
         MissDegraded = "miss_degraded",
         /// A remembered "does not exist".
         Negative = "negative",
@@ -72,8 +73,10 @@ label! {
         ChecksumMismatch = "checksum_mismatch",
         /// The checksum database could not be asked.
         ChecksumUnavailable = "checksum_unavailable",
-        /// Storage failed.
+        /// Storage refuses, or what it has is damaged.
         StorageError = "storage_error",
+        /// Storage could not be reached, did not answer in time, or is left alone for a while.
+        StorageUnavailable = "storage_unavailable",
         /// The request itself is malformed.
         Invalid = "invalid",
         /// The request's own deadline passed.
@@ -162,10 +165,14 @@ label! {
         Pool = "pool",
         /// Fetch, verify, save, index.
         Stash = "stash",
+        /// Looks for a near copy before the far store is asked.
+        StorageTier = "storage_tier",
         /// Deadline of a storage call.
         StorageDeadline = "storage_deadline",
         /// Leaves a failing storage alone for a while.
         StorageBreaker = "storage_breaker",
+        /// Tries again what may succeed the next time.
+        StorageRetry = "storage_retry",
         /// Concurrent storage calls.
         StorageLimit = "storage_limit",
         /// The storage call itself.
@@ -393,6 +400,10 @@ metrics! {
     storage_seconds: Histogram<(StorageOperation,)> = "dipylon_storage_operation_duration_seconds";
     /// Storage operations, by how they ended.
     storage_calls: IntCounter<(StorageOperation, Outcome)> = "dipylon_storage_operations_total";
+    /// Storage operations made again after a failure; a backend whose client repeats has none here.
+    storage_retries: IntCounter<(StorageOperation,)> = "dipylon_storage_retries_total";
+    /// 1 while storage is left alone because it keeps failing.
+    storage_breaker_open: IntGauge<()> = "dipylon_storage_breaker_open";
 
     /// Files looked for in the near tier.
     tier_reads: IntCounter<(NearRead,)> = "dipylon_tier_reads_total";

@@ -15,7 +15,7 @@ use crate::blob::Blob;
 use crate::error::{Error, ErrorKind};
 use crate::ports::{BoxFuture, CatalogEntry, CatalogPage, NewVersion, SaveResult, Storage};
 use crate::stack::Border;
-use crate::storage_io::{StorageHandle, StorageIo};
+use crate::storage_io::{StorageHandle, StorageIo, caller_context};
 use crate::telemetry::{StorageOperation, Telemetry};
 
 /// The store. Versions are listed in the order in which they were saved.
@@ -31,8 +31,12 @@ struct State {
     extras: HashMap<String, Bytes>,
     failing: HashSet<StorageOperation>,
     hanging: HashSet<StorageOperation>,
+    /// Everything fails, as if it could not be reached.
+    is_down: bool,
     stored_at: Option<(StorageOperation, Release)>,
     calls: Vec<StorageOperation>,
+    /// The id of the request behind the last call.
+    caller: Option<Arc<str>>,
 }
 
 impl MemoryStorage {
@@ -80,6 +84,11 @@ impl MemoryStorage {
         self.state.lock().failing.insert(operation);
     }
 
+    /// From now on nothing can be reached.
+    pub(crate) fn down(&self) {
+        self.state.lock().is_down = true;
+    }
+
     /// When this operation is called next, somebody else stores this.
     pub(crate) fn store_at(&self, operation: StorageOperation, release: Release) {
         self.state.lock().stored_at = Some((operation, release));
@@ -93,12 +102,19 @@ impl MemoryStorage {
 
     /// From now on nothing fails.
     pub(crate) fn mend(&self) {
-        self.state.lock().failing.clear();
+        let mut state = self.state.lock();
+        state.failing.clear();
+        state.is_down = false;
     }
 
     /// How often an operation was called.
     pub(crate) fn calls(&self, operation: StorageOperation) -> usize {
         self.state.lock().calls.iter().filter(|called| **called == operation).count()
+    }
+
+    /// The id of the request behind the last call.
+    pub(crate) fn caller(&self) -> Option<Arc<str>> {
+        self.state.lock().caller.clone()
     }
 
     /// The store as layers hold it, without any layer around it.
@@ -116,8 +132,14 @@ impl MemoryStorage {
         }
         let mut state = self.state.lock();
         state.calls.push(operation);
+        state.caller = caller_context().map(|context| context.id);
         if let Some((_, release)) = state.stored_at.take_if(|(at, _)| *at == operation) {
             state.releases.push(release);
+        }
+        if state.is_down {
+            let error =
+                Error::new(ErrorKind::StorageUnavailable, format!("{operation}: it is down"));
+            return Err(error.with_cause("it is down"));
         }
         if state.failing.contains(&operation) {
             return Err(error_from_below(ErrorKind::Storage));

@@ -229,7 +229,10 @@ impl Shared {
     fn keep(&self, key: &Key, asked: Asked) -> Kept {
         let Asked { kept, failure } = asked;
         let Some(error) = failure.filter(|error| !error.kind().is_permanent()) else {
-            self.answers.put(key.clone(), kept.clone());
+            // A list without what is stored is for those who wait, and for nobody later.
+            if !matches!(kept, Ok((_, Outcome::MissDegraded))) {
+                self.answers.put(key.clone(), kept.clone());
+            }
             return kept;
         };
         self.failed.put(key.clone(), ());
@@ -244,7 +247,7 @@ impl Shared {
     async fn ask(&self, context: &RequestContext, key: &Key, mode: NetworkMode) -> Asked {
         let (module, question) = key;
         let error = match self.ask_upstream(context, module, *question).await {
-            Ok(body) => return Asked { kept: Ok((body, Outcome::MissLeader)), failure: None },
+            Ok(answer) => return Asked { kept: Ok(answer), failure: None },
             Err(error) => error,
         };
         let gone = error.kind() == ErrorKind::NotFound;
@@ -276,7 +279,7 @@ impl Shared {
         context: &RequestContext,
         module: &ModulePath,
         question: Question,
-    ) -> Result<Bytes, Error> {
+    ) -> Result<(Bytes, Outcome), Error> {
         let context = self.patient(context);
         let ask = match question {
             Question::List => FetchAsk::List,
@@ -295,13 +298,21 @@ impl Shared {
         if question == Question::Latest {
             Info::parse(&body).map_err(|error| bad(&error))?;
             // A copy: the slice may keep a whole network buffer alive that nobody weighs.
-            return Ok(Bytes::copy_from_slice(&body));
+            return Ok((Bytes::copy_from_slice(&body), Outcome::MissLeader));
         }
         let mut filter = ListFilter::new(module);
         filter.push(&body).map_err(|error| bad(&error))?;
         let listed = filter.finish().map_err(|error| bad(&error))?;
-        let stored = self.storage.list(&self.patient(&context), module).await?;
-        Ok(merge::body(&merge::merge(listed, stored)))
+        let (stored, outcome) = match self.storage.list(&self.patient(&context), module).await {
+            Ok(stored) => (stored, Outcome::MissLeader),
+            // What upstream lists can be had from there.
+            Err(error) if error.is_of_storage() => {
+                tracing::warn!(%module, %error, "listed without what is stored");
+                (Vec::new(), Outcome::MissDegraded)
+            }
+            Err(error) => return Err(error),
+        };
+        Ok((merge::body(&merge::merge(listed, stored)), outcome))
     }
 
     /// The answer from storage alone; `None` for latest where nothing is stored.

@@ -167,7 +167,7 @@ impl Link {
                 Ok(sent) => return sent,
                 Err(_) => {
                     let said = format!("no answer within {HEAD_TIMEOUT:?}");
-                    return Err(Failure { is_transport: true, ..Failure::of(said) });
+                    return Err(Failure::of_transport(said));
                 }
             }
         }
@@ -212,8 +212,7 @@ impl Link {
     pub(super) async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, Failure> {
         self.client.request(request).await.map_err(|error| Failure {
             broke: !error.is_connect() && is_broken(&error),
-            is_transport: true,
-            ..Failure::of(causes(&error))
+            ..Failure::of_transport(causes(&error))
         })
     }
 
@@ -303,7 +302,7 @@ impl Reply {
 async fn next_chunk(body: &mut Incoming) -> Result<Option<Bytes>, Failure> {
     loop {
         let Ok(frame) = tokio::time::timeout(IDLE_TIMEOUT, body.frame()).await else {
-            return Err(Failure::of(format!("it sent nothing for {IDLE_TIMEOUT:?}")));
+            return Err(Failure::of_transport(format!("it sent nothing for {IDLE_TIMEOUT:?}")));
         };
         match frame {
             None => return Ok(None),
@@ -313,7 +312,7 @@ async fn next_chunk(body: &mut Incoming) -> Result<Option<Bytes>, Failure> {
                 _ => {}
             },
             Some(Err(error)) => {
-                return Err(Failure::of(format!("it broke off: {}", causes(&error))));
+                return Err(Failure::of_transport(format!("it broke off: {}", causes(&error))));
             }
         }
     }

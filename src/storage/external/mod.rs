@@ -196,6 +196,11 @@ impl Storage for External {
         Box::pin(self.engine.remove_extra(key))
     }
 
+    /// The client sends again only what a connection lost that had been idle.
+    fn wants_retries(&self) -> bool {
+        true
+    }
+
     fn check(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
             self.engine.probe().await.map_err(|trouble| match trouble {

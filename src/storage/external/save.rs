@@ -48,8 +48,9 @@ impl Engine {
             self.send(new, traceparent.as_deref()).await
         };
         tokio::time::timeout(SAVE_MAX, saving).await.unwrap_or_else(|_| {
-            let text = format!("external storage: a save took longer than {SAVE_MAX:?}");
-            Err(Error::new(ErrorKind::Storage, text))
+            let cause = format!("it took longer than {SAVE_MAX:?}");
+            let text = format!("external storage cannot save: {cause}");
+            Err(Error::new(ErrorKind::StorageUnavailable, text).with_cause(cause))
         })
     }
 
@@ -147,7 +148,7 @@ impl Progress {
                     true => format!("no answer within {ANSWER_TIMEOUT:?} of the last byte"),
                     false => format!("it took nothing for {STALL_TIMEOUT:?}"),
                 };
-                return Failure { is_transport: true, ..Failure::of(said) };
+                return Failure::of_transport(said);
             };
             tokio::time::sleep(left).await;
         }

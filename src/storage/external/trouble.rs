@@ -22,6 +22,17 @@ impl Failure {
         Self { said: said.into(), status: None, is_transport: false, broke: false }
     }
 
+    /// The server was not reached, or did not answer to the end.
+    pub(super) fn of_transport(said: impl Into<String>) -> Self {
+        Self { is_transport: true, ..Self::of(said) }
+    }
+
+    /// Whether it may pass. A plain 500 is an answer: a server says it of one damaged version too.
+    fn may_pass(&self) -> bool {
+        let status = self.status.map(|status| status.as_u16());
+        self.is_transport || matches!(status, Some(408 | 429 | 502 | 503 | 504))
+    }
+
     /// The error that a caller sees.
     pub(super) fn error(&self, what: &str, place: &str) -> Error {
         let advice = match self.status.map(|status| status.as_u16()) {
@@ -31,6 +42,14 @@ impl Failure {
             _ => "",
         };
         let text = format!("external storage cannot {what} at {place}: {}{advice}", self.said);
-        Error::new(ErrorKind::Storage, text)
+        if !self.may_pass() {
+            return Error::new(ErrorKind::Storage, text);
+        }
+        // Not in the server's words, which may name what was asked for.
+        let cause = match self.status {
+            Some(status) => format!("it answered {status}"),
+            None => format!("{}{advice}", self.said),
+        };
+        Error::new(ErrorKind::StorageUnavailable, text).with_cause(cause)
     }
 }

@@ -45,8 +45,12 @@ impl Place {
 
     /// The error for something that could not be done: `what` follows the word "cannot".
     pub(super) fn failed(&self, what: &str, failure: &Failure) -> Error {
-        let text = format!("mongo storage cannot {what} in {}: {}", self.shown, failure.told());
-        Error::new(ErrorKind::Storage, text)
+        let cause = failure.told();
+        let text = format!("mongo storage cannot {what} in {}: {cause}", self.shown);
+        match failure.is_unreachable() {
+            true => Error::new(ErrorKind::StorageUnavailable, text).with_cause(cause),
+            false => Error::new(ErrorKind::Storage, text),
+        }
     }
 
     /// An error of ours about something stored.

@@ -13,6 +13,9 @@ use object_store::client::{HttpError, HttpErrorKind};
 /// Longest piece of a server's own words, in characters.
 const MAX_SAID_CHARS: usize = 240;
 
+/// Digits of an HTTP status.
+const STATUS_DIGITS: usize = 3;
+
 /// What could be seen of a failure.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Cause {
@@ -31,8 +34,12 @@ pub(super) fn failed(kind: &str, what: &str, place: &str, key: &str, error: &Sto
         (code, "") => code.to_owned(),
         (code, said) => format!("{code}: {said}"),
     };
-    let text = format!("{kind} storage cannot {what} {place}: {said}{}", advice(&cause, error));
-    Error::new(ErrorKind::Storage, text)
+    let cause = format!("{said}{}", advice(&cause, error));
+    let text = format!("{kind} storage cannot {what} {place}: {cause}");
+    match is_unreachable(error) {
+        true => Error::new(ErrorKind::StorageUnavailable, text).with_cause(cause),
+        false => Error::new(ErrorKind::Storage, text),
+    }
 }
 
 fn advice(cause: &Cause, error: &StoreError) -> &'static str {
@@ -61,13 +68,18 @@ pub(super) fn is_place_missing(error: &StoreError) -> bool {
 
 /// Whether the store refused whoever asked.
 pub(super) fn is_denied(error: &StoreError) -> bool {
-    // Of a list the crate gives the status in words alone.
+    matches!(error, StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. })
+        || status_of(error).is_some_and(|status| matches!(status.as_str(), "401" | "403"))
+}
+
+/// The status of an answer, which the crate gives in words alone.
+fn status_of(error: &StoreError) -> Option<String> {
     let status = |text: String| {
         let (_, after) = text.split_once("status code: ")?;
-        Some(after.starts_with("401") || after.starts_with("403"))
+        let digits = after.get(..STATUS_DIGITS)?;
+        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.to_owned())
     };
-    matches!(error, StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. })
-        || sources(error).filter_map(|cause| status(cause.to_string())).any(|is_denied| is_denied)
+    sources(error).find_map(|cause| status(cause.to_string()))
 }
 
 /// Whether the store could not be asked at all, or could not answer.
@@ -75,7 +87,9 @@ pub(super) fn is_unreachable(error: &StoreError) -> bool {
     let transport = sources(error).find_map(|cause| cause.downcast_ref::<HttpError>());
     match transport {
         Some(error) => error.kind() != HttpErrorKind::Decode,
-        None => cause_of(error).code.starts_with('5'),
+        None => status_of(error).is_some_and(|status| {
+            status != "501" && (status.starts_with('5') || matches!(status.as_str(), "408" | "429"))
+        }),
     }
 }
 

@@ -9,8 +9,10 @@
 //! costs hits, never an answer: the far store serves alone until [`NEAR_REST`] is over.
 //!
 //! While the far store fails, what is near is still served. `/readyz` says so, `dipylon_tier_far_failing` is 1.
+//! The storage stack, its breaker with it, stands around the far store alone ([`Far`]).
 
 mod directory;
+mod far;
 mod fill;
 mod near;
 mod shelf;
@@ -34,6 +36,7 @@ use dipylon_protocol::version::Version;
 use futures::StreamExt as _;
 use http_body_util::BodyExt as _;
 
+pub use far::{DETACHED_PATIENCE, Far};
 pub use fill::{FILL_MAX, MAX_BEHIND_BYTES};
 pub use near::{
     MAX_FILLING_BYTES, MAX_NEAR_FILES, MAX_NEAR_READS, MAX_NEAR_WRITES, NEAR_PATIENCE, NEAR_REST,
@@ -80,7 +83,7 @@ impl Tiered {
     fn seen<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
         let failing = match &result {
             Ok(_) => false,
-            Err(error) if error.kind() == ErrorKind::Storage => true,
+            Err(error) if error.is_of_storage() => true,
             Err(_) => return result,
         };
         if self.far_is_failing.swap(failing, Ordering::Relaxed) != failing {
@@ -238,6 +241,10 @@ impl Storage for Tiered {
                 Error::new(error.kind(), format!("{}; {near}", error.message()))
             })
         })
+    }
+
+    fn wants_retries(&self) -> bool {
+        self.far.wants_retries()
     }
 
     fn staging_directory(&self) -> Option<PathBuf> {

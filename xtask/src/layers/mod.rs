@@ -54,6 +54,7 @@ const PARTS: &[&str] = &["src/http/tls"];
 
 /// The vocabulary, which is neither.
 const WORDS: &[&str] = &[
+    "attempt",
     "blob",
     "body",
     "error",

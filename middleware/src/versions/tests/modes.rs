@@ -59,13 +59,32 @@ async fn a_login_page_is_no_list() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_storage_error_is_an_error_in_every_mode() {
-    for mode in [Strict, Fallback, Offline] {
-        let bench = bench(mode, &["v1.0.0"]);
+async fn a_storage_that_fails_costs_the_stored_versions_and_is_asked_again_the_next_time() {
+    for mode in [Strict, Fallback] {
+        let bench = bench(mode, &["v0.9.0"]);
         bench.lists("v1.0.0\n");
         bench.storage.fail(StorageOperation::List);
-        let failed = bench.list().await.expect_err("storage fails");
-        assert_eq!(failed.kind(), ErrorKind::Storage, "{mode:?}");
+        let listed = bench.list().await.expect("upstream's");
+        assert_eq!(listed, ("v1.0.0".to_owned(), Outcome::MissDegraded), "{mode:?}");
+        bench.storage.mend();
+        let (listed, outcome) = bench.list().await.expect("both");
+        assert!(listed.contains("v0.9.0") && listed.contains("v1.0.0"), "{mode:?}: {listed}");
+        assert_eq!(outcome, Outcome::MissLeader, "the short list was not kept");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storage_that_fails_is_an_error_where_upstream_may_not_or_does_not_list() {
+    let offline = bench(Offline, &["v1.0.0"]);
+    offline.storage.down();
+    let failed = offline.list().await.expect_err("storage fails");
+    assert_eq!(failed.kind(), ErrorKind::StorageUnavailable);
+    for mode in [Strict, Fallback] {
+        let bench = bench(mode, &["v1.0.0"]);
+        bench.list_fails(ErrorKind::NotFound);
+        bench.storage.down();
+        let failed = bench.list().await.expect_err("never a 404");
+        assert_eq!(failed.kind(), ErrorKind::StorageUnavailable, "{mode:?}");
     }
 }
 

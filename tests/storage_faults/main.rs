@@ -1,0 +1,91 @@
+//! What goes wrong between the gateway and its store: the whole program, real servers, and toxiproxy
+//! between them. Each row of the table below is a fault and each column a backend, so that no cell can be
+//! missing. What holds in every cell: never a wrong byte, never a 404 for what is stored; an answer of
+//! the upstream's or a 5xx that names backend, operation and cause; and all is well again without a
+//! restart.
+//!
+//! | fault | minio | s3 | s3 (versitygw) | gcp | azureblob | mongo | external |
+//! |---|---|---|---|---|---|---|---|
+//! | latency, down, down at start, offline and down, cut | here | here | here | here | here | here | here |
+//! | black hole, 1 kB/s (`slow_` but on minio) | here | here | here | here | here | here | here |
+//! | down, with a near tier | here | (5) | (5) | (5) | (5) | (5) | here |
+//! | reads that lag behind writes | here | here | here | (1) | here | (2) | here |
+//! | wrong credentials | O | O | O | O | O | (3) | here |
+//! | missing bucket | made | O | O | O | O | made | - |
+//! | wrong region | (4) | (4) | here | - | - | - | - |
+//! | foreign objects, half-written versions | O | O | O | O | O | M | E |
+//!
+//! O: `tests/object_storage`, M: `tests/storage_mongo`, E: `tests/storage_external`. (1) The emulator is
+//! asked by another protocol; the store itself promises to read what was written. (2) Reads go to the
+//! primary. (3) The server that speaks MongoDB's protocol here knows no users. (4) MinIO takes any region.
+//! (5) The tier knows no kinds: it is over the same stack.
+
+/// Makes one test of each fault for each backend. Of `slow` faults one backend is tried in every run.
+macro_rules! faults {
+    ($($module:ident :: $fault:ident),* $(,)? ; slow: $($slow_module:ident :: $slow:ident),* $(,)?) => {
+        $(
+            mod $fault {
+                faults! { @cell "needs toxiproxy, minio: run by cargo xtask test",
+                    on_minio, minio, $module, $fault }
+                faults! { @cell "needs toxiproxy, minio: run by cargo xtask test",
+                    on_s3, s3, $module, $fault }
+                faults! { @cell "needs toxiproxy, versitygw: run by cargo xtask test",
+                    on_s3_of_versitygw, s3_of_versitygw, $module, $fault }
+                faults! { @cell "needs toxiproxy, gcs: run by cargo xtask test",
+                    on_gcp, gcp, $module, $fault }
+                faults! { @cell "needs toxiproxy, azurite: run by cargo xtask test",
+                    on_azureblob, azureblob, $module, $fault }
+                faults! { @cell "needs toxiproxy, mongo: run by cargo xtask test",
+                    on_mongo, mongo, $module, $fault }
+                faults! { @cell "needs toxiproxy: run by cargo xtask test",
+                    on_external, external, $module, $fault }
+            }
+        )*
+        $(
+            mod $slow {
+                faults! { @cell "needs toxiproxy, minio: run by cargo xtask test",
+                    on_minio, minio, $slow_module, $slow }
+                faults! { @cell "needs toxiproxy, minio: run by cargo xtask test --slow",
+                    slow_on_s3, s3, $slow_module, $slow }
+                faults! { @cell "needs toxiproxy, versitygw: run by cargo xtask test --slow",
+                    slow_on_s3_of_versitygw, s3_of_versitygw, $slow_module, $slow }
+                faults! { @cell "needs toxiproxy, gcs: run by cargo xtask test --slow",
+                    slow_on_gcp, gcp, $slow_module, $slow }
+                faults! { @cell "needs toxiproxy, azurite: run by cargo xtask test --slow",
+                    slow_on_azureblob, azureblob, $slow_module, $slow }
+                faults! { @cell "needs toxiproxy, mongo: run by cargo xtask test --slow",
+                    slow_on_mongo, mongo, $slow_module, $slow }
+                faults! { @cell "needs toxiproxy: run by cargo xtask test --slow",
+                    slow_on_external, external, $slow_module, $slow }
+            }
+        )*
+    };
+    (@cell $needs:literal, $test:ident, $backend:ident, $module:ident, $fault:ident) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        #[ignore = $needs]
+        async fn $test() {
+            crate::$module::$fault(crate::backend::$backend().await).await;
+        }
+    };
+}
+
+mod backend;
+mod credentials;
+mod lag;
+mod line;
+mod outage;
+mod region;
+mod relay;
+mod tier;
+mod trouble;
+mod world;
+
+faults! {
+    outage::server_down_in_mid_flight,
+    outage::server_down_at_start,
+    outage::offline_with_the_server_down,
+    trouble::latency,
+    trouble::cut_in_the_middle,
+    ;
+    slow: outage::black_hole, trouble::one_kilobyte_a_second
+}
