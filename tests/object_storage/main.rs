@@ -82,6 +82,7 @@ mod credentials;
 mod failures;
 mod gcp;
 mod layout;
+mod many;
 mod minio;
 mod presigned;
 mod program;

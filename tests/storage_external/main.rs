@@ -9,6 +9,7 @@ mod extension;
 mod failures;
 mod foreign;
 mod foreign_server;
+mod many;
 mod program;
 mod protocol;
 mod refused;

@@ -6,6 +6,7 @@
 mod bench;
 mod failures;
 mod layout;
+mod many;
 mod program;
 mod tls;
 mod torn;

@@ -1,10 +1,17 @@
 //! The whole program over a database.
 
+use std::time::Duration;
+
 use dipylon_testkit::gateway::{Builder, Gateway};
 use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::upstream::Upstream;
 
 use crate::bench::{fresh_name, url};
+
+/// The most memory that a transfer of any size may take.
+const MAX_PEAK_MIB: u64 = 100;
+/// Time for one large transfer; the server that stands for MongoDB here is no fast one.
+const TRANSFER_LIMIT: Duration = Duration::from_secs(400);
 
 /// Settings of a storage type, as variables.
 type Settings = Vec<(&'static str, String)>;
@@ -93,4 +100,48 @@ async fn mongo_serves_five_modules_without_an_upstream() {
         ("ATHENS_MONGO_DEFAULT_DATABASE", fresh_name()),
     ];
     five_modules_are_served_without_an_upstream(&settings).await;
+}
+
+/// A zip larger than the program may be, in and out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs mongo: run by cargo xtask test --slow"]
+async fn slow_400_mb_on_mongo() {
+    let settings = vec![
+        ("ATHENS_STORAGE_TYPE", "mongo".to_owned()),
+        ("ATHENS_MONGO_STORAGE_URL", url()),
+        ("ATHENS_MONGO_DEFAULT_DATABASE", fresh_name()),
+    ];
+    let upstream = Upstream::start().await;
+    let module = FakeModule::new("example.com/huge", "v1.0.0").filler(400 << 20);
+    upstream.add(module.clone());
+    let gateway = gateway(&settings, &upstream.url()).start().await;
+    let client = gateway.client().limit(TRANSFER_LIMIT);
+    let want = module.zip();
+    assert!(want.len() > 400 << 20);
+    let answer = client.get("/example.com/huge/@v/v1.0.0.zip").await;
+    assert!(answer.status == 200 && answer.body == want, "from upstream: {}", gateway.stderr());
+    drop(answer);
+    let began = std::time::Instant::now();
+    // A HEAD of what is stored costs no bytes; of a miss it would be another fetch's.
+    loop {
+        let head = client.head("/example.com/huge/@v/v1.0.0.zip").await;
+        if head.header("cache-status").is_some_and(|status| status.contains("hit_storage")) {
+            break;
+        }
+        assert!(began.elapsed() < TRANSFER_LIMIT, "not stored: {}", gateway.stderr());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let answer = client.get("/example.com/huge/@v/v1.0.0.zip").await;
+    assert!(answer.status == 200 && answer.body == want, "from the store: {}", gateway.stderr());
+    let peak_mib = peak_kib(gateway.pid()) >> 10;
+    println!("peak resident memory: {peak_mib} MiB");
+    assert!(peak_mib < MAX_PEAK_MIB, "{peak_mib} MiB");
+    assert_eq!(upstream.count("/example.com/huge/@v/v1.0.0.zip"), 1, "fetched once");
+}
+
+/// The most memory that a process ever had, as the kernel counts it.
+fn peak_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").trim().parse().unwrap()
 }

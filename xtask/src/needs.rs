@@ -115,7 +115,11 @@ impl Machine {
         Ok(all)
     }
 
-    fn have(&mut self, root: &Path, words: &str) -> Result<(), LeftOut> {
+    /// Looks once for one need, and says what it found.
+    ///
+    /// # Errors
+    /// Why it is not met.
+    pub(crate) fn have(&mut self, root: &Path, words: &str) -> Result<(), LeftOut> {
         if !self.known.contains_key(words) {
             let answer = self.look(root, words);
             match &answer {

@@ -35,6 +35,7 @@ use crate::module::FakeModule;
 
 pub mod catalog;
 pub mod extras;
+pub mod many;
 pub mod names;
 pub mod races;
 pub mod versions;

@@ -10,6 +10,7 @@ mod tests;
 
 use std::path::Path;
 
+use crate::needs::Machine;
 use crate::step::{Ended, Tally, ask, cargo, run_with, step};
 use budgets::{BUDGETS, Verdict};
 use results::Results;
@@ -50,7 +51,10 @@ pub(crate) fn run(root: &Path, length: Length) -> Tally {
     args.extend(PACKAGES.iter().flat_map(|package| ["--package", package]));
     args.extend(["--bench", "*", "--", "--noplot"]);
     args.extend(length.args());
-    let env = [("CRITERION_HOME".to_owned(), home.display().to_string())];
+    let mut env = vec![("CRITERION_HOME".to_owned(), home.display().to_string())];
+    // They run for as long as it lives.
+    let mut needs = Machine::new(false);
+    env.extend(servers(root, &mut needs));
     let ended = step("benches", || run_with(root, &cargo(), &args, &env));
     if !ended.good {
         return Tally { failed: 1, ..Tally::default() };
@@ -93,6 +97,18 @@ fn counted(ended: &Ended) -> Tally {
 /// Benches that were run; none at all is a failure.
 fn ran(benches: usize) -> Tally {
     Tally { passed: benches, failed: usize::from(benches == 0), ..Tally::default() }
+}
+
+/// Where the servers are that `benches/storage` needs. What cannot be started is said, and its kind left out.
+fn servers(root: &Path, needs: &mut Machine) -> Vec<(String, String)> {
+    for name in ["minio", "versitygw", "gcs", "azurite", "mongo"] {
+        // The machine says what is missing.
+        let _ = needs.have(root, name);
+    }
+    needs.environment().unwrap_or_else(|why| {
+        println!("without servers: {why}");
+        Vec::new()
+    })
 }
 
 fn count(verdicts: &[Verdict]) -> Tally {

@@ -1,0 +1,140 @@
+//! Every kind of store: save, `.info`, zip, and the list of a module with many versions.
+
+mod places;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+use dipylon_protocol::path::ModulePath;
+use dipylon_protocol::route::FileKind;
+use dipylon_protocol::version::Version;
+use dipylon_testkit::module::FakeModule;
+use dipylon_testkit::storage_suite::{new_version, read_range, spools_in};
+use futures::StreamExt as _;
+use tokio::runtime::Runtime;
+
+use places::{KINDS, Place};
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const ZIP_BYTES: usize = 1 << 20;
+const LISTED_VERSIONS: u32 = 10_000;
+/// Saves under way at once where the listed versions are put into a store.
+const SAVES_AT_ONCE: usize = 64;
+
+type Group<'a> = BenchmarkGroup<'a, WallTime>;
+
+struct World<'a> {
+    runtime: &'a Runtime,
+    place: Place,
+}
+
+fn save(group: &mut Group<'_>, world: &World<'_>) {
+    let spools = tempfile::tempdir().expect("a folder");
+    let spools = spools_in(spools.path());
+    let number = AtomicU32::new(0);
+    let module = FakeModule::new("example.com/saved", "v1.0.0").filler(ZIP_BYTES);
+    group.throughput(Throughput::Bytes(ZIP_BYTES as u64));
+    group.bench_function(BenchmarkId::from_parameter("save of 1 MiB"), |bench| {
+        bench.iter_batched(
+            || {
+                let version = format!("v1.0.{}", number.fetch_add(1, Ordering::Relaxed));
+                // The zip is the same for all of them: the store looks at its end alone.
+                let zip = module.zip();
+                let module = module.clone().with_version(&version).raw_zip(zip);
+                new_version(&spools, &module)
+            },
+            |new| world.runtime.block_on(world.place.storage.save(new)).expect("a save"),
+            criterion::BatchSize::PerIteration,
+        );
+    });
+}
+
+fn read(group: &mut Group<'_>, world: &World<'_>) {
+    let module = FakeModule::new("example.com/read", "v1.0.0").filler(ZIP_BYTES);
+    let spools = tempfile::tempdir().expect("a folder");
+    let new = new_version(&spools_in(spools.path()), &module);
+    world.runtime.block_on(world.place.storage.save(new)).expect("a save");
+    let path = ModulePath::parse(module.path()).expect("a path");
+    let version = Version::parse(module.version()).expect("a version");
+    for (name, kind) in [("info", FileKind::Info), ("zip of 1 MiB", FileKind::Zip)] {
+        group.bench_function(BenchmarkId::from_parameter(name), |bench| {
+            bench.iter(|| {
+                world.runtime.block_on(async {
+                    let read = world.place.storage.read(&path, &version, kind).await;
+                    let blob = read.expect("a read").expect("it is there");
+                    read_range(&blob, 0..blob.length()).await.expect("its bytes")
+                })
+            });
+        });
+    }
+}
+
+fn list(group: &mut Group<'_>, world: &World<'_>) {
+    let path = ModulePath::parse("example.com/listed").expect("a path");
+    let mut is_filled = false;
+    group.bench_function(BenchmarkId::from_parameter("list of 10,000 versions"), |bench| {
+        if !std::mem::replace(&mut is_filled, true) {
+            world.runtime.block_on(fill(&world.place));
+        }
+        bench.iter(|| {
+            let listed = world.runtime.block_on(world.place.storage.list(&path)).expect("a list");
+            assert_eq!(listed.len(), LISTED_VERSIONS as usize);
+            listed
+        });
+    });
+}
+
+/// Puts the listed versions there; on a disk by hand, because that takes no time.
+async fn fill(place: &Place) {
+    let module = |patch| FakeModule::new("example.com/listed", &format!("v1.0.{patch}"));
+    if let Some(root) = &place.root {
+        return (0..LISTED_VERSIONS).for_each(|patch| lay_out(root, &module(patch)));
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let spools = spools_in(folder.path());
+    let saves = (0..LISTED_VERSIONS).map(|patch| {
+        let spools = &spools;
+        async move { place.storage.save(new_version(spools, &module(patch))).await }
+    });
+    let saved = futures::stream::iter(saves).buffer_unordered(SAVES_AT_ONCE);
+    saved.for_each(async |saved| assert!(saved.is_ok(), "{saved:?}")).await;
+}
+
+/// Writes a version where the disk store looks for it.
+fn lay_out(root: &Path, module: &FakeModule) {
+    let folder = root.join(module.path()).join(module.version());
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let info = format!("{}.info", module.version());
+    std::fs::write(folder.join("go.mod"), module.go_mod_bytes()).expect("a file");
+    std::fs::write(folder.join("source.zip"), module.zip()).expect("a file");
+    std::fs::write(folder.join(info), module.info()).expect("a file");
+}
+
+fn storage(bench: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    for (kind, variable) in KINDS {
+        let server = variable.map(|name| std::env::var(name).map_err(|_| name)).transpose();
+        let server = match server {
+            Ok(server) => server.unwrap_or_default(),
+            Err(name) => {
+                println!("LEFT OUT: storage {kind}: {name} does not say where its server is");
+                continue;
+            }
+        };
+        let world =
+            World { place: runtime.block_on(places::open(kind, &server)), runtime: &runtime };
+        let mut group = bench.benchmark_group(format!("storage {}", world.place.kind));
+        read(&mut group, &world);
+        list(&mut group, &world);
+        save(&mut group, &world);
+        group.finish();
+    }
+}
+
+criterion::criterion_group!(benches, storage);
+criterion::criterion_main!(benches);
