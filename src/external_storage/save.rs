@@ -22,6 +22,7 @@ use crate::http::Incoming;
 use crate::storage::external::wire::{
     INFO_PART, MOD_PART, SAVED_CREATED, SAVED_DIFFERENT, SAVED_SAME, ZIP_PART,
 };
+use crate::storage::whole::go_mod_is_whole;
 use crate::storage::zip_end::ends_as_a_zip;
 
 /// Saves, and writes of extras, that are taken in at once: each may hold a `.mod` of 16 MiB.
@@ -186,7 +187,7 @@ fn check_texts(info: &[u8], go_mod: &[u8], version: &Version) -> Result<(), Erro
         }
         Err(error) => return Err(bad(&format!("{INFO_PART}: {error}"))),
     }
-    if go_mod.is_empty() || go_mod.contains(&0) {
+    if !go_mod_is_whole(go_mod) {
         return Err(bad(&format!("{MOD_PART} has no text")));
     }
     Ok(())

@@ -25,6 +25,7 @@ mod open;
 #[cfg(feature = "s3")]
 pub mod s3;
 pub mod tiered;
+pub mod whole;
 pub(crate) mod zip_end;
 
 pub use open::{BUILT, Variables, disk, is_built, memory, not_built, open};

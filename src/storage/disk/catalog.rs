@@ -12,13 +12,12 @@ use dipylon_middleware::ports::{CatalogEntry, CatalogPage};
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::version::Version;
 
+use super::super::whole::MAX_CATALOG_ENTRIES;
 use super::Store;
 use super::failure::failed;
 use super::names::{Begin, MAX_NAMES_HELD, directories};
 use super::whole::VersionDirectory;
 
-/// Entries of one page, whatever the limit says; a longer catalogue goes on by its token.
-pub const MAX_CATALOG_ENTRIES: usize = 100_000;
 /// Longest token: a module path, a bar and a version.
 const MAX_TOKEN_BYTES: usize = 4_096;
 /// Deepest directory that is looked into: more elements than the longest module path has.

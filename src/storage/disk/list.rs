@@ -4,14 +4,12 @@ use dipylon_middleware::error::{Error, ErrorKind};
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::version::Version;
 
+use super::super::whole::MAX_LISTED_VERSIONS;
 use super::Store;
 use super::failure::failed;
 use super::layout::module_directory;
 use super::names::{Begin, directories};
 use super::whole::VersionDirectory;
-
-/// Versions that one list may have. The largest modules known have some thousands.
-pub const MAX_LISTED_VERSIONS: usize = 100_000;
 
 impl Store {
     /// The whole versions, in lexical order: what is listed can be read. Sub-directories that are

@@ -50,11 +50,8 @@ mod whole;
 pub(super) use failure::failed;
 use whole::Remembered;
 
-pub use catalog::MAX_CATALOG_ENTRIES;
-pub use list::MAX_LISTED_VERSIONS;
 pub use publish::MEND_WAIT_MAX;
 pub use start::STAGING_AGE_MAX;
-pub use whole::MAX_REMEMBERED_VERSIONS;
 
 /// Whether a save is on the disk, or only on its way there, when it returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,12 +5,13 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use dipylon_middleware::error::{Error, ErrorKind};
+use dipylon_middleware::error::Error;
 use dipylon_middleware::ports::NewVersion;
 use dipylon_middleware::spool::Spool;
 use dipylon_protocol::route::FileKind;
 use tempfile::TempDir;
 
+use super::super::whole::torn;
 use super::failure::{failed, wrong};
 use super::layout::staging;
 use super::whole::VersionDirectory;
@@ -39,12 +40,7 @@ impl Store {
         self.sync_directory(stage.path())?;
         // What is saved must read back: a version that reads as absent would be fetched for ever.
         if !directory.is_whole()? {
-            let text = format!(
-                "refusing to store {}@{}: its files are not a whole version (.info must name the \
-                 version, .mod must have text, the zip must have its end)",
-                new.module, new.version
-            );
-            return Err(Error::new(ErrorKind::BadContent, text));
+            return Err(torn(new));
         }
         Ok(stage)
     }

@@ -10,18 +10,15 @@ use std::path::{Path, PathBuf};
 
 use dipylon_middleware::error::Error;
 use dipylon_protocol::gomod::MAX_GO_MOD_BYTES;
-use dipylon_protocol::info::{Info, MAX_INFO_BYTES};
+use dipylon_protocol::info::MAX_INFO_BYTES;
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 
+use super::super::whole::{MAX_REMEMBERED_VERSIONS, go_mod_is_whole, info_is_whole};
 use super::super::zip_end::ends_as_a_zip;
 use super::failure::{failed, found, wrong};
 use super::layout::file_name;
-
-/// Versions whose check is remembered, about 300 bytes each. One that is forgotten is checked again
-/// at its next read, which costs three small reads.
-pub const MAX_REMEMBERED_VERSIONS: usize = 32_768;
 
 /// What tells one state of a file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,15 +115,12 @@ impl<'a> VersionDirectory<'a> {
 
     fn info_is_whole(&self) -> Result<bool, Error> {
         let Some(text) = self.small(FileKind::Info)? else { return Ok(false) };
-        let parsed = Info::parse(&text);
-        Ok(parsed.is_ok_and(|info| info.version.as_str() == self.version.as_str()))
+        Ok(info_is_whole(&text, self.version))
     }
 
-    /// Old versions have `.mod` files of every kind, so their grammar is not asked for. A crash
-    /// leaves an empty file, or zeros where the text should be.
     fn go_mod_is_whole(&self) -> Result<bool, Error> {
         let text = self.small(FileKind::Mod)?;
-        Ok(text.is_some_and(|text| !text.is_empty() && !text.contains(&0)))
+        Ok(text.is_some_and(|text| go_mod_is_whole(&text)))
     }
 
     fn zip_is_whole(&self) -> Result<bool, Error> {

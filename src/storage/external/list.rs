@@ -8,13 +8,10 @@ use dipylon_protocol::version::Version;
 use http::StatusCode;
 use serde::Deserialize;
 
+use super::super::whole::{MAX_CATALOG_ENTRIES, MAX_LISTED_VERSIONS};
 use super::Engine;
 use super::wire::{CATALOG_PATH, encoded, list_path};
 
-/// Versions in one list.
-pub const MAX_LISTED_VERSIONS: usize = 100_000;
-/// Entries of one catalogue page.
-pub const MAX_CATALOG_ENTRIES: usize = 100_000;
 /// Largest catalogue page in bytes.
 const MAX_PAGE_BYTES: usize = 64 << 20;
 

@@ -41,6 +41,7 @@ use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use tokio::sync::Semaphore;
 
+use super::whole::{MAX_REMEMBERED_VERSIONS, detached};
 use crate::config::ExternalStorage;
 use crate::fetch::base_url::BaseUrl;
 use extra::Kept;
@@ -49,8 +50,6 @@ use peer::{Peer, Trouble};
 
 pub use extra::MAX_KEPT_EXTRA_BYTES;
 pub use link::{CONNECT_TIMEOUT, HEAD_TIMEOUT, IDLE_TIMEOUT};
-pub use list::{MAX_CATALOG_ENTRIES, MAX_LISTED_VERSIONS};
-pub use read::MAX_REMEMBERED_VERSIONS;
 pub use save::{ANSWER_TIMEOUT, MAX_SAVES, SAVE_MAX, STALL_TIMEOUT};
 pub use zip::MAX_COUNTED_ZIPS;
 
@@ -168,11 +167,7 @@ impl Storage for External {
             version.zip.complete().await?;
             let engine = Arc::clone(&self.engine);
             let traceparent = dipylon_middleware::storage_io::caller_traceparent();
-            let saving = async move { engine.save(&version, traceparent).await };
-            tokio::spawn(saving).await.unwrap_or_else(|error| {
-                let text = format!("a storage call was cut off: {error}");
-                Err(Error::new(ErrorKind::Internal, text))
-            })
+            detached(async move { engine.save(&version, traceparent).await }).await
         })
     }
 

@@ -9,20 +9,16 @@ use bytes::Bytes;
 use dipylon_middleware::blob::Blob;
 use dipylon_middleware::error::Error;
 use dipylon_protocol::gomod::MAX_GO_MOD_BYTES;
-use dipylon_protocol::info::{Info, MAX_INFO_BYTES};
+use dipylon_protocol::info::MAX_INFO_BYTES;
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use http::StatusCode;
 
+use super::super::whole::{MIN_ZIP_BYTES, go_mod_is_whole, info_is_whole};
 use super::Engine;
 use super::link::Reply;
 use super::wire::version_path;
-
-/// Versions that are remembered as whole, about 200 bytes each.
-pub const MAX_REMEMBERED_VERSIONS: usize = 32_768;
-/// The end record of a zip without entries.
-const MIN_ZIP_BYTES: u64 = 22;
 
 /// What a server that is not ours has of a version.
 pub(super) struct Whole {
@@ -109,7 +105,7 @@ impl Engine {
             return Ok(None);
         };
         let info = reply.bytes(MAX_INFO_BYTES).await?;
-        let named = Info::parse(&info).is_ok_and(|info| info.version.as_str() == version.as_str());
+        let named = info_is_whole(&info, version);
         if !named {
             tracing::warn!(%module, %version, "the external store's .info names another version");
         }
@@ -121,7 +117,7 @@ impl Engine {
             return Ok(None);
         };
         let go_mod = reply.bytes(MAX_GO_MOD_BYTES).await?;
-        Ok((!go_mod.is_empty()).then_some(go_mod))
+        Ok(go_mod_is_whole(&go_mod).then_some(go_mod))
     }
 
     async fn whole_zip(

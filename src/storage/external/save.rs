@@ -16,6 +16,7 @@ use http::{Method, StatusCode};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::super::whole::refuse_torn;
 use super::Engine;
 use super::form;
 use super::link::Reply;
@@ -38,6 +39,7 @@ impl Engine {
         new: &NewVersion,
         traceparent: Option<String>,
     ) -> Result<SaveResult, Error> {
+        refuse_torn(new)?;
         let saving = async {
             let _room = self.saves.acquire().await.map_err(|_| closed())?;
             if !self.is_ours().await?

@@ -4,6 +4,7 @@
 
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::version::Version;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// In every answer of a server that has the extension; its value is the extension's version.
 pub(crate) const EXTENSION_HEADER: &str = "dipylon-external-storage";
@@ -50,13 +51,7 @@ pub(crate) fn extra_path(key: &str) -> String {
 
 /// Percent-encodes all but letters, digits, slashes and the unreserved punctuation (RFC 3986 §2.3).
 pub(crate) fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
+    const ENCODED: &AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+    utf8_percent_encode(text, ENCODED).to_string()
 }

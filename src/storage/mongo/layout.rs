@@ -20,6 +20,8 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, DateTime, Document, doc};
 
+use super::super::whole::MIN_ZIP_BYTES;
+
 /// GridFS's two collections, in the bucket that Athens uses.
 pub(super) const FILES: &str = "fs.files";
 pub(super) const CHUNKS: &str = "fs.chunks";
@@ -33,8 +35,6 @@ pub(super) const CHUNK_BYTES: u32 = 261_120;
 const MAX_CHUNK_BYTES: u64 = 16 << 20;
 /// Bytes of `.mod`, `.info` and names together: a document of MongoDB has at most 16 MiB.
 pub const MAX_DOCUMENT_BYTES: usize = (16 << 20) - 16_384;
-/// The end record of a zip without entries.
-pub(super) const MIN_ZIP_BYTES: u64 = 22;
 
 /// When a zip was uploaded that belongs to no version yet. Athens takes the youngest zip of a name, so
 /// this one never comes before one that counts.

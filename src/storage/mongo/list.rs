@@ -15,17 +15,14 @@ use dipylon_protocol::version::Version;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc};
 
+use super::super::whole::{MAX_CATALOG_ENTRIES, MAX_LISTED_VERSIONS, MIN_ZIP_BYTES};
 use super::Engine;
 use super::failure::Failure;
-use super::layout::{MIN_ZIP_BYTES, file_name, is_unsettled, number};
+use super::layout::{file_name, is_unsettled, number};
 use super::place::{call, collect};
 
 /// Documents whose zips are asked for at once.
 const BATCH_DOCUMENTS: usize = 500;
-/// Versions that one list may have. The largest modules known have some thousands.
-pub const MAX_LISTED_VERSIONS: usize = 100_000;
-/// Entries of one catalogue page, whatever the limit says; a longer one goes on by its token.
-pub const MAX_CATALOG_ENTRIES: usize = 100_000;
 
 /// What a document says of a version.
 struct Entry {

@@ -15,12 +15,11 @@
 //! Every answer of the server but "there is no such document" is an error naming the operation, the
 //! collection and the cause, never a miss.
 
-use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use dipylon_middleware::blob::Blob;
-use dipylon_middleware::error::{Error, ErrorKind};
+use dipylon_middleware::error::Error;
 use dipylon_middleware::ports::{BoxFuture, CatalogPage, NewVersion, SaveResult, Storage};
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
@@ -47,13 +46,12 @@ mod whose;
 
 pub use chunks::MAX_BATCHES_HELD;
 pub use layout::MAX_DOCUMENT_BYTES;
-pub use list::{MAX_CATALOG_ENTRIES, MAX_LISTED_VERSIONS};
 pub use place::ANSWER_TIMEOUT;
-pub use read::MAX_REMEMBERED_VERSIONS;
 pub use save::{MAX_SAVES, SAVE_MAX, TORN_AGE};
 pub use start::START_MAX;
 pub use sweep::SWEEP_AGE;
 
+use super::whole::{MAX_REMEMBERED_VERSIONS, detached};
 use crate::config::MongoStorage;
 use chunks::Chunks;
 use place::Place;
@@ -195,18 +193,5 @@ impl Storage for Mongo {
 
     fn check(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(self.engine.check())
-    }
-}
-
-/// Runs a future to its end, whatever becomes of whoever waits for it.
-async fn detached<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    match tokio::spawn(work).await {
-        Ok(result) => result,
-        Err(error) => {
-            let text = format!("a storage call was cut off: {error}");
-            Err(Error::new(ErrorKind::Internal, text))
-        }
     }
 }

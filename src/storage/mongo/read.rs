@@ -12,12 +12,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dipylon_middleware::blob::Blob;
 use dipylon_middleware::error::Error;
-use dipylon_protocol::info::Info;
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use mongodb::bson::{Bson, Document, doc};
 
+use super::super::whole::texts_are_whole;
 use super::Engine;
 use super::chunks::StoredZip;
 use super::failure::Failure;
@@ -25,8 +25,6 @@ use super::layout::{ZipFile, file_name, is_unsettled, of_version, take_bytes};
 use super::place::{call, collect};
 use super::whose::{Whose, is_complete, whose};
 
-/// Versions that are remembered as whole, about 300 bytes each.
-pub const MAX_REMEMBERED_VERSIONS: usize = 32_768;
 /// Zips of one name that are looked at, the youngest first. Athens leaves one for each upload.
 const MAX_REVISIONS: usize = 16;
 
@@ -185,6 +183,5 @@ impl Engine {
 fn take_texts(document: &mut Document, version: &Version) -> Option<(Bytes, Bytes)> {
     let info = take_bytes(document, "info")?;
     let go_mod = take_bytes(document, "mod")?;
-    let names = Info::parse(&info).is_ok_and(|info| info.version.as_str() == version.as_str());
-    (names && !go_mod.is_empty()).then_some((info, go_mod))
+    texts_are_whole(&info, &go_mod, version).then_some((info, go_mod))
 }

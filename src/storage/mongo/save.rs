@@ -21,6 +21,7 @@ use dipylon_middleware::ports::{NewVersion, SaveResult};
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, doc};
 
+use super::super::whole::refuse_torn;
 use super::Engine;
 use super::failure::Failure;
 use super::layout::{
@@ -66,6 +67,7 @@ impl Engine {
     }
 
     async fn save_once(&self, new: &NewVersion) -> Result<SaveResult, Error> {
+        refuse_torn(new)?;
         self.prepared().await?;
         let bytes = new.info.len() + new.go_mod.len() + new.module.as_str().len();
         if bytes > MAX_DOCUMENT_BYTES {

@@ -16,18 +16,15 @@ use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 
+use super::super::whole::{MAX_CATALOG_ENTRIES, MAX_LISTED_VERSIONS};
 use super::Engine;
 use super::assemble::{Assembler, Found, Step};
 use super::layout::{AFTER_OURS, Layout, OURS};
 
 /// Names asked for at once; no store gives more.
 const PAGE_NAMES: usize = 1_000;
-/// Versions that one list may have. The largest modules known have some thousands.
-pub const MAX_LISTED_VERSIONS: usize = 100_000;
 /// Pages that one list may take: modules below the listed one are skipped in the directory layout.
 const MAX_LIST_PAGES: usize = 1_000;
-/// Entries of one catalogue page, whatever the limit says; a longer one goes on by its token.
-pub const MAX_CATALOG_ENTRIES: usize = 100_000;
 /// Longest catalogue token.
 const MAX_TOKEN_BYTES: usize = 8_192;
 

@@ -13,17 +13,18 @@
 //! Every answer of a store but "no such object" is an error naming the backend, the operation, the object
 //! and the cause, never a miss; a missing bucket is an error too.
 
-use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use dipylon_middleware::blob::Blob;
-use dipylon_middleware::error::{Error, ErrorKind};
+use dipylon_middleware::error::Error;
 use dipylon_middleware::ports::{BoxFuture, CatalogPage, NewVersion, SaveResult, Storage};
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use tokio::sync::Semaphore;
+
+use super::whole::{MAX_REMEMBERED_VERSIONS, detached};
 
 mod assemble;
 mod claim;
@@ -47,13 +48,11 @@ pub(super) use client::Backend;
 pub use http::{Connector, HEAD_TIMEOUT, IDLE_TIMEOUT};
 pub use layout::Layout;
 pub(super) use list::Resume;
-pub use list::{MAX_CATALOG_ENTRIES, MAX_LISTED_VERSIONS};
 #[cfg(feature = "gcp")]
 pub(super) use options::{BACKOFF, BACKOFF_MAX, MAX_RETRIES, RETRY_TIMEOUT};
 pub(super) use options::{ContentTypes, client_options, retries};
 pub(super) use presign::Signing;
 pub use presign::{Presigning, SIGN_REST, SIGN_TIMEOUT};
-pub use read::MAX_REMEMBERED_VERSIONS;
 pub use save::{MAX_SAVES, SAVE_MAX};
 pub(super) use upload::LargeCommit;
 pub use upload::{MAX_PARTS_HELD, PART_BYTES};
@@ -250,18 +249,5 @@ impl Storage for ObjectStorage {
                 Trouble::Unreachable(error) | Trouble::Refused(error) => error,
             })
         })
-    }
-}
-
-/// Runs a future to its end, whatever becomes of whoever waits for it.
-async fn detached<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    match tokio::spawn(work).await {
-        Ok(result) => result,
-        Err(error) => {
-            let text = format!("a storage call was cut off: {error}");
-            Err(Error::new(ErrorKind::Internal, text))
-        }
     }
 }

@@ -15,20 +15,16 @@ use dipylon_middleware::blob::{Blob, ByteStream, OpenRange, PresignedUrl};
 use dipylon_middleware::error::Error;
 use dipylon_middleware::ports::BoxFuture;
 use dipylon_protocol::gomod::MAX_GO_MOD_BYTES;
-use dipylon_protocol::info::{Info, MAX_INFO_BYTES};
+use dipylon_protocol::info::MAX_INFO_BYTES;
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use object_store::ObjectMeta;
 
+use super::super::whole::{MIN_ZIP_BYTES, go_mod_is_whole, info_is_whole};
 use super::Engine;
 use super::client::Client;
 use super::presign::Signing;
-
-/// Versions that are remembered as whole, about 200 bytes each.
-pub const MAX_REMEMBERED_VERSIONS: usize = 32_768;
-/// The end record of a zip without entries.
-const MIN_ZIP_BYTES: u64 = 22;
 
 /// What there is of a version.
 pub(super) enum Look {
@@ -43,6 +39,7 @@ pub(super) enum Look {
 /// What was seen of a whole version.
 pub(super) struct Whole {
     pub(super) info: Bytes,
+    pub(super) go_mod: Bytes,
     pub(super) zip: ObjectMeta,
 }
 
@@ -65,7 +62,7 @@ impl Engine {
         self.remember(module, version);
         match kind {
             FileKind::Info => Ok(Some(Blob::from_bytes(whole.info))),
-            FileKind::Mod => self.open(&key, kind).await,
+            FileKind::Mod => Ok(Some(Blob::from_bytes(whole.go_mod))),
             FileKind::Zip => Ok(Some(self.remote(&key, whole.zip))),
         }
     }
@@ -102,13 +99,16 @@ impl Engine {
         let Some((info, _)) = self.client.get(&info, MAX_INFO_BYTES).await? else {
             return Ok(Look::Absent);
         };
-        if !names(&info, version) {
+        if !info_is_whole(&info, version) {
             return Ok(Look::Torn);
         }
-        let (go_mod, zip) = tokio::join!(self.client.head(&go_mod), self.client.head(&zip));
+        let go_mod = self.client.get(&go_mod, MAX_GO_MOD_BYTES);
+        let (go_mod, zip) = tokio::join!(go_mod, self.client.head(&zip));
         Ok(match (go_mod?, zip?) {
-            (Some(go_mod), Some(zip)) if go_mod.size > 0 && zip.size >= MIN_ZIP_BYTES => {
-                Look::Whole(Whole { info, zip })
+            (Some((go_mod, _)), Some(zip))
+                if go_mod_is_whole(&go_mod) && zip.size >= MIN_ZIP_BYTES =>
+            {
+                Look::Whole(Whole { info, go_mod, zip })
             }
             _ => Look::Torn,
         })
@@ -125,10 +125,6 @@ impl Engine {
     fn forget(&self, module: &ModulePath, version: &Version) {
         self.remembered.remove(&(module.clone(), version.clone()));
     }
-}
-
-fn names(info: &[u8], version: &Version) -> bool {
-    Info::parse(info).is_ok_and(|info| info.version.as_str() == version.as_str())
 }
 
 /// A stored object that is read in parts.

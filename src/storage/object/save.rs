@@ -10,9 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use dipylon_middleware::error::{Error, ErrorKind};
 use dipylon_middleware::ports::{BoxFuture, NewVersion, SaveResult};
-use dipylon_protocol::gomod::MAX_GO_MOD_BYTES;
 use dipylon_protocol::route::FileKind;
 
+use super::super::whole::refuse_torn;
 use super::Engine;
 use super::claim::{Claim, Turn};
 use super::layout::OURS;
@@ -26,6 +26,7 @@ pub const MAX_SAVES: usize = 32;
 impl Engine {
     /// Saves a version whose zip is complete, unless it is there.
     pub(super) async fn save(&self, new: &NewVersion) -> Result<SaveResult, Error> {
+        refuse_torn(new)?;
         let _room = self.saves.acquire().await.map_err(|_| closed())?;
         let saved = tokio::time::timeout(SAVE_MAX, self.save_under_claim(new)).await;
         saved.unwrap_or_else(|_| {
@@ -49,25 +50,22 @@ impl Engine {
     /// `Existed` where the version is there and whole.
     async fn existing(&self, new: &NewVersion) -> Result<Option<SaveResult>, Error> {
         match self.look(&new.module, &new.version).await? {
-            Look::Whole(whole) => self.existed(new, &whole).await.map(Some),
+            Look::Whole(whole) => Ok(Some(self.existed(new, &whole))),
             Look::Absent | Look::Torn => Ok(None),
         }
     }
 
-    async fn existed(&self, new: &NewVersion, whole: &Whole) -> Result<SaveResult, Error> {
+    fn existed(&self, new: &NewVersion, whole: &Whole) -> SaveResult {
         self.remember(&new.module, &new.version);
-        let key = self.layout.key(&new.module, &new.version, FileKind::Mod)?;
-        let go_mod = self.client.get(&key, MAX_GO_MOD_BYTES).await?;
-        let same = go_mod.is_some_and(|(stored, _)| stored == new.go_mod)
-            && whole.zip.size == new.zip.written();
-        Ok(SaveResult::Existed { same })
+        let same = whole.go_mod == new.go_mod && whole.zip.size == new.zip.written();
+        SaveResult::Existed { same }
     }
 
     async fn write(&self, new: &NewVersion, claim: &Claim) -> Result<SaveResult, Error> {
         let key = |kind| self.layout.key(&new.module, &new.version, kind);
         let (info, go_mod, zip) = (key(FileKind::Info)?, key(FileKind::Mod)?, key(FileKind::Zip)?);
         match self.look(&new.module, &new.version).await? {
-            Look::Whole(whole) => return self.existed(new, &whole).await,
+            Look::Whole(whole) => return Ok(self.existed(new, &whole)),
             Look::Torn => self.clear(&info, claim).await?,
             Look::Absent => {}
         }

@@ -273,6 +273,7 @@ macro_rules! storage_suite {
             versions: a_stored_zip_outlives_its_spool,
             versions: a_save_waits_for_the_end_of_its_spool,
             versions: a_spool_that_fails_stores_nothing,
+            versions: what_would_read_as_torn_is_not_stored,
             versions: a_list_longer_than_a_page_is_whole,
             versions: a_working_store_says_so,
             names: capitals_are_told_from_small_letters,

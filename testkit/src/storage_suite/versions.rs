@@ -149,6 +149,27 @@ pub async fn a_spool_that_fails_stores_nothing(subject: Subject) {
     assert!(subject.list("example.com/sample").await.is_empty());
 }
 
+/// A version that would read as absent, and so be fetched for ever, is refused, and is in nobody's way.
+pub async fn what_would_read_as_torn_is_not_stored(subject: Subject) {
+    let (spools, whole) = (subject.spools(), || new_version(subject.spools(), &sample()));
+    let short = new_version(spools, &sample().raw_zip("PK")).zip;
+    let other = sample().with_version("v1.2.4").info().into();
+    for (torn, name) in [
+        (NewVersion { go_mod: Bytes::new(), ..whole() }, "an empty .mod"),
+        (NewVersion { go_mod: Bytes::from_static(&[0; 20]), ..whole() }, "a .mod of zeros"),
+        (NewVersion { info: Bytes::from_static(b"{"), ..whole() }, "half an .info"),
+        (NewVersion { info: other, ..whole() }, "an .info of another version"),
+        (NewVersion { zip: short, ..whole() }, "a zip without an end"),
+    ] {
+        let error = subject.storage().save(torn).await.expect_err(name);
+        assert_eq!(error.kind(), ErrorKind::BadContent, "{name}: {error}");
+        subject.assert_absent(&sample()).await;
+        assert!(subject.list("example.com/sample").await.is_empty(), "{name}");
+    }
+    subject.create(&sample()).await;
+    subject.assert_stored(&sample()).await;
+}
+
 /// A list does not end where the backend's first page does.
 pub async fn a_list_longer_than_a_page_is_whole(subject: Subject) {
     let versions = 0..subject.many_versions;
