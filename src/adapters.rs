@@ -235,7 +235,8 @@ async fn open_storage(
         return Ok(stack);
     }
     let far = Arc::new(tiered::Far::over(stack, kind, staging));
-    Ok(tier_stack(tiered::over(far, keys, telemetry).await?, telemetry))
+    let whose = storage::identity(config);
+    Ok(tier_stack(tiered::over(far, &whose, keys, telemetry).await?, telemetry))
 }
 
 /// `SpoolDir`, else beside the store where that is a local disk: a finished zip is then taken over

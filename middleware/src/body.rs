@@ -35,17 +35,17 @@ static READING: AtomicUsize = AtomicUsize::new(0);
 
 /// Counts one body as being read, and says how much it may read at a time.
 #[derive(Debug)]
-pub(crate) struct ReadShare(());
+pub struct ReadShare(());
 
 impl ReadShare {
     /// Takes a share until it is dropped.
-    pub(crate) fn take() -> Self {
+    pub fn take() -> Self {
         READING.fetch_add(1, Ordering::Relaxed);
         Self(())
     }
 
     /// Bytes of the next chunk: less, the more bodies there are.
-    pub(crate) fn chunk_bytes(&self) -> usize {
+    pub fn chunk_bytes(&self) -> usize {
         let bodies = READING.load(Ordering::Relaxed).max(1);
         (READ_BYTES_MAX / CHUNKS_PER_BODY / bodies).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX)
     }

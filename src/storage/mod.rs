@@ -14,6 +14,7 @@ pub mod external;
 pub mod extra_key;
 #[cfg(feature = "gcp")]
 pub mod gcp;
+mod identity;
 pub mod memory;
 #[cfg(feature = "minio")]
 pub mod minio;
@@ -28,4 +29,5 @@ pub mod tiered;
 pub mod whole;
 pub(crate) mod zip_end;
 
+pub use identity::identity;
 pub use open::{BUILT, Variables, disk, is_built, memory, not_built, open};

@@ -44,8 +44,19 @@ pub(crate) async fn opened(
     directory: &Path,
     max_bytes: u64,
 ) -> (Arc<dyn Storage>, Telemetry) {
+    opened_over(far, "far", directory, max_bytes).await
+}
+
+/// A tier over the store that `whose` names.
+pub(crate) async fn opened_over(
+    far: Arc<dyn Storage>,
+    whose: &str,
+    directory: &Path,
+    max_bytes: u64,
+) -> (Arc<dyn Storage>, Telemetry) {
     let telemetry = Telemetry::new().unwrap();
-    let tiered = tiered::over(far, &keys(directory, max_bytes), &telemetry).await.unwrap();
+    let keys = keys(directory, max_bytes);
+    let tiered = tiered::over(far, whose, &keys, &telemetry).await.unwrap();
     (tiered, telemetry)
 }
 
@@ -204,11 +215,18 @@ impl Bench {
     }
 
     /// As after the end of the process: another tier in the same directory.
-    pub(crate) async fn restarted(mut self) -> Self {
+    pub(crate) async fn restarted(self) -> Self {
+        let far = Arc::clone(&self.far);
+        self.restarted_over(far, "far").await
+    }
+
+    /// As after a start with another store in the configuration.
+    pub(crate) async fn restarted_over(mut self, far: Arc<Far>, whose: &str) -> Self {
+        self.far = far;
         let idle = storage::memory().await.unwrap();
         drop(std::mem::replace(&mut self.tiered, idle));
         (self.tiered, self.telemetry) =
-            opened(self.far.clone(), self.near.path(), self.max_bytes).await;
+            opened_over(self.far.clone(), whose, self.near.path(), self.max_bytes).await;
         self
     }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use dipylon_middleware::blob::BlobSource;
+use dipylon_middleware::error::ErrorKind;
 use dipylon_middleware::telemetry::{NearFill, NearRead};
 use dipylon_protocol::route::FileKind;
 use dipylon_testkit::module::FakeModule;
@@ -39,6 +40,51 @@ async fn a_torn_copy_is_asked_for_again() {
     bench.read(&module(), FileKind::Zip).await.unwrap();
     assert_eq!((bench.far_reads(), bench.looks(NearRead::Hit)), (2, 1));
     assert_eq!(bench.telemetry.metrics.tier_bytes.get(()).get() as u64, bench.bytes_on_disk());
+}
+
+/// A reader that has begun gets all bytes, whatever becomes of the copy under it.
+#[tokio::test]
+async fn a_copy_torn_while_it_is_read_costs_the_reader_nothing() {
+    for range in [0..module().zip().len() as u64, 50_000..250_000, 150_000..150_001] {
+        let bench = with_a_copy().await;
+        let blob = bench.blob(&module(), FileKind::Zip).await.unwrap();
+        assert_eq!(bench.looks(NearRead::Hit), 1);
+        tear(&bench);
+        let bytes = read_range(&blob, range.clone()).await.unwrap();
+        assert!(
+            bytes == module().zip().slice(range.start as usize..range.end as usize),
+            "{range:?}"
+        );
+        assert_eq!((bench.far_reads(), bench.looks(NearRead::Failed)), (2, 1), "{range:?}");
+        bench.until("the copy is forgotten", || bench.files().is_empty()).await;
+        assert_eq!(bench.telemetry.metrics.tier_bytes.get(()).get(), 0);
+        assert_eq!(bench.telemetry.metrics.tier_paused.get(()).get(), 0, "the disk is well");
+        bench.read(&module(), FileKind::Zip).await.unwrap();
+        bench.filled(2).await;
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_is_removed_while_it_is_read_is_read_to_its_end() {
+    let bench = with_a_copy().await;
+    let blob = bench.blob(&module(), FileKind::Zip).await.unwrap();
+    std::fs::remove_file(&bench.files()[0]).unwrap();
+    let bytes = read_range(&blob, 0..blob.length()).await.unwrap();
+    assert!(bytes == module().zip());
+    assert_eq!((bench.far_reads(), bench.looks(NearRead::Failed)), (1, 0));
+}
+
+/// Neither side has the rest: the client sees a short body, and no wrong byte.
+#[tokio::test]
+async fn a_copy_torn_while_the_far_store_is_down_is_an_error() {
+    let bench = with_a_copy().await;
+    let blob = bench.blob(&module(), FileKind::Zip).await.unwrap();
+    tear(&bench);
+    bench.far.goes_down();
+    let failed = read_range(&blob, 0..blob.length()).await.unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::Storage);
+    assert!(failed.message().contains("down on purpose"), "{failed}");
+    assert_eq!(bench.telemetry.metrics.tier_far_failing.get(()).get(), 1);
 }
 
 #[tokio::test]
@@ -95,7 +141,7 @@ async fn a_far_store_that_breaks_off_leaves_no_copy_and_its_error_reaches_the_re
 #[tokio::test]
 async fn names_that_are_not_ours_are_left_alone() {
     let bench = with_a_copy().await;
-    let shard = bench.near.path().join("dipylon-near/copies/00");
+    let shard = bench.files()[0].parent().unwrap().to_owned();
     let foreign = shard.join("somebody-elses");
     let odd = shard.join(format!("{}-+3", "0".repeat(40)));
     for name in [&foreign, &odd] {
@@ -104,4 +150,8 @@ async fn names_that_are_not_ours_are_left_alone() {
     let bench = bench.restarted().await;
     assert!(foreign.exists() && odd.exists());
     assert_eq!(bench.telemetry.metrics.tier_files.get(()).get(), 1);
+    let far = bench.far.clone();
+    let bench = bench.restarted_over(far, "another").await;
+    assert!(foreign.exists() && odd.exists());
+    assert_eq!(bench.files().len(), 2, "the copy alone is dropped");
 }

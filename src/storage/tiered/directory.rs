@@ -2,9 +2,12 @@
 //!
 //! ```text
 //! <Directory>/dipylon-near/lock                         held by the one process that uses it
-//!                         /copies/<2 hex>/<40 hex>-<length>
+//!                         /copies-<16 hex>/<2 hex>/<40 hex>-<length>
 //!                         /filling/…                    copies on their way in
 //! ```
+//!
+//! The copies' folder is named for the store that they are of, so one store's copies are never taken for
+//! another's, whatever a crash leaves.
 //!
 //! A copy is synced before it gets its name, so a crash loses copies and tears none; the name itself is
 //! not synced. A file whose length is not the one in its name is not served, and removed.
@@ -21,12 +24,15 @@ use bytes::Bytes;
 use dipylon_middleware::blob::Blob;
 use dipylon_middleware::error::{Error, ErrorKind};
 use dipylon_protocol::route::FileKind;
+use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
 use super::shelf::{Copied, Key, Shelf};
 
 const OURS: &str = "dipylon-near";
 const COPIES: &str = "copies";
+/// Bytes of a hash that tell stores apart.
+const STORE_BYTES: usize = 8;
 const FILLING: &str = "filling";
 const LOCK: &str = "lock";
 /// How names of copies on their way in begin.
@@ -43,11 +49,12 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Makes what is missing, takes the lock, and removes what was on its way in.
+    /// Makes what is missing, takes the lock, and removes what was on its way in and copies of other stores
+    /// than the one that `whose` names.
     ///
     /// # Errors
     /// `Storage` when the directory cannot be used, others may write to it, or another process uses it.
-    pub(super) fn open(directory: &Path) -> Result<Self, Error> {
+    pub(super) fn open(directory: &Path, whose: &str) -> Result<Self, Error> {
         let ours = directory.join(OURS);
         let failed = |error: io::Error| refused(directory, &error.to_string());
         fs::create_dir_all(directory).map_err(failed)?;
@@ -68,7 +75,7 @@ impl Directory {
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        let (copies, filling) = (ours.join(COPIES), ours.join(FILLING));
+        let (copies, filling) = (ours.join(folder_of(whose)), ours.join(FILLING));
         make_private(&copies).map_err(failed)?;
         make_private(&filling).map_err(failed)?;
         for shard in 0..=u8::MAX {
@@ -77,6 +84,7 @@ impl Directory {
         for left in fs::read_dir(&filling).map_err(failed)? {
             fs::remove_file(left.map_err(failed)?.path()).map_err(failed)?;
         }
+        drop_others(&ours, &copies).map_err(failed)?;
         Ok(Self { copies, filling, _lock: lock })
     }
 
@@ -179,6 +187,53 @@ impl Directory {
         let shard = self.copies.join(&name[..2]);
         let _ = write!(name, "-{}", copy.length);
         shard.join(name)
+    }
+}
+
+fn folder_of(whose: &str) -> String {
+    let mut name = format!("{COPIES}-");
+    for byte in Sha256::digest(whose.as_bytes()).iter().take(STORE_BYTES) {
+        // Writing to a text does not fail.
+        let _ = write!(name, "{byte:02x}");
+    }
+    name
+}
+
+/// Removes the copies of other stores. Files with other names than ours stay, and folders with such files.
+fn drop_others(ours: &Path, copies: &Path) -> io::Result<()> {
+    let mut dropped = 0_u64;
+    for folder in fs::read_dir(ours)? {
+        let folder = folder?;
+        let is_copies = folder.file_name().to_str().is_some_and(|name| name.starts_with(COPIES));
+        if !is_copies || folder.path() == copies || !folder.file_type()?.is_dir() {
+            continue;
+        }
+        for shard in fs::read_dir(folder.path())? {
+            let shard = shard?;
+            if !shard.file_type()?.is_dir() {
+                continue;
+            }
+            for entry in fs::read_dir(shard.path())? {
+                let entry = entry?;
+                if parse(&entry.file_name()).is_some() {
+                    fs::remove_file(entry.path())?;
+                    dropped += 1;
+                }
+            }
+            remove_if_empty(&shard.path())?;
+        }
+        remove_if_empty(&folder.path())?;
+    }
+    if dropped > 0 {
+        tracing::info!(dropped, "the near copies of another store are removed");
+    }
+    Ok(())
+}
+
+fn remove_if_empty(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -6,7 +6,10 @@
 //!
 //! A copy is made on the side and counts once it is whole and of the right length; a reader never waits for
 //! the near disk for longer than [`NEAR_PATIENCE`], and never for a write. Whatever goes wrong on that disk
-//! costs hits, never an answer: the far store serves alone until [`NEAR_REST`] is over.
+//! costs hits, never an answer, not even one that has begun: the far store serves the rest, and serves
+//! alone until [`NEAR_REST`] is over.
+//!
+//! Copies are of one store. Those of another, which the configuration named before, are dropped.
 //!
 //! While the far store fails, what is near is still served. `/readyz` says so, `dipylon_tier_far_failing` is 1.
 //! The storage stack, its breaker with it, stands around the far store alone ([`Far`]).
@@ -15,14 +18,15 @@ mod directory;
 mod far;
 mod fill;
 mod near;
+mod reading;
 mod shelf;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use dipylon_middleware::blob::{Blob, BlobSource, ByteStream, OpenRange, PresignedUrl};
@@ -39,11 +43,14 @@ use http_body_util::BodyExt as _;
 pub use far::{DETACHED_PATIENCE, Far};
 pub use fill::{FILL_MAX, MAX_BEHIND_BYTES};
 pub use near::{
-    MAX_FILLING_BYTES, MAX_NEAR_FILES, MAX_NEAR_READS, MAX_NEAR_WRITES, NEAR_PATIENCE, NEAR_REST,
+    MAX_FILLING_BYTES, MAX_NEAR_FILES, MAX_NEAR_PARTS, MAX_NEAR_READS, MAX_NEAR_WRITES,
+    NEAR_PATIENCE, NEAR_REST,
 };
 
 use near::{Near, key};
-use shelf::Key;
+use reading::{NearZip, Rest};
+use shelf::{Copied, Key};
+use watched::Watched;
 
 use crate::config::TieredKeys;
 
@@ -52,50 +59,45 @@ const COPYING_BYTES: usize = 512 * 1024;
 
 /// A store behind a near tier.
 pub struct Tiered {
-    far: Arc<dyn Storage>,
+    far: Arc<Watched>,
     near: Arc<Near>,
-    far_is_failing: AtomicBool,
 }
 
-/// Puts the near tier in front of `far`, where a directory for it is configured.
+/// Puts the near tier in front of `far`, where a directory for it is configured. `whose` names the store
+/// among all stores ([`super::identity`]): copies of another are dropped.
 ///
 /// # Errors
 /// `Storage` when the directory cannot be used, or another process uses it.
 pub async fn over(
     far: Arc<dyn Storage>,
+    whose: &str,
     keys: &TieredKeys,
     telemetry: &Telemetry,
 ) -> Result<Arc<dyn Storage>, Error> {
     if keys.directory.is_none() {
         return Ok(far);
     }
-    let (keys, telemetry) = (keys.clone(), telemetry.clone());
-    let opened = tokio::task::spawn_blocking(move || Near::open(&keys, &telemetry)).await;
+    let (keys, whose, shared) = (keys.clone(), whose.to_owned(), telemetry.clone());
+    let opened = tokio::task::spawn_blocking(move || Near::open(&keys, &whose, &shared)).await;
     let near = opened.map_err(|error| {
         Error::new(ErrorKind::Internal, format!("opening the near tier was cut off: {error}"))
     })??;
-    near.telemetry.metrics.tier_far_failing.get(()).set(0);
-    Ok(Arc::new(Tiered { far, near: Arc::new(near), far_is_failing: AtomicBool::new(false) }))
+    Ok(Arc::new(Tiered { far: Arc::new(Watched::new(far, telemetry)), near: Arc::new(near) }))
 }
 
 impl Tiered {
-    /// Notes how the far store is doing.
-    fn seen<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
-        let failing = match &result {
-            Ok(_) => false,
-            Err(error) if error.is_of_storage() => true,
-            Err(_) => return result,
+    /// A copy, whose zip goes on from the far store where the disk does not.
+    fn found(&self, key: Key, module: &ModulePath, version: &Version, copy: Blob) -> Blob {
+        let length = copy.length();
+        let BlobSource::File(file) = copy.source() else { return copy };
+        let (module, version) = (module.clone(), version.clone());
+        let zip = NearZip {
+            near: Arc::clone(&self.near),
+            file: Arc::clone(file) as _,
+            copy: Copied { key, length },
+            rest: Rest { far: Arc::clone(&self.far), module, version },
         };
-        if self.far_is_failing.swap(failing, Ordering::Relaxed) != failing {
-            self.near.telemetry.metrics.tier_far_failing.get(()).set(i64::from(failing));
-            match &result {
-                Err(error) => {
-                    tracing::warn!(%error, "the far store fails: what is near is still served");
-                }
-                Ok(_) => tracing::info!("the far store works again"),
-            }
-        }
-        result
+        Blob::remote(Arc::new(zip), length)
     }
 
     /// What the far store gave, with a copy made on the side.
@@ -145,7 +147,11 @@ impl Tiered {
 }
 
 fn whole(blob: &Blob) -> ByteStream {
-    body::blob(blob, 0..blob.length()).into_data_stream().boxed()
+    part(blob, 0..blob.length())
+}
+
+fn part(blob: &Blob, range: Range<u64>) -> ByteStream {
+    body::blob(blob, range).into_data_stream().boxed()
 }
 
 /// A far file whose whole reading leaves a copy near.
@@ -174,17 +180,17 @@ impl OpenRange for Passing {
 
 impl std::fmt::Debug for Tiered {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Tiered({})", self.far.kind())
+        write!(f, "Tiered({})", self.far.store.kind())
     }
 }
 
 impl Storage for Tiered {
     fn kind(&self) -> &'static str {
-        self.far.kind()
+        self.far.store.kind()
     }
 
     fn list<'a>(&'a self, module: &'a ModulePath) -> BoxFuture<'a, Result<Vec<Version>, Error>> {
-        Box::pin(async move { self.seen(self.far.list(module).await) })
+        Box::pin(async move { self.far.seen(self.far.store.list(module).await) })
     }
 
     fn read<'a>(
@@ -195,17 +201,17 @@ impl Storage for Tiered {
     ) -> BoxFuture<'a, Result<Option<Blob>, Error>> {
         Box::pin(async move {
             let key = key(module, version, kind);
-            if let Some(blob) = self.near.find(key, kind).await {
-                return Ok(Some(blob));
+            if let Some(copy) = self.near.find(key, kind).await {
+                return Ok(Some(self.found(key, module, version, copy)));
             }
-            let found = self.seen(self.far.read(module, version, kind).await)?;
+            let found = self.far.seen(self.far.store.read(module, version, kind).await)?;
             Ok(found.map(|blob| self.kept(key, blob)))
         })
     }
 
     fn save(&self, version: NewVersion) -> BoxFuture<'_, Result<SaveResult, Error>> {
         Box::pin(async move {
-            let saved = self.seen(self.far.save(version.clone()).await)?;
+            let saved = self.far.seen(self.far.store.save(version.clone()).await)?;
             // Of a version that was there already, the far store may have other bytes.
             if saved == SaveResult::Created {
                 self.keep_saved(&version);
@@ -219,24 +225,24 @@ impl Storage for Tiered {
         token: Option<&'a str>,
         limit: usize,
     ) -> BoxFuture<'a, Result<CatalogPage, Error>> {
-        Box::pin(async move { self.seen(self.far.catalog(token, limit).await) })
+        Box::pin(async move { self.far.seen(self.far.store.catalog(token, limit).await) })
     }
 
     fn read_extra<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, Error>> {
-        Box::pin(async move { self.seen(self.far.read_extra(key).await) })
+        Box::pin(async move { self.far.seen(self.far.store.read_extra(key).await) })
     }
 
     fn write_extra<'a>(&'a self, key: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(async move { self.seen(self.far.write_extra(key, bytes).await) })
+        Box::pin(async move { self.far.seen(self.far.store.write_extra(key, bytes).await) })
     }
 
     fn remove_extra<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(async move { self.seen(self.far.remove_extra(key).await) })
+        Box::pin(async move { self.far.seen(self.far.store.remove_extra(key).await) })
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
-            self.seen(self.far.check().await).map_err(|error| {
+            self.far.seen(self.far.store.check().await).map_err(|error| {
                 let near = "what the near tier has is still served";
                 Error::new(error.kind(), format!("{}; {near}", error.message()))
             })
@@ -244,10 +250,10 @@ impl Storage for Tiered {
     }
 
     fn wants_retries(&self) -> bool {
-        self.far.wants_retries()
+        self.far.store.wants_retries()
     }
 
     fn staging_directory(&self) -> Option<PathBuf> {
-        self.far.staging_directory()
+        self.far.store.staging_directory()
     }
 }

@@ -26,6 +26,8 @@ use crate::config::TieredKeys;
 pub const MAX_NEAR_FILES: usize = 200_000;
 /// Looks for copies on the disk at once; beyond it the far store is asked.
 pub const MAX_NEAR_READS: usize = 128;
+/// Parts of zips that are read from the disk at once; beyond it a reader waits, and goes far in the end.
+pub const MAX_NEAR_PARTS: usize = 128;
 /// Writes of copies at once.
 pub const MAX_NEAR_WRITES: usize = 8;
 /// What all copies on their way in hold in memory together.
@@ -52,6 +54,7 @@ pub(super) struct Near {
     pub(super) filling: Mutex<HashSet<Key>>,
     pub(super) held: Arc<Semaphore>,
     pub(super) writes: Arc<Semaphore>,
+    pub(super) parts: Arc<Semaphore>,
     reads: Arc<Semaphore>,
     no_fills: Rest,
     no_reads: Rest,
@@ -78,15 +81,19 @@ impl Rest {
 }
 
 impl Near {
-    /// Opens the directory and takes up what is in it; blocks.
+    /// Opens the directory and takes up what is in it of the store that `whose` names; blocks.
     ///
     /// # Errors
     /// `Storage` when the directory cannot be used.
-    pub(super) fn open(keys: &TieredKeys, telemetry: &Telemetry) -> Result<Self, Error> {
+    pub(super) fn open(
+        keys: &TieredKeys,
+        whose: &str,
+        telemetry: &Telemetry,
+    ) -> Result<Self, Error> {
         let Some(path) = &keys.directory else {
             return Err(Error::new(ErrorKind::Internal, "a near tier without a directory"));
         };
-        let directory = Directory::open(path)?;
+        let directory = Directory::open(path, whose)?;
         let mut shelf = Shelf::new(keys.max_bytes, MAX_NEAR_FILES);
         let failed = |error: io::Error| refused(path, &error.to_string());
         directory.adopt(&mut shelf, MAX_NEAR_FILES).map_err(failed)?;
@@ -105,6 +112,7 @@ impl Near {
             filling: Mutex::default(),
             held: Arc::new(Semaphore::new(MAX_FILLING_BYTES)),
             writes: Arc::new(Semaphore::new(MAX_NEAR_WRITES)),
+            parts: Arc::new(Semaphore::new(MAX_NEAR_PARTS)),
             reads: Arc::new(Semaphore::new(MAX_NEAR_READS)),
             no_fills: Rest::default(),
             no_reads: Rest::default(),
@@ -138,12 +146,16 @@ impl Near {
         let task = tokio::task::spawn_blocking(move || {
             // A look that hangs keeps its place, although nobody waits for it any more.
             let _place = place;
-            let found = near.directory.read(&copy, kind)?;
-            if found.is_none() {
+            let found = near.directory.read(&copy, kind);
+            if matches!(found, Ok(None)) {
                 tracing::warn!(length, "a near copy is gone or torn: the far store is asked");
+            }
+            // What cannot be read now is not asked for again and again.
+            let is_useless = found.as_ref().map_or_else(is_of_the_file, Option::is_none);
+            if is_useless {
                 near.forget(&copy);
             }
-            Ok(found)
+            found
         });
         match timeout(NEAR_PATIENCE, task).await {
             Ok(Ok(Ok(Some(blob)))) => (NearRead::Hit, Some(blob)),
@@ -197,6 +209,34 @@ impl Near {
         Some(fill)
     }
 
+    /// A copy broke off while it was read: it goes, on the side. The disk is left alone for a while, unless
+    /// the copy itself was torn.
+    pub(super) fn broke_off(self: &Arc<Self>, copy: Copied, error: &io::Error) {
+        self.telemetry.metrics.tier_reads.get((NearRead::Failed,)).inc();
+        match error.kind() {
+            io::ErrorKind::WouldBlock => return,
+            io::ErrorKind::UnexpectedEof => {
+                let length = copy.length;
+                tracing::warn!(
+                    length,
+                    "a near copy was torn while it was read: the rest comes from far"
+                );
+            }
+            _ => self.trouble("read", error),
+        }
+        let near = Arc::clone(self);
+        tokio::spawn(async move {
+            let Ok(place) = Arc::clone(&near.writes).acquire_owned().await else { return };
+            let task = tokio::task::spawn_blocking(move || {
+                let _place = place;
+                near.forget(&copy);
+            });
+            if let Err(error) = task.await {
+                tracing::error!(%error, "forgetting a near copy was cut off");
+            }
+        });
+    }
+
     /// Removes a copy and its file; blocks.
     pub(super) fn forget(&self, copy: &Copied) {
         self.shelf.lock().remove(&copy.key);
@@ -235,6 +275,14 @@ impl Near {
         metrics.tier_bytes.get(()).set(i64::try_from(shelf.bytes()).unwrap_or(i64::MAX));
         metrics.tier_files.get(()).set(i64::try_from(shelf.files()).unwrap_or(i64::MAX));
     }
+}
+
+/// Whether an error is about a file, and not about what this process may open.
+fn is_of_the_file(error: &io::Error) -> bool {
+    let of_the_process =
+        [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE, rustix::io::Errno::NOMEM];
+    let number = error.raw_os_error();
+    !of_the_process.iter().any(|errno| number == Some(errno.raw_os_error()))
 }
 
 /// Whether the disk has no room: copies that are there can be read all the same.

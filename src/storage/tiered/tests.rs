@@ -1,15 +1,22 @@
 use std::collections::BTreeSet;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use dipylon_middleware::blob::{ByteStream, OpenRange};
-use dipylon_middleware::telemetry::{NearFill, Telemetry};
+use dipylon_middleware::ports::SaveResult;
+use dipylon_middleware::telemetry::{NearFill, NearRead, Telemetry};
+use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
+use dipylon_protocol::version::Version;
+use dipylon_testkit::module::FakeModule;
+use dipylon_testkit::storage_suite::{new_version, spools_in};
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use super::near::{MAX_NEAR_WRITES, Near};
+use super::near::{MAX_NEAR_PARTS, MAX_NEAR_WRITES, NEAR_PATIENCE, Near};
+use super::reading::{NearZip, ReadAt, Rest};
 use super::shelf::{Copied, Key, Shelf, cost};
 use crate::config::TieredKeys;
 
@@ -162,13 +169,116 @@ impl OpenRange for Zeros {
     }
 }
 
+/// A tier over a memory store that has one zip, which is near too.
+struct Readable {
+    tier: super::Tiered,
+    zip: Bytes,
+    module: ModulePath,
+    version: Version,
+    _directory: tempfile::TempDir,
+}
+
+impl Readable {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let keys = TieredKeys { directory: Some(directory.path().to_owned()), max_bytes: 64 << 20 };
+        let telemetry = Telemetry::new().unwrap();
+        let far = crate::storage::memory().await.unwrap();
+        let stored = FakeModule::new("example.com/readable", "v1.0.0").filler(900_000);
+        let new = new_version(&spools_in(directory.path()), &stored);
+        let (module, version) = (new.module.clone(), new.version.clone());
+        assert_eq!(far.save(new).await.unwrap(), SaveResult::Created);
+        let near = Arc::new(Near::open(&keys, "far", &telemetry).unwrap());
+        let far = Arc::new(super::Watched::new(far, &telemetry));
+        let tier = super::Tiered { far, near };
+        Self { tier, zip: stored.zip(), module, version, _directory: directory }
+    }
+
+    /// The zip, as it is near by way of `file`.
+    fn over(&self, file: impl ReadAt) -> NearZip {
+        let copy = Copied { key: named(1), length: self.zip.len() as u64 };
+        let (module, version) = (self.module.clone(), self.version.clone());
+        let rest = Rest { far: Arc::clone(&self.tier.far), module, version };
+        NearZip { near: Arc::clone(&self.tier.near), file: Arc::new(file), copy, rest }
+    }
+
+    fn failed_reads(&self) -> u64 {
+        self.tier.near.telemetry.metrics.tier_reads.get((NearRead::Failed,)).get()
+    }
+}
+
+/// A file that gives its bytes up to an offset, and what `then` says beyond.
+struct Breaking {
+    bytes: Bytes,
+    whole_until: u64,
+    then: fn() -> io::Result<()>,
+}
+
+impl ReadAt for Breaking {
+    fn fill_from(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        if offset >= self.whole_until {
+            (self.then)()?;
+        }
+        let start = usize::try_from(offset).unwrap();
+        buffer.copy_from_slice(&self.bytes[start..start + buffer.len()]);
+        Ok(())
+    }
+}
+
+async fn read_all(zip: &NearZip, range: Range<u64>) -> Bytes {
+    let chunks: Vec<Bytes> = zip.open(range).try_collect().await.unwrap();
+    chunks.concat().into()
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_or_hangs_amid_a_zip_costs_the_reader_no_byte() {
+    let bad_block = || Err(io::Error::from_raw_os_error(5));
+    let hangs = || {
+        std::thread::sleep(NEAR_PATIENCE * 2);
+        Ok(())
+    };
+    let ways: [(&str, fn() -> io::Result<()>); 2] = [("a bad block", bad_block), ("a hang", hangs)];
+    for (what, then) in ways {
+        for whole_until in [0, 1, 300_000] {
+            let readable = Readable::new().await;
+            let length = readable.zip.len() as u64;
+            let file = Breaking { bytes: readable.zip.clone(), whole_until, then };
+            let zip = readable.over(file);
+            let read = tokio::time::timeout(NEAR_PATIENCE * 5, read_all(&zip, 0..length)).await;
+            let read = read.unwrap_or_else(|_| panic!("{what} from {whole_until} on"));
+            assert!(read == readable.zip, "{what} from {whole_until} on");
+            assert_eq!(readable.failed_reads(), 1, "{what} from {whole_until} on");
+            let metrics = &readable.tier.near.telemetry.metrics;
+            assert_eq!(metrics.tier_paused.get(()).get(), 1, "the disk is left alone");
+        }
+    }
+}
+
+/// Hanging reads take all places; who comes then is served all the same, and no copy is blamed for it.
+#[tokio::test]
+async fn without_a_place_to_read_the_far_store_is_asked() {
+    let readable = Readable::new().await;
+    let (near, length) = (&readable.tier.near, readable.zip.len() as u64);
+    let all = u32::try_from(MAX_NEAR_PARTS).unwrap();
+    let places = near.parts.acquire_many(all).await.unwrap();
+    let whole = Breaking { bytes: readable.zip.clone(), whole_until: length, then: || Ok(()) };
+    let zip = readable.over(whole);
+    assert!(read_all(&zip, 10..length).await == readable.zip.slice(10..));
+    assert_eq!(readable.failed_reads(), 1);
+    assert_eq!(near.telemetry.metrics.tier_paused.get(()).get(), 0);
+    drop(places);
+    assert!(read_all(&zip, 10..length).await == readable.zip.slice(10..));
+    assert_eq!(readable.failed_reads(), 1);
+    assert_eq!(near.parts.available_permits(), MAX_NEAR_PARTS);
+}
+
 /// The disk answers no write at all until the reader is done.
 #[tokio::test]
 async fn a_reader_never_waits_for_the_disk_and_the_copy_arrives_all_the_same() {
     const LENGTH: u64 = 8 << 20;
     let directory = tempfile::tempdir().unwrap();
     let keys = TieredKeys { directory: Some(directory.path().to_owned()), max_bytes: 64 << 20 };
-    let near = Near::open(&keys, &Telemetry::new().unwrap()).unwrap();
+    let near = Near::open(&keys, "far", &Telemetry::new().unwrap()).unwrap();
     let near = Arc::new(near);
     let busy = near.writes.acquire_many(u32::try_from(MAX_NEAR_WRITES).unwrap()).await.unwrap();
     let fill = near.begin(named(1), LENGTH, 1 << 20).expect("there is room");
