@@ -6,8 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use dipylon_protocol::route::FileKind;
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
-    IF_RANGE, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LOCATION, RANGE, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
@@ -195,6 +196,11 @@ pub fn sumdb(answer: SumDbResponse) -> Response<Body> {
     response
 }
 
+/// What a client sends that wants a part of a file, or has something of it already. The store's tags are not
+/// ours, so it would judge a condition wrongly.
+const OF_A_PART_OR_CONDITIONAL: [HeaderName; 6] =
+    [RANGE, IF_RANGE, IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE];
+
 /// Where the client may fetch a stored zip itself: only who wants all of it, and has none of it yet, is
 /// sent there.
 async fn elsewhere(
@@ -204,8 +210,7 @@ async fn elsewhere(
     wanted: Wanted<'_>,
 ) -> Option<PresignedUrl> {
     let wants_all = wanted.method == Method::GET
-        && !wanted.headers.contains_key(RANGE)
-        && !wanted.headers.contains_key(IF_NONE_MATCH);
+        && !OF_A_PART_OR_CONDITIONAL.iter().any(|name| wanted.headers.contains_key(name));
     let Content::Stored(blob) = content else { return None };
     match blob.source() {
         BlobSource::Remote(source) if kind == FileKind::Zip && immutable && wants_all => {

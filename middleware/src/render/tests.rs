@@ -467,9 +467,16 @@ async fn only_who_wants_all_of_a_stored_zip_is_sent_elsewhere() {
 
     let head = rendered(answer(FileKind::Zip, stored()), &Method::HEAD, &[]).await.expect("a head");
     assert_eq!(head.status(), 200);
-    for (asked, status) in [("range", 206), ("if-none-match", 200)] {
-        let pair = (asked, "bytes=0-1");
-        assert_eq!(get(answer(FileKind::Zip, stored()), &[pair]).await.status(), status, "{asked}");
+    for (asked, value, status) in [
+        ("range", "bytes=0-1", 206),
+        ("if-none-match", "\"x\"", 200),
+        ("if-match", "\"x\"", 200),
+        ("if-range", "\"x\"", 200),
+        ("if-modified-since", "Sat, 01 Jan 2000 00:00:00 GMT", 200),
+        ("if-unmodified-since", "Sat, 01 Jan 2000 00:00:00 GMT", 200),
+    ] {
+        let here = get(answer(FileKind::Zip, stored()), &[(asked, value)]).await;
+        assert_eq!(here.status(), status, "{asked}");
     }
     assert_eq!(get(answer(FileKind::Mod, stored()), &[]).await.status(), 200, "no zip");
     let mut by_query = answer(FileKind::Zip, stored());
