@@ -6,6 +6,8 @@
 
 mod api;
 mod store;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 use std::io::Write as _;
@@ -81,7 +83,7 @@ pub async fn open_with(
         _ => with_emulator(builder, &base).build().map_err(|error| said(&error))?,
     };
     let signing = match presigning {
-        Some(rules) if emulator.is_empty() => Some(signing(rules, config, &reads)?),
+        Some(rules) if emulator.is_empty() => Some(signing(rules, config, &reads, &connector)?),
         Some(_) => {
             return Err(refused("Dipylon.Presigned.MinBytes: an emulator checks no signature"));
         }
@@ -97,14 +99,21 @@ pub async fn open_with(
 }
 
 /// Signs for the address at which clients reach the store.
-fn signing(rules: Presigning, config: &GcpStorage, store: &Store) -> Result<Signing, Error> {
+fn signing(
+    rules: Presigning,
+    config: &GcpStorage,
+    store: &Store,
+    connector: &Connector,
+) -> Result<Signing, Error> {
     let Some(endpoint) = rules.endpoint() else { return Ok(rules.by(Arc::new(store.clone()))) };
     let signer = GoogleCloudStorageBuilder::new()
         .with_bucket_name(config.bucket.as_str())
         .with_base_url(endpoint)
         .with_credentials(Arc::clone(store.credentials()))
         .with_signing_credentials(Arc::clone(store.signing_credentials()))
-        .with_http_connector(Connector::new(&|_| None)?)
+        .with_client_options(client_options(TYPES))
+        .with_retry(retries())
+        .with_http_connector(connector.clone())
         .build();
     Ok(rules
         .by(Arc::new(signer.map_err(|_| refused("Dipylon.Presigned.Endpoint is no base URL"))?)))
