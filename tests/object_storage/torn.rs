@@ -42,6 +42,11 @@ async fn broken_objects_are_absent_and_mended(bench: Bench) {
         bench.lay_out(&module, &FileKind::ALL).await;
         bench.raw.put(&bench.names.of(&module, kind), bytes).await;
         assert!(bench.is_absent(&module).await, "{version}");
+        // A list does not read an `.info`: one of another version is still believed there.
+        let is_listed = bench.list("example.com/broken").await.contains(&version.to_owned());
+        assert_eq!(is_listed, bytes.contains("v9.9.9"), "{version}");
+        let entry = format!("example.com/broken@{version}");
+        assert_eq!(bench.catalog().await.contains(&entry), is_listed, "{version}");
         assert_eq!(bench.subject.save(&module).await.unwrap(), SaveResult::Created, "{version}");
         assert!(bench.is_stored(&module).await, "{version}");
     }

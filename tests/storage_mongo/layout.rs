@@ -9,7 +9,7 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::spec::ElementType;
 use mongodb::bson::{Bson, DateTime, Document, doc};
 
-use crate::bench::{Raw, bench, zip_name};
+use crate::bench::{Raw, bench, binary, zip_name};
 
 fn modules() -> [FakeModule; 3] {
     [
@@ -148,26 +148,36 @@ async fn a_zip_of_another_module_is_not_taken_for_the_own() {
     assert!(bench.is_stored(&other).await, "what is the other's stays");
 }
 
-/// Records that are more than one batch has, written by hand: no zip is looked into for a list.
-async fn put_records(raw: &Raw, module: &str, versions: usize) -> BTreeSet<String> {
+/// Documents that are more than one batch has, written by hand. Every third has lost its zip, every second
+/// of the others is Athens's, and is looked into.
+async fn put_many(raw: &Raw, module: &str, versions: usize) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    let (mut documents, mut records) = (Vec::new(), Vec::new());
+    let (mut documents, mut records, mut chunks) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..versions {
-        let (id, version) = (ObjectId::new(), format!("v1.0.{number}"));
-        documents.push(doc! { "_id": id, "module": module, "version": version.as_str() });
-        // Every third has lost its zip, every second of the others is Athens's.
-        let name = format!("{}_{version}.zip", module.replace('/', "_"));
-        let file = if number % 2 == 0 { id } else { ObjectId::new() };
-        if number % 3 != 0 {
-            records.push(doc! {
-                "_id": file, "length": 1_000_i64, "chunkSize": 261_120, "uploadDate": DateTime::now(),
-                "filename": name,
-            });
-            names.insert(version);
+        let (id, fake) = (ObjectId::new(), FakeModule::new(module, &format!("v1.0.{number}")));
+        documents.push(doc! {
+            "_id": id, "module": module, "version": fake.version(),
+            "mod": binary(&fake.go_mod_bytes()), "info": binary(fake.info().as_bytes()),
+        });
+        if number % 3 == 0 {
+            continue;
         }
+        let (file, bytes) = match number % 2 {
+            0 => (id, vec![0; 1_000]),
+            _ => (ObjectId::new(), fake.zip().to_vec()),
+        };
+        records.push(doc! {
+            "_id": file, "length": bytes.len() as i64, "chunkSize": 261_120,
+            "uploadDate": DateTime::now(), "filename": zip_name(&fake),
+        });
+        if file != id {
+            chunks.push(doc! { "files_id": file, "n": 0, "data": binary(&bytes) });
+        }
+        names.insert(fake.version().to_owned());
     }
-    raw.database.collection::<Document>("modules").insert_many(documents).await.unwrap();
-    raw.database.collection::<Document>("fs.files").insert_many(records).await.unwrap();
+    for (name, written) in [("fs.chunks", chunks), ("fs.files", records), ("modules", documents)] {
+        raw.database.collection::<Document>(name).insert_many(written).await.unwrap();
+    }
     names
 }
 
@@ -175,8 +185,8 @@ async fn put_records(raw: &Raw, module: &str, versions: usize) -> BTreeSet<Strin
 #[ignore = "needs mongo: run by cargo xtask test"]
 async fn lists_and_catalogue_pages_longer_than_a_batch_have_what_has_a_zip() {
     let bench = bench().await;
-    let want = put_records(&bench.raw, "example.com/many", 1_300).await;
-    put_records(&bench.raw, "example.com/many/below", 20).await;
+    let want = put_many(&bench.raw, "example.com/many", 1_300).await;
+    put_many(&bench.raw, "example.com/many/below", 20).await;
     let listed = bench.list("example.com/many").await;
     assert!(listed.is_sorted());
     assert_eq!(listed.into_iter().collect::<BTreeSet<_>>(), want);

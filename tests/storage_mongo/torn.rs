@@ -12,12 +12,28 @@ use crate::bench::{Bench, Raw, bench, binary, fresh_name, names, old_id, zip_nam
 
 /// A version that reads as absent and is in no list, until it is saved.
 async fn is_mended(bench: &Bench, left: &FakeModule, how: &str) {
+    is_listed(bench, left, false, how).await;
+    is_absent_and_mended(bench, left, how).await;
+}
+
+async fn is_listed(bench: &Bench, left: &FakeModule, want: bool, how: &str) {
+    // Twice: what a list has looked into it remembers.
+    for _ in 0..2 {
+        let is_listed = bench.list(left.path()).await.contains(&left.version().to_owned());
+        assert_eq!(is_listed, want, "{how}: list");
+        let entry = format!("{}@{}", left.path(), left.version());
+        assert_eq!(bench.catalog().await.contains(&entry), want, "{how}: catalogue");
+    }
+}
+
+async fn is_absent_and_mended(bench: &Bench, left: &FakeModule, how: &str) {
     assert!(bench.is_absent(left).await, "{how}");
     let whole = left.clone().go_mod(&format!("module {} // whole\n", left.path())).filler(300_000);
     assert_eq!(bench.subject.save(&whole).await.unwrap(), SaveResult::Created, "{how}");
     assert!(bench.is_stored(&whole).await, "{how}");
     assert!(bench.raw.zip_for_athens(&whole).await == whole.zip().to_vec(), "{how}: for Athens");
     assert_eq!(bench.list(left.path()).await, [left.version()], "{how}");
+    is_listed(bench, left, true, how).await;
 }
 
 #[tokio::test]
@@ -26,7 +42,6 @@ async fn a_document_without_its_zip_is_absent_and_mended() {
     let bench = bench().await;
     let left = FakeModule::new("example.com/no-zip", "v1.0.0");
     bench.raw.put_document(old_id(), &left).await;
-    assert_eq!(bench.list(left.path()).await, Vec::<String>::new());
     assert!(bench.catalog().await.is_empty());
     is_mended(&bench, &left, "no zip").await;
 }
@@ -79,7 +94,9 @@ async fn documents_and_zips_that_say_something_else_are_absent_and_mended() {
         bench.raw.set("modules", doc! { "module": left.path() }, fields).await;
         let older = bench.raw.find("fs.files", doc! { "filename": zip_name(&left) }).await;
         bench.raw.date(older[0].get("_id").unwrap(), DateTime::from_millis(1_000_000)).await;
-        is_mended(&bench, &left, name).await;
+        // A list does not read an `.info`: one of another version is still believed there.
+        is_listed(&bench, &left, name == "other", name).await;
+        is_absent_and_mended(&bench, &left, name).await;
     }
 }
 
@@ -99,9 +116,11 @@ async fn a_zip_with_a_hole_is_absent_and_mended() {
             }
         }
         bench.raw.remove("fs.chunks", doc! { "n": 1 }).await;
-        // Another process, which remembers nothing.
+        // Another process, which remembers nothing. A list does not look into a zip of ours: no crash leaves
+        // a hole there.
         let bench = Bench::open(bench.raw).await;
-        is_mended(&bench, &left, "a hole").await;
+        is_listed(&bench, &left, !by_athens, "a hole").await;
+        is_absent_and_mended(&bench, &left, "a hole").await;
     }
 }
 

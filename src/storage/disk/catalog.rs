@@ -12,7 +12,7 @@ use dipylon_middleware::ports::{CatalogEntry, CatalogPage};
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::version::Version;
 
-use super::super::whole::MAX_CATALOG_ENTRIES;
+use super::super::whole::PageRoom;
 use super::Store;
 use super::failure::failed;
 use super::names::{Begin, MAX_NAMES_HELD, directories};
@@ -24,19 +24,17 @@ const MAX_TOKEN_BYTES: usize = 4_096;
 const MAX_DEPTH: usize = 1_024;
 
 impl Store {
-    /// A page of at most `limit` entries after `token`; `limit` 0 stands for
-    /// [`MAX_CATALOG_ENTRIES`].
+    /// A page of at most `limit` entries after `token`; `limit` 0 leaves the size to [`PageRoom`].
     pub(super) fn catalog(&self, token: Option<&str>, limit: usize) -> Result<CatalogPage, Error> {
         let token = token.filter(|token| !token.is_empty());
         let after = token.map(elements).transpose()?.unwrap_or_default();
-        let entries_max = if limit == 0 { MAX_CATALOG_ENTRIES } else { limit };
-        let entries_max = entries_max.min(MAX_CATALOG_ENTRIES);
+        let mut room = PageRoom::new(limit);
         self.root_is_there()?;
         let mut walk = Walk { levels: vec![Level::new(self.root.clone(), String::new(), after)] };
         let mut entries = Vec::new();
         // One entry more is looked for, so that a last page that is full has no token.
         while let Some(entry) = walk.next()? {
-            if entries.len() == entries_max {
+            if !room.takes(&entry) {
                 let next = entries.last().map(token_of);
                 return Ok(CatalogPage { entries, next });
             }

@@ -1,10 +1,10 @@
 //! The versions of a module.
 
-use dipylon_middleware::error::{Error, ErrorKind};
+use dipylon_middleware::error::Error;
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::version::Version;
 
-use super::super::whole::MAX_LISTED_VERSIONS;
+use super::super::whole::{Listing, MAX_LISTED_VERSIONS};
 use super::Store;
 use super::failure::failed;
 use super::layout::module_directory;
@@ -19,22 +19,17 @@ impl Store {
         let is_version = |name: &str| Version::parse(name).is_ok();
         let names = directories(&directory, Begin::Start, MAX_LISTED_VERSIONS + 1, is_version)
             .map_err(|error| failed("list", &directory, &error))?;
-        if names.len() > MAX_LISTED_VERSIONS {
-            let text =
-                format!("module {module} has more than {MAX_LISTED_VERSIONS} stored versions");
-            return Err(Error::new(ErrorKind::Storage, text));
-        }
         if names.is_empty() {
             self.root_is_there()?;
         }
-        let mut versions = Vec::with_capacity(names.len());
+        let mut listing = Listing::default();
         for version in names.iter().filter_map(|name| Version::parse(name).ok()) {
             let path = directory.join(version.as_str());
             let found = VersionDirectory::new(path, &version);
             if self.remembered.whole(module, &found)?.is_some() {
-                versions.push(version);
+                listing.push(version, "disk", module)?;
             }
         }
-        Ok(versions)
+        Ok(listing.sorted())
     }
 }

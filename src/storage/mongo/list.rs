@@ -1,46 +1,80 @@
 //! The versions of a module, and the catalogue of everything.
 //!
-//! A version is believed when its document has a zip: one of its own `_id`, or one of Athens's name.
-//! Zips are asked for in batches, and are not looked into.
+//! A version is believed when its document has both texts and a zip. One of its own `_id` is ours, and was
+//! whole before there was a document. One of Athens's name is looked into, once (see `whose.rs`), because
+//! Athens ends a broken upload as if it were whole; that it is the version's is remembered. Zips are asked
+//! for in batches.
+//!
+//! Documents are taken one at a time, so memory does not grow with the collection; a list holds the
+//! versions that it hands out.
 //!
 //! The catalogue is in the order of `_id`, which is about that of the saves. A token is the `_id` handed
 //! out last, in hexadecimal: Athens's.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use dipylon_middleware::error::{Error, ErrorKind};
 use dipylon_middleware::ports::{CatalogEntry, CatalogPage};
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::version::Version;
+use futures::{StreamExt as _, TryStreamExt as _};
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc};
+use sha2::{Digest as _, Sha256};
 
-use super::super::whole::{MAX_CATALOG_ENTRIES, MAX_LISTED_VERSIONS, MIN_ZIP_BYTES};
-use super::Engine;
+use super::super::whole::{Listing, MIN_ZIP_BYTES, PageRoom};
 use super::failure::Failure;
-use super::layout::{file_name, is_unsettled, number};
+use super::layout::{ZipFile, binary, file_name, is_unsettled, number};
 use super::place::{call, collect};
+use super::read::{MAX_REVISIONS, youngest};
+use super::whose::{Whose, whose};
+use super::{Engine, KIND};
 
 /// Documents whose zips are asked for at once.
 const BATCH_DOCUMENTS: usize = 500;
+/// Zips that one list or page looks into at once.
+const MAX_LOOKS: usize = 16;
+/// Zips of Athens's that are remembered as their version's, about 60 bytes each.
+pub const MAX_REMEMBERED_ZIPS: usize = 131_072;
+
+/// What a zip that was looked into is remembered by: its id, and the version that it is of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ZipOf([u8; 16]);
+
+impl ZipOf {
+    fn new(entry: &Entry, file: &ZipFile) -> Self {
+        let text = format!("{}@{}\n{}\n{}", entry.module, entry.version, file.id, file.length);
+        let hash: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+        Self(std::array::from_fn(|at| hash[at]))
+    }
+}
 
 /// What a document says of a version.
 struct Entry {
     id: Bson,
-    module: String,
-    version: String,
+    module: ModulePath,
+    version: Version,
 }
 
 impl Entry {
     /// `None` where the document is that of no version.
     fn of(document: &Document) -> Option<Self> {
-        let module = document.get_str("module").ok()?;
-        let version = document.get_str("version").ok()?;
-        Version::parse(version).ok()?;
-        ModulePath::parse(module).ok()?;
-        let (module, version) = (module.to_owned(), version.to_owned());
+        let version = Version::parse(document.get_str("version").ok()?).ok()?;
+        let module = ModulePath::parse(document.get_str("module").ok()?).ok()?;
         Some(Self { id: document.get("_id")?.clone(), module, version })
     }
+
+    fn zip_name(&self) -> String {
+        file_name(self.module.as_str(), self.version.as_str())
+    }
+}
+
+/// What selects documents with both texts, beside what else is asked of them.
+fn with_texts(mut filter: Document) -> Document {
+    for text in ["info", "mod"] {
+        filter.insert(text, doc! { "$type": "binData", "$ne": binary(b"") });
+    }
+    filter
 }
 
 impl Engine {
@@ -49,45 +83,51 @@ impl Engine {
         let failed = |failure: Failure| {
             self.place.failed(&format!("list the versions of {module}"), &failure)
         };
-        let find = self.place.modules.find(doc! { "module": module.as_str() });
+        let find = self.place.modules.find(with_texts(doc! { "module": module.as_str() }));
         let find = find.projection(doc! { "module": 1, "version": 1 });
-        let documents = collect(find, MAX_LISTED_VERSIONS + 1).await.map_err(failed)?;
-        if documents.len() > MAX_LISTED_VERSIONS {
-            let what = format!("module {module} has more than {MAX_LISTED_VERSIONS} versions");
-            return Err(self.place.wrong(&what));
+        let mut documents = call(find).await.map_err(failed)?;
+        let (mut listing, mut batch) = (Listing::default(), Vec::new());
+        loop {
+            let has_more = call(documents.advance()).await.map_err(failed)?;
+            if has_more {
+                let document = documents.deserialize_current();
+                batch.push(document.map_err(|error| failed(error.into()))?);
+            }
+            if !has_more || batch.len() == BATCH_DOCUMENTS {
+                for entry in self.believed(&batch).await.map_err(failed)? {
+                    listing.push(entry.version, KIND, module)?;
+                }
+                batch.clear();
+            }
+            if !has_more {
+                return Ok(listing.sorted());
+            }
         }
-        let mut names: Vec<String> = Vec::new();
-        for batch in documents.chunks(BATCH_DOCUMENTS) {
-            let believed = self.believed(batch).await.map_err(failed)?;
-            names.extend(believed.into_iter().map(|entry| entry.version));
-        }
-        names.sort_unstable();
-        names.dedup();
-        Ok(names.iter().filter_map(|name| Version::parse(name).ok()).collect())
     }
 
-    /// A page of at most `limit` entries after `token`; `limit` 0 stands for [`MAX_CATALOG_ENTRIES`].
+    /// A page of at most `limit` entries after `token`; `limit` 0 leaves the size to [`PageRoom`].
     pub(super) async fn catalog(
         &self,
         token: Option<&str>,
         limit: usize,
     ) -> Result<CatalogPage, Error> {
-        let entries_max = if limit == 0 { MAX_CATALOG_ENTRIES } else { limit };
-        let entries_max = entries_max.min(MAX_CATALOG_ENTRIES);
+        let mut room = PageRoom::new(limit);
         let mut after = read_token(token)?;
         let mut page = CatalogPage::default();
         // One entry more is looked for, so that a last page that is full has no token.
-        let batch_documents = BATCH_DOCUMENTS.min(entries_max + 1);
+        let batch_documents = BATCH_DOCUMENTS.min(room.entries() + 1);
         loop {
             let batch = self.documents_after(after, batch_documents).await;
             let batch = batch.map_err(|failure| self.place.failed("list", &failure))?;
             let believed = self.believed(&batch).await;
-            for entry in believed.map_err(|failure| self.place.failed("list", &failure))? {
-                if page.entries.len() == entries_max {
+            for found in believed.map_err(|failure| self.place.failed("list", &failure))? {
+                let (module, version) = (found.module.to_string(), found.version.to_string());
+                let entry = CatalogEntry { module, version };
+                if !room.takes(&entry) {
                     return Ok(page);
                 }
-                page.next = entry.id.as_object_id().map(|id| id.to_hex());
-                page.entries.push(CatalogEntry { module: entry.module, version: entry.version });
+                page.next = found.id.as_object_id().map(|id| id.to_hex());
+                page.entries.push(entry);
             }
             match batch.last().and_then(|last| last.get_object_id("_id").ok()) {
                 Some(last) if batch.len() == batch_documents => after = last,
@@ -104,44 +144,87 @@ impl Engine {
         after: ObjectId,
         documents: usize,
     ) -> Result<Vec<Document>, Failure> {
-        let find = self.place.modules.find(doc! { "_id": { "$gt": after } });
+        let find = self.place.modules.find(with_texts(doc! { "_id": { "$gt": after } }));
         let find = find.sort(doc! { "_id": 1 }).projection(doc! { "module": 1, "version": 1 });
         collect(find.limit(i64::try_from(documents).unwrap_or(i64::MAX)), documents).await
     }
 
     /// Those of a few documents that have a zip, in their order.
     async fn believed(&self, documents: &[Document]) -> Result<Vec<Entry>, Failure> {
-        let mut entries: Vec<Entry> = documents.iter().filter_map(Entry::of).collect();
-        let ids: Vec<Bson> = entries.iter().map(|entry| entry.id.clone()).collect();
-        let with_own = self.files_with("_id", ids).await?;
+        let entries: Vec<Entry> = documents.iter().filter_map(Entry::of).collect();
+        let with_own = self.with_own_zip(&entries).await?;
         let has_own = |entry: &Entry| with_own.contains(&key_of(&entry.id));
-        let name = |entry: &Entry| file_name(&entry.module, &entry.version);
-        let rest = entries.iter().filter(|entry| !has_own(entry));
-        let names: Vec<Bson> = rest.map(|entry| Bson::String(name(entry))).collect();
-        let with_name = self.files_with("filename", names).await?;
-        entries.retain(|entry| {
-            has_own(entry) || with_name.contains(&key_of(&Bson::String(name(entry))))
+        let names = entries.iter().filter(|entry| !has_own(entry)).map(Entry::zip_name);
+        let named = self.zips_named(names.map(Bson::String).collect()).await?;
+        let looks = entries.into_iter().map(|entry| {
+            let is_own = has_own(&entry);
+            let of_name = named.get(&entry.zip_name()).map(Vec::as_slice).unwrap_or_default();
+            async move {
+                let is_believed = is_own || self.has_one_of(&entry, of_name).await?;
+                Ok::<_, Failure>(is_believed.then_some(entry))
+            }
         });
-        Ok(entries)
+        let looked: Vec<Option<Entry>> =
+            futures::stream::iter(looks).buffered(MAX_LOOKS).try_collect().await?;
+        Ok(looked.into_iter().flatten().collect())
     }
 
-    /// Which of these values of a field the records of zips have. One that belongs to no version yet
-    /// counts by its `_id` alone.
-    async fn files_with(&self, field: &str, of: Vec<Bson>) -> Result<HashSet<String>, Failure> {
+    /// Whether one of these zips, the youngest first, is that of the version, and whole.
+    async fn has_one_of(&self, entry: &Entry, files: &[ZipFile]) -> Result<bool, Failure> {
+        let is_known = |file: &ZipFile| self.zips.get(&ZipOf::new(entry, file)).is_some();
+        if files.iter().any(is_known) {
+            return Ok(true);
+        }
+        for file in files {
+            if whose(&self.chunks, file, &entry.module, &entry.version).await? == Whose::This {
+                self.zips.insert(ZipOf::new(entry, file), ());
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The ids of those that have a zip of ours.
+    async fn with_own_zip(&self, entries: &[Entry]) -> Result<HashSet<String>, Failure> {
+        let ids: Vec<Bson> = entries.iter().map(|entry| entry.id.clone()).collect();
         let mut found = HashSet::new();
-        if of.is_empty() {
+        if ids.is_empty() {
             return Ok(found);
         }
-        let find = self.place.files.find(doc! { field: { "$in": of } });
-        let find = find.projection(doc! { "filename": 1, "length": 1, "uploadDate": 1 });
-        let mut cursor = call(find).await?;
+        let find = self.place.files.find(doc! { "_id": { "$in": ids } });
+        let mut cursor = call(find.projection(doc! { "length": 1 })).await?;
         while call(cursor.advance()).await? {
             let record: Document = cursor.deserialize_current()?;
             let length = record.get("length").and_then(number).unwrap_or(0);
-            let counts = length >= MIN_ZIP_BYTES && (field == "_id" || !is_unsettled(&record));
-            found.extend(record.get(field).filter(|_| counts).map(key_of));
+            found.extend(record.get("_id").filter(|_| length >= MIN_ZIP_BYTES).map(key_of));
         }
         Ok(found)
+    }
+
+    /// The zips of some names, the youngest first, without those that belong to no version yet.
+    async fn zips_named(&self, names: Vec<Bson>) -> Result<HashMap<String, Vec<ZipFile>>, Failure> {
+        let mut found: HashMap<String, Vec<Document>> = HashMap::new();
+        if names.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let find = self.place.files.find(doc! { "filename": { "$in": names } });
+        let fields = doc! { "filename": 1, "length": 1, "chunkSize": 1, "uploadDate": 1 };
+        let mut cursor = call(find.projection(fields)).await?;
+        while call(cursor.advance()).await? {
+            let record: Document = cursor.deserialize_current()?;
+            let Ok(name) = record.get_str("filename").map(str::to_owned) else { continue };
+            let of_name = found.entry(name).or_default();
+            of_name.push(record);
+            if of_name.len() == 2 * MAX_REVISIONS {
+                youngest(of_name);
+            }
+        }
+        let zips = found.into_iter().map(|(name, mut of_name)| {
+            youngest(&mut of_name);
+            of_name.retain(|record| !is_unsettled(record));
+            (name, of_name.iter().filter_map(ZipFile::of).collect())
+        });
+        Ok(zips.collect())
     }
 }
 

@@ -46,6 +46,7 @@ mod whose;
 
 pub use chunks::MAX_BATCHES_HELD;
 pub use layout::MAX_DOCUMENT_BYTES;
+pub use list::MAX_REMEMBERED_ZIPS;
 pub use place::ANSWER_TIMEOUT;
 pub use save::{MAX_SAVES, SAVE_MAX, TORN_AGE};
 pub use start::START_MAX;
@@ -54,6 +55,7 @@ pub use sweep::SWEEP_AGE;
 use super::whole::{MAX_REMEMBERED_VERSIONS, detached};
 use crate::config::MongoStorage;
 use chunks::Chunks;
+use list::ZipOf;
 use place::Place;
 use read::Known;
 use start::Obstacle;
@@ -75,6 +77,7 @@ pub async fn open(config: &MongoStorage) -> Result<Arc<dyn Storage>, Error> {
         place,
         saves: Semaphore::new(MAX_SAVES),
         remembered: quick_cache::sync::Cache::new(MAX_REMEMBERED_VERSIONS),
+        zips: quick_cache::sync::Cache::new(MAX_REMEMBERED_ZIPS),
         prepared: OnceCell::new(),
         swept: Mutex::new(None),
         _authorities: connected.authorities,
@@ -103,6 +106,8 @@ struct Engine {
     chunks: Chunks,
     saves: Semaphore,
     remembered: quick_cache::sync::Cache<(ModulePath, Version), Known>,
+    /// Zips of Athens's that a list has looked into.
+    zips: quick_cache::sync::Cache<ZipOf, ()>,
     prepared: OnceCell<()>,
     /// When this process last swept up.
     swept: Mutex<Option<Instant>>,

@@ -26,7 +26,7 @@ use super::place::{call, collect};
 use super::whose::{Whose, is_complete, whose};
 
 /// Zips of one name that are looked at, the youngest first. Athens leaves one for each upload.
-const MAX_REVISIONS: usize = 16;
+pub(super) const MAX_REVISIONS: usize = 16;
 
 /// What there is of a version.
 pub(super) enum Look {
@@ -177,6 +177,13 @@ impl Engine {
         }
         Ok((None, broken))
     }
+}
+
+/// Leaves the youngest records of a name, in the order in which they are looked at.
+pub(super) fn youngest(records: &mut Vec<Document>) {
+    let date = |record: &Document| record.get_datetime("uploadDate").ok().copied();
+    records.sort_by_key(|record| std::cmp::Reverse(date(record)));
+    records.truncate(MAX_REVISIONS);
 }
 
 /// `.info` and `.mod`, where they are what they should be.

@@ -1,7 +1,7 @@
 //! From names in order to whole versions: which of a list's names make up a version of three objects.
 //!
-//! A machine without I/O. It is fed names in the order of their bytes and hands out the versions whose
-//! three names came by, in the order of their `.info` names: the order in which Athens hands them out,
+//! A machine without I/O. It is fed objects in the order of their names' bytes and hands out the versions
+//! of which all three came by with as many bytes as they must have, in the order of their `.info` names: the order in which Athens hands them out,
 //! and the order that a token can go on from. It holds the few versions that are open at a time, however
 //! long the list is.
 
@@ -9,7 +9,9 @@ use std::collections::VecDeque;
 
 use dipylon_protocol::route::FileKind;
 
-use super::layout::Layout;
+use super::super::whole::MIN_ZIP_BYTES;
+use super::client::Listed;
+use super::layout::{Layout, Named};
 
 /// Versions open at a time. They lie within one another (`v1.0.0-a` around `v1.0.0-a.j`, a version around
 /// a module below it), so there are a handful; foreign names could make more, and then the oldest is
@@ -64,23 +66,24 @@ impl Assembler {
         Self { layout, after: after.map(str::to_owned), page: None, open: VecDeque::new() }
     }
 
-    /// Takes the next name.
-    pub(super) fn feed(&mut self, key: &str) -> Step {
+    /// Takes the next object.
+    pub(super) fn feed(&mut self, object: &Listed) -> Step {
         match self.layout {
-            Layout::Directory => self.info_last(key),
-            Layout::Blob => self.info_first(key),
+            Layout::Directory => self.info_last(&object.key, object.size),
+            Layout::Blob => self.info_first(&object.key, object.size),
         }
     }
 
     /// In the directory layout `go.mod` and `source.zip` come before `v….info`.
-    fn info_last(&mut self, key: &str) -> Step {
+    fn info_last(&mut self, key: &str, size: u64) -> Step {
         let encloses = |found: &Found| {
             let rest = key.strip_prefix(found.module.as_str()).and_then(|k| k.strip_prefix('/'));
             let rest = rest.and_then(|key| key.strip_prefix(found.version.as_str()));
             rest.is_some_and(|key| key.starts_with('/'))
         };
         self.open.retain(encloses);
-        let Some(named) = self.layout.parse(key) else { return Step::Nothing };
+        let enough = |named: &Named<'_>| has_enough(named.kind, size);
+        let Some(named) = self.layout.parse(key).filter(enough) else { return Step::Nothing };
         let mut found = self.take(named.module, named.version);
         found.seen[place(named.kind)] = true;
         if named.kind != FileKind::Info {
@@ -100,9 +103,9 @@ impl Assembler {
     }
 
     /// In the blob layout `.info` comes before `.mod` and `.zip`, and other versions may lie between.
-    fn info_first(&mut self, key: &str) -> Step {
+    fn info_first(&mut self, key: &str, size: u64) -> Step {
         let named = self.layout.parse(key);
-        if let Some(named) = named {
+        if let Some(named) = named.filter(|named| has_enough(named.kind, size)) {
             let known = self.open.iter_mut().find(|one| one.is(named.module, named.version));
             match (known, named.kind) {
                 (Some(found), kind) => found.seen[place(kind)] = true,
@@ -149,6 +152,14 @@ impl Assembler {
 
 fn new(module: &str, version: &str) -> Found {
     Found { module: module.to_owned(), version: version.to_owned(), page: None, seen: [false; 3] }
+}
+
+/// Whether an object can be that of a whole version, by its length alone.
+pub(super) fn has_enough(kind: FileKind, size: u64) -> bool {
+    match kind {
+        FileKind::Info | FileKind::Mod => size > 0,
+        FileKind::Zip => size >= MIN_ZIP_BYTES,
+    }
 }
 
 fn place(kind: FileKind) -> usize {

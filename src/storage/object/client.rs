@@ -30,10 +30,19 @@ impl<T: ObjectStore + PaginatedListStore + MultipartStore> Backend for T {}
 /// One page of a list.
 #[derive(Debug, Default)]
 pub(super) struct Page {
-    /// Names below the prefix, in the order of their bytes.
-    pub(super) keys: Vec<String>,
+    /// What there is below the prefix, in the order of the names' bytes.
+    pub(super) objects: Vec<Listed>,
     /// The store's own token of the next page; `None` at the end.
     pub(super) next: Option<String>,
+}
+
+/// An object as a list has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    /// Its name below the prefix.
+    pub(super) key: String,
+    /// Its length in bytes.
+    pub(super) size: u64,
 }
 
 /// A client of one bucket.
@@ -229,10 +238,11 @@ impl Client {
         let listed = self.store.list_paginated(begins, options).await?;
         let below = |meta: ObjectMeta| {
             let name = String::from(meta.location);
-            name.strip_prefix(&*self.prefix).map(str::to_owned)
+            let key = name.strip_prefix(&*self.prefix)?.to_owned();
+            Some(Listed { key, size: meta.size })
         };
-        let keys = listed.result.objects.into_iter().filter_map(below).collect();
-        Ok(Page { keys, next: listed.page_token })
+        let objects = listed.result.objects.into_iter().filter_map(below).collect();
+        Ok(Page { objects, next: listed.page_token })
     }
 }
 

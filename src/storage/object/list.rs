@@ -1,7 +1,8 @@
 //! The versions of a module, and the catalogue of everything.
 //!
-//! Both walk the store's own list of names, a page at a time, and believe a version when its three names
-//! are there. Memory does not grow with the store.
+//! Both walk the store's own list of names, a page at a time, and believe a version when its three objects
+//! are there and have the bytes that they must have at least: the list says so, and no object is asked for.
+//! Memory does not grow with the store; a list holds the versions that it hands out.
 //!
 //! A catalogue token is the `.info` name that was handed out last, as Athens has it for s3 and minio; the
 //! walk goes on after it. Azure cannot begin a list at a name, and Athens's tokens for gcp and azureblob
@@ -15,16 +16,19 @@ use dipylon_middleware::ports::{CatalogEntry, CatalogPage};
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
+use object_store::ObjectMeta;
 
-use super::super::whole::{MAX_CATALOG_ENTRIES, MAX_LISTED_VERSIONS};
+use super::super::whole::{Listing, MAX_LISTED_VERSIONS, PageRoom};
 use super::Engine;
-use super::assemble::{Assembler, Found, Step};
+use super::assemble::{Assembler, Found, Step, has_enough};
+use super::client::Listed;
 use super::layout::{AFTER_OURS, Layout, OURS};
 
 /// Names asked for at once; no store gives more.
 const PAGE_NAMES: usize = 1_000;
-/// Pages that one list may take: modules below the listed one are skipped in the directory layout.
-const MAX_LIST_PAGES: usize = 1_000;
+/// Pages that one list may take: modules below the listed one are skipped in the directory layout. The
+/// longest list has three names for each version.
+const MAX_LIST_PAGES: usize = 3 * MAX_LISTED_VERSIONS / PAGE_NAMES + 1_000;
 /// Longest catalogue token.
 const MAX_TOKEN_BYTES: usize = 8_192;
 
@@ -50,66 +54,65 @@ impl Engine {
     pub(super) async fn list(&self, module: &ModulePath) -> Result<Vec<Version>, Error> {
         let begins = self.layout.module_prefix(module)?;
         let mut assembler = Assembler::new(self.layout, None);
-        let (mut found, mut from) = (Vec::new(), (None::<String>, None::<String>));
+        let (mut listing, mut from) = (Listing::default(), (None::<String>, None::<String>));
+        let kind = self.kind();
+        let mut take = |found: Vec<Found>| {
+            let ours = found.into_iter().filter(|one| one.module == module.as_str());
+            let mut versions = ours.filter_map(|one| Version::parse(&one.version).ok());
+            versions.try_for_each(|version| listing.push(version, kind, module))
+        };
         for _ in 0..MAX_LIST_PAGES {
             let (after, token) = &from;
             let page = self.client.page(&begins, after.as_deref(), token.clone(), PAGE_NAMES).await;
             let page = page.map_err(|error| self.client.failed("list", &begins, &error))?;
-            for key in &page.keys {
-                if let Step::Whole(whole) = assembler.feed(key) {
-                    found.extend(whole.into_iter().filter(|one| one.module == module.as_str()));
+            for object in &page.objects {
+                if let Step::Whole(whole) = assembler.feed(object) {
+                    take(whole)?;
                 }
             }
-            if found.len() > MAX_LISTED_VERSIONS {
-                break;
-            }
-            from = match (page.next, self.after_modules_below(&begins, page.keys.last())) {
+            from = match (page.next, self.after_modules_below(&begins, page.objects.last())) {
                 (None, _) => {
-                    let left = assembler.end().into_iter();
-                    found.extend(left.filter(|one| one.module == module.as_str()));
-                    return Ok(sorted(&found));
+                    take(assembler.end())?;
+                    return Ok(listing.sorted());
                 }
                 (Some(_), Some(after)) => (Some(after), None),
                 (Some(token), None) => (None, Some(token)),
             };
         }
-        let text = format!(
-            "{} storage: module {module} has more than {MAX_LISTED_VERSIONS} stored versions, or \
-             as many pages of other names as {MAX_LIST_PAGES}",
-            self.kind()
-        );
+        let text =
+            format!("{kind} storage: the names of {module} fill more than {MAX_LIST_PAGES} pages");
         Err(Error::new(ErrorKind::Storage, text))
     }
 
     /// Where a page ends amid a module below the listed one, the first name after that module: it may
     /// have a thousand times as many versions.
-    fn after_modules_below(&self, begins: &str, last: Option<&String>) -> Option<String> {
+    fn after_modules_below(&self, begins: &str, last: Option<&Listed>) -> Option<String> {
         if self.layout != Layout::Directory || self.resume != Resume::Name {
             return None;
         }
-        let rest = last?.strip_prefix(begins)?;
+        let rest = last?.key.strip_prefix(begins)?;
         let (element, _) = rest.split_once('/')?;
         // A slash sorts right before a zero.
         Version::parse(element).is_err().then(|| format!("{begins}{element}0"))
     }
 
-    /// A page of at most `limit` entries after `token`; `limit` 0 stands for [`MAX_CATALOG_ENTRIES`].
+    /// A page of at most `limit` entries after `token`; `limit` 0 leaves the size to [`PageRoom`].
     pub(super) async fn catalog(
         &self,
         token: Option<&str>,
         limit: usize,
     ) -> Result<CatalogPage, Error> {
-        let entries_max = if limit == 0 { MAX_CATALOG_ENTRIES } else { limit };
-        let entries_max = entries_max.min(MAX_CATALOG_ENTRIES);
+        let mut room = PageRoom::new(limit);
         let mut walk = Walk::new(self, token.filter(|token| !token.is_empty()))?;
         let mut page = CatalogPage::default();
         // One entry more is looked for, so that a last page that is full has no token.
         while let Some((found, at)) = walk.next().await? {
-            if page.entries.len() == entries_max {
+            let entry = CatalogEntry { module: found.module, version: found.version };
+            if !room.takes(&entry) {
                 return Ok(page);
             }
             page.next = Some(at);
-            page.entries.push(CatalogEntry { module: found.module, version: found.version });
+            page.entries.push(entry);
         }
         page.next = None;
         Ok(page)
@@ -120,14 +123,10 @@ impl Engine {
         let key = |kind| self.layout.spell(&found.module, &found.version, kind);
         let (go_mod, zip) = (key(FileKind::Mod), key(FileKind::Zip));
         let (go_mod, zip) = tokio::join!(self.client.head(&go_mod), self.client.head(&zip));
-        Ok(go_mod?.is_some() && zip?.is_some())
+        let enough =
+            |meta: Option<ObjectMeta>, kind| meta.is_some_and(|meta| has_enough(kind, meta.size));
+        Ok(enough(go_mod?, FileKind::Mod) && enough(zip?, FileKind::Zip))
     }
-}
-
-fn sorted(found: &[Found]) -> Vec<Version> {
-    let mut names: Vec<&str> = found.iter().map(|one| one.version.as_str()).collect();
-    names.sort_unstable();
-    names.into_iter().filter_map(|name| Version::parse(name).ok()).collect()
 }
 
 /// A walk over all names.
@@ -138,7 +137,7 @@ struct Walk<'a> {
     done: String,
     /// The store's token of the page to be read next.
     next_page: Option<String>,
-    names: std::vec::IntoIter<String>,
+    objects: std::vec::IntoIter<Listed>,
     is_first: bool,
     /// Versions that are whole and not yet handed out.
     ready: VecDeque<Found>,
@@ -156,7 +155,7 @@ impl<'a> Walk<'a> {
             assembler: Some(assembler),
             done: after.unwrap_or_default().to_owned(),
             next_page: page.map(str::to_owned),
-            names: Vec::new().into_iter(),
+            objects: Vec::new().into_iter(),
             is_first: true,
             ready: VecDeque::new(),
         })
@@ -170,9 +169,9 @@ impl<'a> Walk<'a> {
                 return Ok(Some((found, token)));
             }
             let Some(assembler) = &mut self.assembler else { return Ok(None) };
-            match self.names.next() {
-                Some(name) => {
-                    let step = assembler.feed(&name);
+            match self.objects.next() {
+                Some(object) => {
+                    let step = assembler.feed(&object);
                     self.take(step).await?;
                 }
                 None if self.is_first || self.next_page.is_some() => self.turn().await?,
@@ -207,13 +206,13 @@ impl<'a> Walk<'a> {
         let page = engine.client.page("", after, token.clone(), PAGE_NAMES).await;
         let page = page.map_err(|error| engine.refused_token(&error, token.is_some()))?;
         let done = self.done.clone();
-        let wanted = |name: &String| !name.starts_with(OURS) && *name > done;
-        let names: Vec<String> = page.keys.into_iter().filter(wanted).collect();
+        let wanted = |object: &Listed| !object.key.starts_with(OURS) && object.key > done;
+        let objects: Vec<Listed> = page.objects.into_iter().filter(wanted).collect();
         if let Some(assembler) = &mut self.assembler {
             assembler.page = token;
         }
         self.next_page = page.next;
-        self.names = names.into_iter();
+        self.objects = objects.into_iter();
         self.is_first = false;
         Ok(())
     }

@@ -3,17 +3,23 @@ use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 
 use super::assemble::{Assembler, Step};
+use super::client::Listed;
 use super::layout::Layout;
 
 const BOTH: [Layout; 2] = [Layout::Directory, Layout::Blob];
 
 /// Feeds names in the order of their bytes and returns `module@version` of what is whole.
-fn assembled(layout: Layout, after: Option<&str>, mut keys: Vec<String>) -> Vec<String> {
-    keys.sort();
+fn assembled(layout: Layout, after: Option<&str>, keys: Vec<String>) -> Vec<String> {
+    let objects = keys.into_iter().map(|key| Listed { key, size: 100 }).collect();
+    assembled_of(layout, after, objects)
+}
+
+fn assembled_of(layout: Layout, after: Option<&str>, mut objects: Vec<Listed>) -> Vec<String> {
+    objects.sort_by(|one, other| one.key.cmp(&other.key));
     let mut assembler = Assembler::new(layout, after);
     let mut whole = Vec::new();
-    for key in keys.iter().filter(|key| after.is_none_or(|after| key.as_str() > after)) {
-        match assembler.feed(key) {
+    for object in objects.iter().filter(|one| after.is_none_or(|after| one.key.as_str() > after)) {
+        match assembler.feed(object) {
             Step::Nothing => {}
             Step::Whole(found) => whole.extend(found),
             Step::Ask(found) => whole.push(found),
@@ -127,6 +133,28 @@ fn a_version_without_one_of_its_names_is_none() {
             let found = assembled(layout, None, names);
             assert_eq!(found.len(), NESTED.len() - 1, "{layout:?} {missing:?}: {found:?}");
             assert!(!found.contains(&"example.com/a@v1.0.0-a".to_owned()));
+        }
+    }
+}
+
+#[test]
+fn a_version_of_which_one_object_is_too_short_is_none() {
+    for layout in BOTH {
+        for (short, sizes) in
+            [(FileKind::Info, &[0][..]), (FileKind::Mod, &[0]), (FileKind::Zip, &[0, 2, 21])]
+        {
+            for size in sizes {
+                let torn = layout.spell("example.com/a", "v1.0.0-a", short);
+                let least = |key: String| {
+                    let is_zip = key.ends_with("zip");
+                    let size = if key == torn { *size } else { [1, 22][usize::from(is_zip)] };
+                    Listed { key, size }
+                };
+                let objects = keys(layout, NESTED).into_iter().map(least).collect();
+                let found = assembled_of(layout, None, objects);
+                assert_eq!(found.len(), NESTED.len() - 1, "{layout:?} {short:?} of {size}");
+                assert!(!found.contains(&"example.com/a@v1.0.0-a".to_owned()), "{found:?}");
+            }
         }
     }
 }

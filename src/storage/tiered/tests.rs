@@ -207,11 +207,13 @@ impl Readable {
     }
 }
 
+type Trouble = fn() -> io::Result<()>;
+
 /// A file that gives its bytes up to an offset, and what `then` says beyond.
 struct Breaking {
     bytes: Bytes,
     whole_until: u64,
-    then: fn() -> io::Result<()>,
+    then: Trouble,
 }
 
 impl ReadAt for Breaking {
@@ -237,7 +239,7 @@ async fn a_disk_that_fails_or_hangs_amid_a_zip_costs_the_reader_no_byte() {
         std::thread::sleep(NEAR_PATIENCE * 2);
         Ok(())
     };
-    let ways: [(&str, fn() -> io::Result<()>); 2] = [("a bad block", bad_block), ("a hang", hangs)];
+    let ways: [(&str, Trouble); 2] = [("a bad block", bad_block), ("a hang", hangs)];
     for (what, then) in ways {
         for whole_until in [0, 1, 300_000] {
             let readable = Readable::new().await;
