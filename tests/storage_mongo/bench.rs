@@ -19,7 +19,10 @@ use mongodb::{Client, Database};
 
 /// The server's URL.
 pub(crate) fn url() -> String {
-    let variable = "DIPYLON_TEST_MONGO";
+    url_in("DIPYLON_TEST_MONGO")
+}
+
+fn url_in(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is set by cargo xtask test"))
 }
 
@@ -41,8 +44,19 @@ pub(crate) fn config(url: &str, database: &str) -> MongoStorage {
     }
 }
 
+/// More versions than a list or a page asks for at once.
+const MANY_VERSIONS: usize = 520;
+/// The same twice over. SQLite takes minutes to save so many.
+const MORE_VERSIONS: usize = 1_100;
+
 pub(crate) async fn fresh() -> Subject {
-    bench().await.subject.refusing_token("no-object-id")
+    bench().await.subject.refusing_token("no-object-id").many_versions(MANY_VERSIONS)
+}
+
+pub(crate) async fn fresh_over_postgresql() -> Subject {
+    let config = config(&url_in("DIPYLON_TEST_MONGOPG"), &fresh_name());
+    let storage = dipylon::storage::mongo::open(&config).await.unwrap();
+    Subject::new(storage).refusing_token("no-object-id").many_versions(MORE_VERSIONS)
 }
 
 pub(crate) async fn bench() -> Bench {

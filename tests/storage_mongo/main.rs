@@ -6,11 +6,20 @@
 mod bench;
 mod failures;
 mod layout;
+mod long;
 mod many;
 mod program;
 mod tls;
 mod torn;
 mod wire;
+
+/// Over PostgreSQL, which has other ways with indexes, sorting and races than SQLite.
+mod suite_over_postgresql {
+    dipylon_testkit::storage_suite!(
+        crate::bench::fresh_over_postgresql,
+        "needs mongopg: run by cargo xtask test"
+    );
+}
 
 mod suite {
     dipylon_testkit::storage_suite!(crate::bench::fresh, "needs mongo: run by cargo xtask test");

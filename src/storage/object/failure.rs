@@ -34,6 +34,7 @@ pub(super) fn failed(kind: &str, what: &str, place: &str, key: &str, error: &Sto
         (code, "") => code.to_owned(),
         (code, said) => format!("{code}: {said}"),
     };
+    let said = if is_about_a_token(error) { format!("no token was given: {said}") } else { said };
     let cause = format!("{said}{}", advice(&cause, error));
     let text = format!("{kind} storage cannot {what} {place}: {cause}");
     match is_unreachable(error) {
@@ -105,6 +106,11 @@ pub(super) fn is_bad_request(error: &StoreError) -> bool {
     code.starts_with("400") || matches!(code.as_str(), "InvalidArgument" | "OutOfRangeInput")
 }
 
+/// Whether it was a service of identities, and not the store, that was asked.
+fn is_about_a_token(error: &StoreError) -> bool {
+    sources(error).any(|cause| cause.to_string().starts_with("Error performing token request"))
+}
+
 fn sources<'a>(error: &'a StoreError) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     chain(Some(error))
 }
@@ -142,8 +148,10 @@ fn said_by_server(text: &str) -> Option<Cause> {
         return Some(Cause { code: shorten(&code), said: shorten(said) });
     }
     let (status, body) = after.split_once(": ").unwrap_or((after, ""));
-    let said = body
-        .split_once("\"message\":")
+    // The second is what services of identities call it.
+    let said = ["\"message\":", "\"error_description\":"]
+        .into_iter()
+        .find_map(|name| body.split_once(name))
         .and_then(|(_, rest)| rest.trim_start().strip_prefix('"')?.split_once('"'))
         .map_or("", |(message, _)| message);
     Some(Cause { code: shorten(status.trim_end_matches(':')), said: shorten(said) })

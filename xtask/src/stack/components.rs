@@ -73,6 +73,15 @@ pub(crate) const COMPONENTS: &[Component] = &[
         what: "etcd",
     },
     Component {
+        name: "postgresql",
+        version: "any",
+        kind: Kind::Apt { packages: &["postgresql"] },
+        program: "pg_lsclusters",
+        proof: &["--help"],
+        usual: true,
+        what: "PostgreSQL, below MongoDB's protocol",
+    },
+    Component {
         name: "prometheus",
         version: "any",
         kind: Kind::Apt { packages: &["prometheus"] },

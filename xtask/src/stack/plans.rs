@@ -15,8 +15,16 @@ const SENTINEL_NAME: &str = "dipylon";
 const BUCKET: &str = "dipylon";
 /// Any region will do, but a client must name one.
 const REGION: &str = "us-east-1";
+/// Stores that take the bucket in the host's name, as MinIO stands for each of them.
+const S3_DOMAINS: [&str; 3] = [
+    "s3.eu-central-1.amazonaws.com",
+    "ams3.digitaloceanspaces.com",
+    "oss-eu-central-1.aliyuncs.com",
+];
 /// Base64 of 32 bytes: Azure's keys have that form.
 const AZURE_KEY: &str = "ZGlweWxvbi1zdGFjay1rZXktZm9yLWxvb3BiYWNrLTE=";
+/// Makes and runs a server of PostgreSQL.
+const POSTGRES: &str = include_str!("../../sh/postgres.sh");
 /// Traces that Jaeger keeps in memory.
 const JAEGER_TRACES_MAX: u32 = 20_000;
 
@@ -28,6 +36,7 @@ pub(super) fn minio(place: &Place) -> Plan {
         ("MINIO_ROOT_USER", USER.to_owned()),
         ("MINIO_ROOT_PASSWORD", PASSWORD.to_owned()),
         ("MINIO_BROWSER", "off".to_owned()),
+        ("MINIO_DOMAIN", S3_DOMAINS.join(",")),
         ("MINIO_PROMETHEUS_AUTH_TYPE", "public".to_owned()),
     ];
     let mut env = vec![
@@ -214,6 +223,38 @@ pub(super) fn mongo(place: &Place) -> Plan {
         probes: vec![Probe::Connect { port: place.ports[0] }],
         env: vec![("DIPYLON_TEST_MONGO", url.clone()), ("ATHENS_MONGO_STORAGE_URL", url)],
         ..Plan::default()
+    }
+}
+
+/// The same over PostgreSQL. Both processes begin in a shell, which makes the cluster for the one, and waits
+/// for it before it becomes the other.
+pub(super) fn mongopg(place: &Place) -> Plan {
+    let (host, postgres) = (place.host(0), place.ports[1]);
+    let (folder, script) = (place.folder.join("postgres"), place.folder.join("postgres.sh"));
+    let server = Start {
+        name: "mongopg-postgres".to_owned(),
+        port: postgres,
+        program: "sh".into(),
+        args: [script.display().to_string(), folder.display().to_string(), postgres.to_string()]
+            .into(),
+        env: Vec::new(),
+    };
+    let address = format!("postgres://postgres@127.0.0.1:{postgres}/postgres");
+    let asked = format!(
+        "until pg_isready -q -U postgres -h 127.0.0.1 -p {postgres}; do sleep 0.1; done; exec \"$@\""
+    );
+    let args = ["-listen", &host, "-handler", "postgresql", "-url", &address];
+    let mut front = place.start("mongopg", place.ports[0], &args);
+    let program = std::mem::replace(&mut front.program, "sh".into()).display().to_string();
+    let shell = ["-c", &asked, "sh", &program].map(str::to_owned);
+    front.args = shell.into_iter().chain(front.args).collect();
+    let url = format!("mongodb://{host}");
+    Plan {
+        folders: vec![folder],
+        files: vec![(script, POSTGRES.to_owned())],
+        processes: vec![server, front],
+        probes: vec![Probe::Connect { port: place.ports[0] }],
+        env: vec![("DIPYLON_TEST_MONGOPG", url)],
     }
 }
 

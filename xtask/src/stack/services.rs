@@ -69,6 +69,12 @@ pub(crate) const SERVICES: &[Service] = &[
     Service { name: "etcd3", components: &["etcd"], ports: 6, plan: plans::etcd3 },
     Service { name: "etcd", components: &["etcd"], ports: 2, plan: plans::etcd },
     Service { name: "mongo", components: &["ferretdb"], ports: 1, plan: plans::mongo },
+    Service {
+        name: "mongopg",
+        components: &["ferretdb", "postgresql"],
+        ports: 2,
+        plan: plans::mongopg,
+    },
     Service { name: "gcs", components: &["gcs"], ports: 1, plan: plans::gcs },
     Service { name: "azurite", components: &["azurite"], ports: 1, plan: plans::azurite },
     Service { name: "jaeger", components: &["jaeger"], ports: 12, plan: plans::jaeger },
