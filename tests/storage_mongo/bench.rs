@@ -44,10 +44,9 @@ pub(crate) fn config(url: &str, database: &str) -> MongoStorage {
     }
 }
 
-/// More versions than a list or a page asks for at once.
+/// More versions than the first answer of a server to a `find` has, several times over. `many.rs` and
+/// `layout.rs` have more than a batch of ours; SQLite takes minutes to save so many.
 const MANY_VERSIONS: usize = 520;
-/// The same twice over. SQLite takes minutes to save so many.
-const MORE_VERSIONS: usize = 1_100;
 
 pub(crate) async fn fresh() -> Subject {
     bench().await.subject.refusing_token("no-object-id").many_versions(MANY_VERSIONS)
@@ -56,7 +55,7 @@ pub(crate) async fn fresh() -> Subject {
 pub(crate) async fn fresh_over_postgresql() -> Subject {
     let config = config(&url_in("DIPYLON_TEST_MONGOPG"), &fresh_name());
     let storage = dipylon::storage::mongo::open(&config).await.unwrap();
-    Subject::new(storage).refusing_token("no-object-id").many_versions(MORE_VERSIONS)
+    Subject::new(storage).refusing_token("no-object-id").many_versions(MANY_VERSIONS)
 }
 
 pub(crate) async fn bench() -> Bench {

@@ -185,7 +185,7 @@ async fn put_many(raw: &Raw, module: &str, versions: usize) -> BTreeSet<String> 
 #[ignore = "needs mongo: run by cargo xtask test"]
 async fn lists_and_catalogue_pages_longer_than_a_batch_have_what_has_a_zip() {
     let bench = bench().await;
-    let want = put_many(&bench.raw, "example.com/many", 1_300).await;
+    let want = put_many(&bench.raw, "example.com/many", 2_300).await;
     put_many(&bench.raw, "example.com/many/below", 20).await;
     let listed = bench.list("example.com/many").await;
     assert!(listed.is_sorted());

@@ -54,7 +54,7 @@ async fn list_and_catalogue_are_whole(versions: u32) {
 #[tokio::test]
 #[ignore = "needs mongo: run by cargo xtask test"]
 async fn mongo_lists_and_catalogues_more_than_a_thousand_versions() {
-    list_and_catalogue_are_whole(1_500).await;
+    list_and_catalogue_are_whole(2_500).await;
 }
 
 #[tokio::test]
