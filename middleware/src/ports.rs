@@ -53,6 +53,9 @@ pub enum SaveResult {
         /// Whether what is stored looks like what was offered.
         same: bool,
     },
+    /// The store took the version and cannot tell whether it was the first: what is stored may be
+    /// another's. Nothing is believed of these bytes that was not read back.
+    Taken,
 }
 
 /// One entry of the catalogue of everything stored.

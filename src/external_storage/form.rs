@@ -2,15 +2,13 @@
 //! its length.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use dipylon_middleware::error::Error;
-use http_body_util::BodyExt as _;
 use memchr::memmem::Finder;
 
+use super::pace::Paced;
 use super::route::bad;
-use crate::http::Incoming;
 
 /// Longest head of a part in bytes.
 pub const MAX_PART_HEAD_BYTES: usize = 8 * 1024;
@@ -28,8 +26,7 @@ const MAX_EPILOGUE_BYTES: usize = 4 * 1024;
 
 /// A form, part by part.
 pub(super) struct Form {
-    body: Incoming,
-    idle: Duration,
+    body: Paced,
     delimiter: Arc<Finder<'static>>,
     /// What came and was not handed out yet.
     buffer: BytesMut,
@@ -69,19 +66,19 @@ pub(super) fn boundary_of(content_type: &str) -> Result<String, Error> {
 }
 
 impl Form {
-    /// A form that gives up when nothing comes for `idle`.
-    pub(super) fn new(body: Incoming, boundary: &str, idle: Duration) -> Self {
+    /// The form that a body holds.
+    pub(super) fn new(body: Paced, boundary: &str) -> Self {
         let delimiter = format!("\r\n--{boundary}");
         // A form may begin with its first boundary: as if a line had ended before.
         let buffer = BytesMut::from("\r\n");
         let delimiter = Arc::new(Finder::new(delimiter.as_bytes()).into_owned());
-        Self { body, idle, delimiter, buffer, at: At::Preamble, parts: 0 }
+        Self { body, delimiter, buffer, at: At::Preamble, parts: 0 }
     }
 
     /// The name of the next part, or `None` at the end. What is left of the part before is passed over.
     ///
     /// # Errors
-    /// `BadRequest` where the form is malformed, cut or stalls.
+    /// `BadRequest` where the form is malformed, cut or too slow.
     pub(super) async fn next_part(&mut self) -> Result<Option<String>, Error> {
         let mut passed = 0;
         while self.at == At::Preamble || self.at == At::Part {
@@ -108,7 +105,7 @@ impl Form {
     /// The next bytes of the part, or `None` at its end.
     ///
     /// # Errors
-    /// `BadRequest` where the form is cut or stalls.
+    /// `BadRequest` where the form is cut or too slow.
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         if self.at != At::Part {
             return Ok(None);
@@ -122,7 +119,7 @@ impl Form {
     /// `BadRequest` where there is more than a little, or it is cut.
     pub(super) async fn finish(mut self) -> Result<(), Error> {
         let mut passed = self.buffer.len();
-        while let Some(chunk) = next_data(&mut self.body, self.idle).await? {
+        while let Some(chunk) = self.body.next().await? {
             passed += chunk.len();
             if passed > MAX_EPILOGUE_BYTES {
                 return Err(bad("there is too much behind the form's last boundary"));
@@ -189,31 +186,10 @@ impl Form {
     }
 
     async fn fill(&mut self) -> Result<(), Error> {
-        let chunk = next_data(&mut self.body, self.idle).await?;
+        let chunk = self.body.next().await?;
         let chunk = chunk.ok_or_else(|| bad("the form ends before its last boundary"))?;
         self.buffer.extend_from_slice(&chunk);
         Ok(())
-    }
-}
-
-/// The next bytes of a body, or `None` at its end.
-///
-/// # Errors
-/// `BadRequest` where it is cut, or nothing comes for `idle`.
-pub(super) async fn next_data(body: &mut Incoming, idle: Duration) -> Result<Option<Bytes>, Error> {
-    loop {
-        let Ok(frame) = tokio::time::timeout(idle, body.frame()).await else {
-            return Err(bad(&format!("the body stood still for {idle:?}")));
-        };
-        match frame {
-            None => return Ok(None),
-            Some(Err(error)) => return Err(bad(&format!("the body broke off: {error}"))),
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) if !data.is_empty() => return Ok(Some(data)),
-                // Trailers and empty frames carry nothing for us.
-                _ => {}
-            },
-        }
     }
 }
 
@@ -237,17 +213,15 @@ fn name_of(head: &[u8]) -> Result<String, Error> {
 mod tests {
     use super::*;
     use dipylon_middleware::error::ErrorKind;
-    use http_body_util::StreamBody;
+    use http_body_util::{BodyExt as _, StreamBody};
     use hyper::body::Frame;
-
-    const IDLE: Duration = Duration::from_secs(60);
 
     /// A form whose bytes come `size` at a time.
     fn form(text: &[u8], size: usize) -> Form {
         let chunks: Vec<_> = text.chunks(size).map(Bytes::copy_from_slice).collect();
         let frames = chunks.into_iter().map(|chunk| Ok(Frame::data(chunk)));
         let body = StreamBody::new(futures::stream::iter(frames)).boxed_unsync();
-        Form::new(body, "b", IDLE)
+        Form::new(Paced::new(body, u64::MAX).unwrap(), "b")
     }
 
     async fn parts(mut form: Form) -> Result<Vec<(String, Vec<u8>)>, Error> {
@@ -318,14 +292,6 @@ mod tests {
             let error = parts(form(text.as_bytes(), 1_000)).await.unwrap_err();
             assert!(error.message().contains(words), "{error}");
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_form_that_stands_still_is_given_up() {
-        let body = StreamBody::new(futures::stream::pending::<Result<Frame<Bytes>, Error>>());
-        let mut form = Form::new(body.map_err(Into::into).boxed_unsync(), "b", IDLE);
-        let error = form.next_part().await.unwrap_err();
-        assert!(error.message().contains("stood still for 60s"), "{error}");
     }
 
     #[test]

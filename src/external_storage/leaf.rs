@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dipylon_middleware::body::Body;
+use dipylon_middleware::blob::{Blob, BlobSource};
+use dipylon_middleware::body::{self, Body};
 use dipylon_middleware::error::{Error, ErrorKind};
 use dipylon_middleware::ports::BoxFuture;
 use dipylon_middleware::render::{self, Served, Wanted};
@@ -14,19 +15,24 @@ use dipylon_middleware::route::AdminPages as _;
 use dipylon_middleware::spool::Spools;
 use dipylon_middleware::storage_io::StorageHandle;
 use dipylon_middleware::telemetry::{Outcome, RouteName, Telemetry};
+use dipylon_protocol::gomod::MAX_GO_MOD_BYTES;
+use dipylon_protocol::info::MAX_INFO_BYTES;
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Response};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use http_body_util::BodyExt as _;
 use tokio::time::Instant;
 
+use super::budget::{Budget, MAX_ANSWER_BYTES, MAX_ARRIVING_BYTES};
 use super::route::{self, Route, bad};
-use super::save::{self, MAX_SAVES, SAVE_WAIT_MAX};
+use super::save::{self, Intake, Received};
 use crate::http::{Admin, AdminConfig, HomePage, Incoming, Readiness, RequestBody};
 use crate::index::NoIndex;
-use crate::storage::external::wire::{EXTENSION_HEADER, EXTENSION_VERSION, SAVED_HEADER};
+use crate::storage::external::wire::{
+    CATALOG_PATH, EXTENSION_HEADER, EXTENSION_VERSION, SAVED_HEADER,
+};
 use crate::storage::extra_key::{self, MAX_EXTRA_BYTES};
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -38,8 +44,8 @@ const PAGES: [&str; 5] = ["/healthz", "/readyz", "/version", "/metrics", "/catal
 #[derive(Clone)]
 pub(super) struct Leaf {
     storage: StorageHandle,
-    spools: Spools,
-    saves: Arc<Semaphore>,
+    intake: Intake,
+    answers: Budget,
     call_timeout: Duration,
     pages: Arc<Admin>,
 }
@@ -59,8 +65,9 @@ impl Leaf {
         };
         let ready: Arc<dyn Readiness> = Arc::new(StoreReady(storage.clone()));
         let pages = Admin::new(config, storage.clone(), Arc::new(NoIndex), vec![ready], telemetry);
-        let saves = Arc::new(Semaphore::new(MAX_SAVES));
-        Self { storage, spools, saves, call_timeout, pages: Arc::new(pages) }
+        let intake = Intake::new(spools, Budget::new(MAX_ARRIVING_BYTES));
+        let answers = Budget::new(MAX_ANSWER_BYTES);
+        Self { storage, intake, answers, call_timeout, pages: Arc::new(pages) }
     }
 
     /// Every answer, errors among them, says that the extension is there.
@@ -93,7 +100,8 @@ impl Leaf {
         };
         if PAGES.contains(&path) {
             served.route = self.pages.route(path).unwrap_or(RouteName::Admin);
-            return self.pages.serve(path, request).await;
+            let page = self.pages.serve(path, request).await?;
+            return if path == CATALOG_PATH { self.counted(page).await } else { Ok(page) };
         }
         let route = route::parse(path)?;
         note(&route, served);
@@ -141,7 +149,8 @@ impl Leaf {
             lines.push_str(version.as_str());
             lines.push('\n');
         }
-        respond(Answer::List(lines.into()), request).await
+        let lines = self.answers.hold(lines.len()).await?.by(lines);
+        respond(Answer::List(lines), request).await
     }
 
     async fn file(
@@ -152,10 +161,15 @@ impl Leaf {
         kind: FileKind,
         request: &EdgeRequest,
     ) -> Result<Response<Body>, Error> {
-        let Some(blob) = self.storage.read(context, module, &version, kind).await? else {
+        // Before it is read: nobody knows yet how large it is.
+        let held = self.answers.hold(bytes_max(kind)).await?;
+        let Some(mut blob) = self.storage.read(context, module, &version, kind).await? else {
             let text = format!("not stored: {module}@{version}");
             return Err(Error::new(ErrorKind::NotStored, text));
         };
+        if let BlobSource::Bytes(bytes) = blob.source() {
+            blob = Blob::from_bytes(held.by(bytes.clone()));
+        }
         let content = Content::Stored(blob);
         respond(Answer::File { kind, version, content }, request).await
     }
@@ -166,10 +180,10 @@ impl Leaf {
         module: ModulePath,
         version: Version,
     ) -> Result<Response<Body>, Error> {
-        let _place = self.place().await?;
         let kind = request.head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let (body, kind) = (body_of(request)?, kind.unwrap_or_default());
-        let new = save::receive(body, kind, &self.spools, module, version).await?;
+        let received = save::receive(body, kind, &self.intake, module, version).await?;
+        let Received { new, place: _place } = received;
         let saved = self.storage.save(&self.context(request), new).await?;
         let word = save::word(saved);
         let mut response = render::whole(TEXT, format!("{word}\n"));
@@ -186,13 +200,16 @@ impl Leaf {
     ) -> Result<Response<Body>, Error> {
         extra_key::check(key, &[]).map_err(|error| bad(error.message()))?;
         match request.head.method {
-            Method::GET | Method::HEAD => match self.storage.read_extra(context, key).await? {
-                Some(bytes) => Ok(render::whole(BYTES, bytes)),
-                None => Err(Error::new(ErrorKind::NotStored, "not stored: no such extra")),
-            },
+            Method::GET | Method::HEAD => {
+                let held = self.answers.hold(MAX_EXTRA_BYTES).await?;
+                match self.storage.read_extra(context, key).await? {
+                    Some(bytes) => Ok(render::whole(BYTES, held.by(bytes))),
+                    None => Err(Error::new(ErrorKind::NotStored, "not stored: no such extra")),
+                }
+            }
             Method::PUT => {
-                let _place = self.place().await?;
-                let bytes = save::whole(body_of(request)?, MAX_EXTRA_BYTES).await?;
+                let bytes = self.intake.whole(body_of(request)?, MAX_EXTRA_BYTES).await?;
+                let _place = self.intake.place().await?;
                 self.storage.write_extra(&self.context(request), key, bytes).await?;
                 Ok(render::whole(TEXT, Bytes::new()))
             }
@@ -204,15 +221,21 @@ impl Leaf {
         }
     }
 
-    async fn place(&self) -> Result<OwnedSemaphorePermit, Error> {
-        let place = Arc::clone(&self.saves).acquire_owned();
-        match tokio::time::timeout(SAVE_WAIT_MAX, place).await {
-            Ok(Ok(place)) => Ok(place),
-            _ => {
-                let text = format!("{MAX_SAVES} saves are under way: try again");
-                Err(Error::new(ErrorKind::Overloaded, text))
-            }
-        }
+    /// An answer whose body is in memory already, counted.
+    async fn counted(&self, answer: Response<Body>) -> Result<Response<Body>, Error> {
+        let (head, body) = answer.into_parts();
+        let bytes = body.collect().await?.to_bytes();
+        let bytes = self.answers.hold(bytes.len()).await?.by(bytes);
+        Ok(Response::from_parts(head, body::full(bytes)))
+    }
+}
+
+/// What a file may take in memory; zips stream.
+fn bytes_max(kind: FileKind) -> usize {
+    match kind {
+        FileKind::Info => MAX_INFO_BYTES,
+        FileKind::Mod => MAX_GO_MOD_BYTES,
+        FileKind::Zip => 0,
     }
 }
 

@@ -15,13 +15,18 @@
 //! `/.dipylon/check` and the extras below `/.dipylon/extras/`; and what became of a save.
 //!
 //! Zips stream in both directions: one on its way in is a spool on the disk, of which there are
-//! [`MAX_SAVES`] at a time. What is saved was looked at: the `.info` names the version, the `.mod` has text,
-//! the zip has its end. Statuses: 404 for what is not there, 400 for a path or a form that cannot be, the
-//! error table's for what the store says.
+//! [`MAX_SAVES`] at a time. Small files are held whole, and counted as long as they are ([`MAX_ANSWER_BYTES`],
+//! [`MAX_ARRIVING_BYTES`]). A body must keep moving ([`MIN_BODY_BYTES`] in each [`BODY_WINDOW`]). What is
+//! saved was looked at: the `.info` names the version, the `.mod` has text, the zip has its end.
+//!
+//! Statuses: 404 for what is not there, 400 for a path or a form that cannot be, the error table's for what
+//! the store says.
 
+mod budget;
 mod form;
 mod leaf;
 mod options;
+mod pace;
 mod route;
 mod save;
 
@@ -53,9 +58,11 @@ use tower::{Layer as _, Service};
 use crate::http::{Edge, Listener, RequestBody, Server, ServerConfig};
 use leaf::Leaf;
 
+pub use budget::{MAX_ANSWER_BYTES, MAX_ARRIVING_BYTES, MEMORY_WAIT_MAX};
 pub use form::{MAX_PART_HEAD_BYTES, MAX_PARTS};
 pub use options::Options;
-pub use save::{BODY_IDLE_TIMEOUT, MAX_SAVES, SAVE_WAIT_MAX};
+pub use pace::{BODY_MAX, BODY_WINDOW, MIN_BODY_BYTES};
+pub use save::{MAX_FORM_BYTES, MAX_SAVES, SAVE_WAIT_MAX};
 
 /// Serves `storage` on `listener` until `stop` resolves, and then waits for the requests that are open, as
 /// long as [`Options::drain_timeout`] allows.

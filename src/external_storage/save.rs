@@ -1,11 +1,13 @@
 //! Taking a version in: the form, what is looked at of it, and the store.
 //!
-//! A form that is refused is read to its end all the same, within its limits: a client that is still
+//! A form takes a place when its zip begins, not before: a client that dawdles over the rest is in nobody's
+//! way. One that is refused is read to its end all the same, within its limits: a client that is still
 //! sending would not see the answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use dipylon_middleware::error::{Error, ErrorKind};
 use dipylon_middleware::ports::{NewVersion, SaveResult};
 use dipylon_middleware::spool::{Spool, SpoolWriter, Spools};
@@ -14,43 +16,93 @@ use dipylon_protocol::info::{Info, MAX_INFO_BYTES};
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::version::Version;
 use dipylon_protocol::zip::MAX_ZIP_BYTES;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::form::{Form, boundary_of, next_data};
+use super::budget::{Budget, Gathering};
+use super::form::{Form, boundary_of};
+use super::pace::Paced;
 use super::route::bad;
 use crate::http::Incoming;
 use crate::storage::external::wire::{
-    INFO_PART, MOD_PART, SAVED_CREATED, SAVED_DIFFERENT, SAVED_SAME, ZIP_PART,
+    INFO_PART, MOD_PART, SAVED_CREATED, SAVED_DIFFERENT, SAVED_SAME, SAVED_TAKEN, ZIP_PART,
 };
 use crate::storage::whole::go_mod_is_whole;
 use crate::storage::zip_end::ends_as_a_zip;
 
-/// Saves, and writes of extras, that are taken in at once: each may hold a `.mod` of 16 MiB.
+/// Zips that are taken in, and writes of extras, at once.
 pub const MAX_SAVES: usize = 16;
-/// A save beyond that waits this long for a place, and is refused then.
-pub const SAVE_WAIT_MAX: Duration = Duration::from_secs(60);
-/// The longest silence within a body.
-pub const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A save beyond that waits this long for a place, and is refused then: longer than a client may have one
+/// and send next to nothing.
+pub const SAVE_WAIT_MAX: Duration = Duration::from_secs(90);
 /// Chunks between the network and the thread that writes.
 const MAX_CHUNKS_WAITING: usize = 4;
-/// Bytes that are passed over of a form that is refused.
-const MAX_PASSED_BYTES: u64 = MAX_ZIP_BYTES + (16 << 20);
+/// Largest form in bytes: the three files, and room for heads and other parts.
+pub const MAX_FORM_BYTES: u64 =
+    MAX_ZIP_BYTES + MAX_GO_MOD_BYTES as u64 + MAX_INFO_BYTES as u64 + (1 << 20);
+
+/// What the saves share.
+#[derive(Clone)]
+pub(super) struct Intake {
+    spools: Spools,
+    places: Arc<Semaphore>,
+    memory: Budget,
+}
+
+impl Intake {
+    pub(super) fn new(spools: Spools, memory: Budget) -> Self {
+        Self { spools, places: Arc::new(Semaphore::new(MAX_SAVES)), memory }
+    }
+
+    /// One of the places, of which there are [`MAX_SAVES`].
+    ///
+    /// # Errors
+    /// `Overloaded` where none is free for [`SAVE_WAIT_MAX`].
+    pub(super) async fn place(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let place = Arc::clone(&self.places).acquire_owned();
+        match tokio::time::timeout(SAVE_WAIT_MAX, place).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => {
+                let text = format!("{MAX_SAVES} saves are under way: try again");
+                Err(Error::new(ErrorKind::Overloaded, text))
+            }
+        }
+    }
+
+    /// A body of at most `bytes_max` bytes, whole.
+    ///
+    /// # Errors
+    /// `BadRequest` where it is larger, cut or too slow; `Overloaded` where there is no memory for it.
+    pub(super) async fn whole(&self, body: Incoming, bytes_max: usize) -> Result<Bytes, Error> {
+        let mut body = Paced::new(body, bytes_max as u64)?;
+        let mut gathering = Gathering::new("the body", bytes_max, &self.memory);
+        while let Some(chunk) = body.next().await? {
+            gathering.add(&chunk).await?;
+        }
+        Ok(gathering.finish())
+    }
+}
+
+/// A version that came in, and the place that it has until it is saved.
+pub(super) struct Received {
+    pub(super) new: NewVersion,
+    pub(super) place: OwnedSemaphorePermit,
+}
 
 /// Reads the version that a form holds.
 ///
 /// # Errors
-/// `BadRequest` for a form that is malformed, cut or incomplete, and for files that cannot be the
-/// version's; those of the spools.
+/// `BadRequest` for a form that is malformed, cut, too large, too slow or incomplete, and for files that
+/// cannot be the version's; `Overloaded` where there is no place or no memory for it; those of the spools.
 pub(super) async fn receive(
     body: Incoming,
     content_type: &str,
-    spools: &Spools,
+    intake: &Intake,
     module: ModulePath,
     version: Version,
-) -> Result<NewVersion, Error> {
+) -> Result<Received, Error> {
     let boundary = boundary_of(content_type)?;
-    let mut form = Form::new(body, &boundary, BODY_IDLE_TIMEOUT);
-    let read = read_parts(&mut form, spools).await;
+    let mut form = Form::new(Paced::new(body, MAX_FORM_BYTES)?, &boundary);
+    let read = read_parts(&mut form, intake).await;
     let files = match read {
         Ok(files) => files,
         Err(error) => {
@@ -63,9 +115,9 @@ pub(super) async fn receive(
     let missing = |name: &str| bad(&format!("the form has no part {name}"));
     let info = info.ok_or_else(|| missing(INFO_PART))?;
     let go_mod = go_mod.ok_or_else(|| missing(MOD_PART))?;
-    let zip = zip.ok_or_else(|| missing(ZIP_PART))?;
+    let (zip, place) = zip.ok_or_else(|| missing(ZIP_PART))?;
     check_texts(&info, &go_mod, &version)?;
-    Ok(NewVersion { module, version, info, go_mod, zip })
+    Ok(Received { new: NewVersion { module, version, info, go_mod, zip }, place })
 }
 
 /// What a save came to, in the words of the answer's header.
@@ -74,57 +126,56 @@ pub(super) fn word(saved: SaveResult) -> &'static str {
         SaveResult::Created => SAVED_CREATED,
         SaveResult::Existed { same: true } => SAVED_SAME,
         SaveResult::Existed { same: false } => SAVED_DIFFERENT,
+        SaveResult::Taken => SAVED_TAKEN,
     }
-}
-
-/// A body of at most `bytes_max` bytes.
-///
-/// # Errors
-/// `BadRequest` where it is larger, cut or stalls.
-pub(super) async fn whole(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Error> {
-    let mut whole = BytesMut::new();
-    while let Some(chunk) = next_data(&mut body, BODY_IDLE_TIMEOUT).await? {
-        if whole.len() + chunk.len() > bytes_max {
-            return Err(bad(&format!("the body is larger than {bytes_max} bytes")));
-        }
-        whole.extend_from_slice(&chunk);
-    }
-    Ok(whole.freeze())
 }
 
 #[derive(Default)]
 struct Files {
     info: Option<Bytes>,
     go_mod: Option<Bytes>,
-    zip: Option<Spool>,
+    zip: Option<(Spool, OwnedSemaphorePermit)>,
 }
 
-async fn read_parts(form: &mut Form, spools: &Spools) -> Result<Files, Error> {
+async fn read_parts(form: &mut Form, intake: &Intake) -> Result<Files, Error> {
     let mut files = Files::default();
+    let memory = &intake.memory;
     while let Some(name) = form.next_part().await? {
-        let is_new = match name.as_str() {
-            INFO_PART => files.info.replace(small(form, &name, MAX_INFO_BYTES).await?).is_none(),
-            MOD_PART => files.go_mod.replace(small(form, &name, MAX_GO_MOD_BYTES).await?).is_none(),
-            ZIP_PART => files.zip.replace(spool(form, spools).await?).is_none(),
-            // Others are nothing to us, nor to Athens.
-            _ => true,
+        let is_second = match name.as_str() {
+            INFO_PART => files.info.is_some(),
+            MOD_PART => files.go_mod.is_some(),
+            ZIP_PART => files.zip.is_some(),
+            _ => false,
         };
-        if !is_new {
+        if is_second {
             return Err(bad(&format!("the form has two parts {name}")));
+        }
+        match name.as_str() {
+            INFO_PART => files.info = Some(small(form, &name, MAX_INFO_BYTES, memory).await?),
+            MOD_PART => files.go_mod = Some(small(form, &name, MAX_GO_MOD_BYTES, memory).await?),
+            ZIP_PART => {
+                let place = intake.place().await?;
+                files.zip = Some((spool(form, &intake.spools).await?, place));
+            }
+            // Others are nothing to us, nor to Athens.
+            _ => {}
         }
     }
     Ok(files)
 }
 
-async fn small(form: &mut Form, name: &str, bytes_max: usize) -> Result<Bytes, Error> {
-    let mut whole = BytesMut::new();
+async fn small(
+    form: &mut Form,
+    name: &str,
+    bytes_max: usize,
+    memory: &Budget,
+) -> Result<Bytes, Error> {
+    let what = format!("the part {name}");
+    let mut gathering = Gathering::new(&what, bytes_max, memory);
     while let Some(chunk) = form.chunk().await? {
-        if whole.len() + chunk.len() > bytes_max {
-            return Err(bad(&format!("the part {name} is larger than {bytes_max} bytes")));
-        }
-        whole.extend_from_slice(&chunk);
+        gathering.add(&chunk).await?;
     }
-    Ok(whole.freeze())
+    Ok(gathering.finish())
 }
 
 /// Writes the zip to a spool, on a thread that may block.
@@ -193,15 +244,8 @@ fn check_texts(info: &[u8], go_mod: &[u8], version: &Version) -> Result<(), Erro
     Ok(())
 }
 
-/// Reads on to the end of a form that is refused. What goes wrong now changes nothing.
+/// Reads on to the end of a form that is refused, as far as a form may go. What goes wrong now changes
+/// nothing.
 async fn pass_over(form: &mut Form) {
-    let mut passed = 0;
-    while let Ok(Some(_)) = form.next_part().await {
-        while let Ok(Some(chunk)) = form.chunk().await {
-            passed += chunk.len() as u64;
-            if passed > MAX_PASSED_BYTES {
-                return;
-            }
-        }
-    }
+    while let Ok(Some(_)) = form.next_part().await {}
 }

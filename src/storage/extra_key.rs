@@ -1,9 +1,10 @@
 //! What the name of an extra, a file of ours under `.dipylon/`, may be: the same in every store.
 
 use dipylon_middleware::error::{Error, ErrorKind};
+use dipylon_protocol::gomod::MAX_GO_MOD_BYTES;
 
-/// Largest extra in bytes: a `.mod` of the largest size, and room.
-pub const MAX_EXTRA_BYTES: usize = 32 << 20;
+/// Largest extra in bytes: a `.mod` of the largest size.
+pub const MAX_EXTRA_BYTES: usize = MAX_GO_MOD_BYTES;
 /// Longest key in bytes: a longer one reads as absent too.
 pub const MAX_EXTRA_KEY_BYTES: usize = 2_048;
 /// Longest element of a key in bytes: what common file systems take. A longer one is not shortened:

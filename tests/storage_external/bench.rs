@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use dipylon::config::{ExternalStorage, UrlText};
 use dipylon::external_storage::{Options, serve};
 use dipylon::http::Listener;
@@ -129,6 +130,28 @@ pub(crate) fn escaped(path: &str) -> String {
         escaped.push(character.to_ascii_lowercase());
     }
     escaped
+}
+
+/// The chunks of a zip of so many bytes: one entry of zeros, as it is, and a proper end.
+pub(crate) fn sparse_zip(bytes: u64) -> impl Iterator<Item = Bytes> + Send + 'static {
+    const CHUNK_BYTES: u64 = 256 * 1024;
+    const END_BYTES: u64 = 46 + 1 + 22;
+    let zeros = bytes - END_BYTES;
+    let zero = Bytes::from(vec![0; usize::try_from(CHUNK_BYTES).unwrap()]);
+    let pieces = (0..zeros.div_ceil(CHUNK_BYTES)).map(move |piece| {
+        let left = (zeros - piece * CHUNK_BYTES).min(CHUNK_BYTES);
+        zero.slice(..usize::try_from(left).unwrap())
+    });
+    let mut end = b"PK\x01\x02".to_vec();
+    end.resize(28, 0);
+    end.extend_from_slice(&[1, 0]);
+    end.resize(46, 0);
+    end.extend_from_slice(b"aPK\x05\x06\0\0\0\0\x01\0\x01\0");
+    end.extend_from_slice(&47_u32.to_le_bytes());
+    end.extend_from_slice(&u32::try_from(zeros).unwrap().to_le_bytes());
+    end.extend_from_slice(&[0, 0]);
+    assert_eq!(end.len() as u64, END_BYTES);
+    pieces.chain([end.into()])
 }
 
 /// What Go's multipart writer makes of a version, with Athens's names of the parts, in Athens's order.

@@ -1,7 +1,6 @@
 //! A server that is wrong, torn, slow or gone: an error that names operation, place and cause; never a
 //! wrong byte, never a false "absent".
 
-use bytes::Bytes;
 use dipylon_middleware::error::ErrorKind;
 use dipylon_protocol::route::FileKind;
 use dipylon_testkit::module::FakeModule;
@@ -87,16 +86,6 @@ async fn a_connection_that_is_closed_before_an_answer_is_tried_once_more() {
     foreign.fault(".info", Fault::Hangup(9));
     let error = try_read(subject.storage(), &small(), FileKind::Info).await.unwrap_err();
     assert!(error.message().contains("is the server up"), "{error}");
-}
-
-#[tokio::test]
-async fn small_files_and_zips_have_their_limits() {
-    let foreign = Foreign::start().await;
-    let storage = client(&foreign.url()).await;
-    foreign.lay_out(&small());
-    foreign.fault(".info", Fault::Bytes(Bytes::from(vec![b' '; (1 << 20) + 1])));
-    let error = try_read(&storage, &small(), FileKind::Info).await.unwrap_err();
-    assert!(error.message().contains("larger than 1048576 bytes"), "{error}");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use dipylon_testkit::module::FakeModule;
 use futures::StreamExt as _;
 use futures::stream;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::bench::escaped;
+use crate::bench::{escaped, sparse_zip};
 
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
@@ -38,12 +38,18 @@ pub(crate) enum Fault {
     Cut,
     /// Send half of the body and nothing more.
     Stall,
-    /// Send the zip without its length.
+    /// Send it without its length, in chunks.
     NoLength,
+    /// Send it without its length as HTTP/1.0 does: it ends where the connection ends.
+    UntilClose,
+    /// The same, and only half of it: what a server that dies in the middle leaves.
+    CutUntilClose,
+    /// Send a zip of so many bytes that is all zeros but for its end, with or without its length.
+    Sparse(u64, bool),
     /// Understand `Range`.
     Ranges,
-    /// Answer with these bytes.
-    Bytes(Bytes),
+    /// Refuse every `Range` with this status.
+    NoRange(u16),
     /// Send the client to where the file lies on this very server.
     Redirect,
 }
@@ -172,7 +178,11 @@ async fn answer(
         return Ok(save(&state, &path, &head.headers, &body));
     }
     if path.ends_with("/@v/list") {
-        return Ok(full(list(&state, &path)));
+        let list = Bytes::from(list(&state, &path));
+        return Ok(match fault {
+            Some(Fault::UntilClose) => until_close(list),
+            _ => full(list),
+        });
     }
     let moved = path.strip_prefix("/moved");
     let found = state.files.lock().get(moved.unwrap_or(&path)).cloned();
@@ -194,7 +204,6 @@ fn broken(
     let half = bytes.slice(..bytes.len() / 2);
     let length = bytes.len();
     match (fault, range, moved) {
-        (Some(Fault::Bytes(other)), _, _) => full(other),
         (Some(Fault::Redirect), _, Some(to)) => {
             let mut response = full("");
             *response.status_mut() = StatusCode::FOUND;
@@ -202,11 +211,29 @@ fn broken(
             response
         }
         (Some(Fault::NoLength), _, _) => streamed(bytes, None, End::Good),
+        (Some(Fault::UntilClose), _, _) => until_close(bytes),
+        (Some(Fault::CutUntilClose), _, _) => until_close(half),
+        (Some(Fault::Sparse(bytes, told)), _, _) => {
+            let chunks = stream::iter(sparse_zip(bytes)).map(|chunk| Ok(Frame::data(chunk)));
+            let mut response = Response::new(StreamBody::new(chunks).boxed_unsync());
+            if told {
+                response.headers_mut().insert("content-length", bytes.into());
+            }
+            response
+        }
         (Some(Fault::Cut), _, _) => streamed(half, Some(length), End::Cut),
         (Some(Fault::Stall), _, _) => streamed(half, Some(length), End::Never),
-        (Some(Fault::Ranges), Some(range), _) => {
+        (Some(Fault::NoRange(status)), Some(_), _) => {
+            let mut response = full("no");
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            response
+        }
+        (Some(Fault::Ranges), Some(range), _) if length > 0 => {
             let (first, last) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
-            let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
+            let (first, last) = match first {
+                "" => (length.saturating_sub(last.parse().unwrap()), length - 1),
+                _ => (first.parse().unwrap(), last.parse().unwrap()),
+            };
             let mut response = full(bytes.slice(first..=last));
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             let part = format!("bytes {first}-{last}/{length}");
@@ -215,6 +242,12 @@ fn broken(
         }
         _ => full(bytes),
     }
+}
+
+fn until_close(bytes: Bytes) -> Response<Body> {
+    let mut response = streamed(bytes, None, End::Good);
+    *response.version_mut() = Version::HTTP_10;
+    response
 }
 
 /// How a body that streams ends.

@@ -9,10 +9,12 @@ mod extension;
 mod failures;
 mod foreign;
 mod foreign_server;
+mod limits;
 mod many;
 mod program;
 mod protocol;
 mod refused;
+mod torn;
 
 /// Every case over client, server and disk.
 mod suite {

@@ -286,7 +286,7 @@ impl Ingest {
         let result = result?;
         self.drop_early(&context).await;
         match result {
-            SaveResult::Created => {
+            SaveResult::Created | SaveResult::Taken => {
                 self.enter_in_index().await;
                 Ok(())
             }
@@ -324,7 +324,7 @@ impl Ingest {
 
 fn saved(result: &Result<SaveResult, Error>) -> Saved {
     match result {
-        Ok(SaveResult::Created) => Saved::Created,
+        Ok(SaveResult::Created | SaveResult::Taken) => Saved::Created,
         Ok(SaveResult::Existed { same: true }) => Saved::Existed,
         Ok(SaveResult::Existed { same: false }) => Saved::Differed,
         Err(_) => Saved::Failed,

@@ -231,7 +231,7 @@ label! {
 label! {
     /// How saving a version ended.
     Saved = "result" {
-        /// The version is new.
+        /// The version is new, as far as the store can tell.
         Created = "created",
         /// It was there already; the first stays.
         Existed = "existed",

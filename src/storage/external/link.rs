@@ -5,7 +5,6 @@
 //! again.
 
 use std::error::Error as StdError;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use dipylon_middleware::storage_io::caller_traceparent;
 use futures::StreamExt as _;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Scheme, Uri};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper_util::client::legacy::Client;
@@ -69,6 +68,8 @@ pub(super) struct Reply {
     pub(super) headers: HeaderMap,
     /// The body's length, where the server says.
     pub(super) length: Option<u64>,
+    /// Whether the body ends where the connection does: a cut looks like the end.
+    pub(super) ends_by_close: bool,
     body: Incoming,
     what: Arc<str>,
     place: Arc<str>,
@@ -108,12 +109,12 @@ impl Link {
         self.failed(what, path, &Failure::of(said))
     }
 
-    /// GETs a path, or a part of what is there, following redirects.
+    /// GETs a path, or the part of it that `range` says as the header has it, following redirects.
     pub(super) async fn get(
         &self,
         what: &str,
         path: &str,
-        range: Option<&Range<u64>>,
+        range: Option<&str>,
     ) -> Result<Reply, Failure> {
         let mut uri = self.uri(path)?;
         let traceparent = caller_traceparent();
@@ -122,8 +123,7 @@ impl Link {
                 .sent_twice(|| {
                     let mut request = self.request(Method::GET, &uri, traceparent.as_deref())?;
                     if let Some(range) = range {
-                        let part = format!("bytes={}-{}", range.start, range.end.max(1) - 1);
-                        put(request.headers_mut(), header::RANGE, &part);
+                        put(request.headers_mut(), header::RANGE, range);
                     }
                     Ok(request)
                 })
@@ -219,10 +219,15 @@ impl Link {
     pub(super) fn reply(&self, answer: Response<Incoming>, what: &str, path: &str) -> Reply {
         let (head, body) = answer.into_parts();
         let place = format!("{}{path}", self.base);
+        let length = body.size_hint().exact();
+        let is_framed = length.is_some()
+            || head.version > Version::HTTP_11
+            || head.headers.contains_key(header::TRANSFER_ENCODING);
         Reply {
             status: head.status,
             headers: head.headers,
-            length: body.size_hint().exact(),
+            length,
+            ends_by_close: !is_framed,
             body,
             what: what.into(),
             place: place.into(),
@@ -245,8 +250,23 @@ impl Reply {
         self.status == StatusCode::NOT_FOUND || self.status == StatusCode::GONE
     }
 
-    /// The body, of at most `bytes_max` bytes.
+    /// The body, of at most `bytes_max` bytes. One that ends with the connection is refused: nothing in a
+    /// list or a `.mod` says where it ends, so a part would pass for the whole.
     pub(super) async fn bytes(self, bytes_max: usize) -> Result<Bytes, Error> {
+        match self.ends_by_close {
+            true => Err(self.without_an_end()),
+            false => self.gathered(bytes_max).await,
+        }
+    }
+
+    /// The error of an answer whose end cannot be told from a cut.
+    pub(super) fn without_an_end(&self) -> Error {
+        let said = "the answer ends with the connection, so that a part would pass for the whole: the server \
+                    must send Content-Length, or chunks";
+        Failure::of(said).error(&self.what, &self.place)
+    }
+
+    async fn gathered(self, bytes_max: usize) -> Result<Bytes, Error> {
         let too_large = Failure::of(format!("the answer is larger than {bytes_max} bytes"))
             .error(&self.what, &self.place);
         if self.length.is_some_and(|length| length > bytes_max as u64) {
@@ -287,7 +307,7 @@ impl Reply {
         let mut said = format!("it answered {status}");
         let is_text =
             self.header(header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/plain"));
-        let line = tokio::time::timeout(ERROR_BODY_TIMEOUT, self.bytes(MAX_ERROR_BODY_BYTES));
+        let line = tokio::time::timeout(ERROR_BODY_TIMEOUT, self.gathered(MAX_ERROR_BODY_BYTES));
         if let Ok(Ok(text)) = line.await
             && is_text
             && let Some(line) = first_line(&text)

@@ -11,10 +11,12 @@
 //! [`external_storage`](crate::external_storage)) and says so in a header of every answer; the client asks
 //! for that header before its first call. With any other server:
 //!
-//! * a version is believed when its `.info` names it, its `.mod` has text and there is a zip; that is
+//! * a version is believed when its `.info` names it, its `.mod` has text and its zip has an end; that is
 //!   looked at once, and remembered;
+//! * an answer must say where it ends, by its length or in chunks: of one that ends with the connection
+//!   only a zip is taken, which has an end of its own;
 //! * a save looks first and sends then, so of two replicas that save one version at the same moment the
-//!   last may win, if the server lets it;
+//!   last may win, if the server lets it; a save that went well is [`SaveResult::Taken`];
 //! * the catalogue is `Unsupported`, as with Athens;
 //! * extras are kept in memory, the youngest [`MAX_KEPT_EXTRA_BYTES`] of them: what is forgotten is made
 //!   again.
@@ -47,6 +49,7 @@ use crate::fetch::base_url::BaseUrl;
 use extra::Kept;
 use link::Link;
 use peer::{Peer, Trouble};
+use read::Known;
 
 pub use extra::MAX_KEPT_EXTRA_BYTES;
 pub use link::{CONNECT_TIMEOUT, HEAD_TIMEOUT, IDLE_TIMEOUT};
@@ -64,9 +67,9 @@ struct Engine {
     link: Link,
     peer: Peer,
     saves: Semaphore,
-    /// Places for zips that come without a length.
+    /// Places for zips that are copied to a file.
     counted: Arc<Semaphore>,
-    remembered: quick_cache::sync::Cache<(ModulePath, Version), ()>,
+    remembered: quick_cache::sync::Cache<(ModulePath, Version), Known>,
     kept: Kept,
 }
 

@@ -71,6 +71,10 @@ impl Engine {
         let module = ModulePath::parse(NOBODYS_MODULE).expect("the constant is a module path");
         let reply = self.ask(&list_path(&module)).await?;
         match reply.status {
+            // None of its lists could be believed.
+            StatusCode::OK if reply.ends_by_close => {
+                Err(Trouble::Unreachable(reply.without_an_end()))
+            }
             StatusCode::OK => Ok(()),
             _ if reply.is_absent() => Ok(()),
             status if status.is_server_error() => Err(Trouble::Unreachable(reply.refusal().await)),

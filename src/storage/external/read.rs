@@ -1,9 +1,12 @@
 //! Reading a file of a version, and whether the version is whole.
 //!
 //! A server of ours answers for whole versions only. Of any other, a version is looked at once: the `.info`
-//! names it, the `.mod` has text, and there is a zip of at least the bytes of an empty one. It is remembered,
-//! and the next reads ask for one file each; one that is gone since is looked at again. A miss costs one
-//! request.
+//! names it, the `.mod` has text, and the zip has its end. The end is asked for with `Range`, so that no
+//! more than a little of the zip is sent; a server that knows none would send all of it, and there the end
+//! is looked at when the zip itself is read.
+//!
+//! What was seen is remembered, and the next reads ask for one file each; one that is gone since, or a zip
+//! of another length, is looked at again. A miss costs one request.
 
 use bytes::Bytes;
 use dipylon_middleware::blob::Blob;
@@ -19,12 +22,27 @@ use super::super::whole::{MIN_ZIP_BYTES, go_mod_is_whole, info_is_whole};
 use super::Engine;
 use super::link::Reply;
 use super::wire::version_path;
+use super::zip::End;
 
 /// What a server that is not ours has of a version.
 pub(super) struct Whole {
     info: Bytes,
     pub(super) go_mod: Bytes,
-    zip: Reply,
+    pub(super) zip: Zip,
+}
+
+/// Its zip.
+pub(super) enum Zip {
+    /// Its length, with its end where it should be.
+    Seen(u64),
+    /// It comes whole, and nobody knows yet how it ends.
+    Begun(Reply),
+}
+
+/// What is remembered of a version: the length of its zip, once its end was seen.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    zip_bytes: Option<u64>,
 }
 
 impl Engine {
@@ -35,39 +53,38 @@ impl Engine {
         version: &Version,
         kind: FileKind,
     ) -> Result<Option<Blob>, Error> {
-        let key = (module.clone(), version.clone());
         if self.is_ours().await? {
-            return self.open(module, version, kind).await;
+            return match kind {
+                FileKind::Zip => self.zip_of_ours(module, version).await,
+                _ => self.small(module, version, kind).await,
+            };
         }
-        if self.remembered.get(&key).is_some() {
-            if let Some(blob) = self.open(module, version, kind).await? {
-                return Ok(Some(blob));
+        if let Some(known) = self.remembered.get(&(module.clone(), version.clone())) {
+            let found = match kind {
+                FileKind::Zip => self.zip_again(module, version, known).await?,
+                _ => self.small(module, version, kind).await?,
+            };
+            if found.is_some() {
+                return Ok(found);
             }
-            self.remembered.remove(&key);
+            self.forget(module, version);
         }
         let Some(whole) = self.look(module, version).await? else { return Ok(None) };
-        self.remembered.insert(key, ());
-        Ok(Some(match kind {
-            FileKind::Info => Blob::from_bytes(whole.info),
-            FileKind::Mod => Blob::from_bytes(whole.go_mod),
-            FileKind::Zip => self.whole_zip(module, version, whole.zip).await?,
-        }))
-    }
-
-    /// One file, asked for alone; absent too where it cannot be the version's.
-    async fn open(
-        &self,
-        module: &ModulePath,
-        version: &Version,
-        kind: FileKind,
-    ) -> Result<Option<Blob>, Error> {
-        match kind {
-            FileKind::Info => Ok(self.info(module, version).await?.map(Blob::from_bytes)),
-            FileKind::Mod => Ok(self.go_mod(module, version).await?.map(Blob::from_bytes)),
-            FileKind::Zip => match self.begin(module, version, kind).await? {
-                Some(reply) => self.whole_zip(module, version, reply).await.map(Some),
-                None => Ok(None),
-            },
+        let seen = match whole.zip {
+            Zip::Seen(length) => Some(length),
+            Zip::Begun(reply) if kind == FileKind::Zip => {
+                return self.zip_seen(module, version, reply).await;
+            }
+            Zip::Begun(_) => None,
+        };
+        self.remember(module, version, seen);
+        match (kind, seen) {
+            (FileKind::Info, _) => Ok(Some(Blob::from_bytes(whole.info))),
+            (FileKind::Mod, _) => Ok(Some(Blob::from_bytes(whole.go_mod))),
+            (FileKind::Zip, Some(length)) => {
+                self.stored_zip(module, version, length, None).map(Some)
+            }
+            (FileKind::Zip, None) => Ok(None),
         }
     }
 
@@ -79,24 +96,106 @@ impl Engine {
     ) -> Result<Option<Whole>, Error> {
         let Some(info) = self.info(module, version).await? else { return Ok(None) };
         let Some(go_mod) = self.go_mod(module, version).await? else { return Ok(None) };
-        let Some(zip) = self.begin(module, version, FileKind::Zip).await? else { return Ok(None) };
-        if zip.length.is_some_and(|length| length < MIN_ZIP_BYTES) {
-            return Ok(None);
-        }
+        let zip = match self.end_of_zip(module, version).await? {
+            End::Absent => return Ok(None),
+            End::Torn => {
+                warn_of_torn(module, version);
+                return Ok(None);
+            }
+            End::Whole(length) => Zip::Seen(length),
+            End::Unasked(reply) if reply.length.is_some_and(|length| length < MIN_ZIP_BYTES) => {
+                return Ok(None);
+            }
+            End::Unasked(reply) => Zip::Begun(reply),
+        };
         Ok(Some(Whole { info, go_mod, zip }))
     }
 
-    /// The length of a zip that was looked at.
+    /// The length of a zip that was looked at; `None` where it turns out to be torn.
     pub(super) async fn zip_length(
         &self,
         module: &ModulePath,
         version: &Version,
-        whole: Whole,
-    ) -> Result<u64, Error> {
-        match whole.zip.length {
-            Some(length) => Ok(length),
-            None => Ok(self.whole_zip(module, version, whole.zip).await?.length()),
+        zip: Zip,
+    ) -> Result<Option<u64>, Error> {
+        match zip {
+            Zip::Seen(length) => Ok(Some(length)),
+            Zip::Begun(reply) => {
+                Ok(self.zip_seen(module, version, reply).await?.map(|zip| zip.length()))
+            }
         }
+    }
+
+    /// The zip of a server that answers for what it sends.
+    async fn zip_of_ours(
+        &self,
+        module: &ModulePath,
+        version: &Version,
+    ) -> Result<Option<Blob>, Error> {
+        let Some(reply) = self.begin(module, version, FileKind::Zip).await? else {
+            return Ok(None);
+        };
+        if let Some(length) = reply.length {
+            return self.stored_zip(module, version, length, Some(reply)).map(Some);
+        }
+        // Something between us and the server took its length away.
+        let counted = self.counted(module, version, reply).await?;
+        counted.map(Some).ok_or_else(|| self.wrong_zip(module, version, "the zip has no end"))
+    }
+
+    /// The zip of a version that was looked at before; `None` where it is no more, or torn.
+    async fn zip_again(
+        &self,
+        module: &ModulePath,
+        version: &Version,
+        known: Known,
+    ) -> Result<Option<Blob>, Error> {
+        let Some(reply) = self.begin(module, version, FileKind::Zip).await? else {
+            return Ok(None);
+        };
+        match reply.length {
+            Some(length) if known.zip_bytes == Some(length) => {
+                self.stored_zip(module, version, length, Some(reply)).map(Some)
+            }
+            _ => self.zip_seen(module, version, reply).await,
+        }
+    }
+
+    /// Takes a whole zip, and remembers its version if it has its end; `None` where it has none.
+    async fn zip_seen(
+        &self,
+        module: &ModulePath,
+        version: &Version,
+        reply: Reply,
+    ) -> Result<Option<Blob>, Error> {
+        let counted = self.counted(module, version, reply).await?;
+        match &counted {
+            Some(zip) => self.remember(module, version, Some(zip.length())),
+            None => warn_of_torn(module, version),
+        }
+        Ok(counted)
+    }
+
+    fn remember(&self, module: &ModulePath, version: &Version, zip_bytes: Option<u64>) {
+        self.remembered.insert((module.clone(), version.clone()), Known { zip_bytes });
+    }
+
+    pub(super) fn forget(&self, module: &ModulePath, version: &Version) {
+        self.remembered.remove(&(module.clone(), version.clone()));
+    }
+
+    /// `.info` or `.mod`, asked for alone; absent too where it cannot be the version's.
+    async fn small(
+        &self,
+        module: &ModulePath,
+        version: &Version,
+        kind: FileKind,
+    ) -> Result<Option<Blob>, Error> {
+        let bytes = match kind {
+            FileKind::Info => self.info(module, version).await?,
+            _ => self.go_mod(module, version).await?,
+        };
+        Ok(bytes.map(Blob::from_bytes))
     }
 
     /// The `.info`, if it names the version.
@@ -120,18 +219,8 @@ impl Engine {
         Ok(go_mod_is_whole(&go_mod).then_some(go_mod))
     }
 
-    async fn whole_zip(
-        &self,
-        module: &ModulePath,
-        version: &Version,
-        reply: Reply,
-    ) -> Result<Blob, Error> {
-        let path = version_path(module, version, FileKind::Zip.as_str());
-        self.zip(&reading(module, version, FileKind::Zip), &path, reply).await
-    }
-
     /// The answer with a file, its body to come; `None` where the server says that there is none.
-    async fn begin(
+    pub(super) async fn begin(
         &self,
         module: &ModulePath,
         version: &Version,
@@ -149,6 +238,10 @@ impl Engine {
     }
 }
 
-fn reading(module: &ModulePath, version: &Version, kind: FileKind) -> String {
+fn warn_of_torn(module: &ModulePath, version: &Version) {
+    tracing::warn!(%module, %version, "the external store's zip has no end: the version is absent");
+}
+
+pub(super) fn reading(module: &ModulePath, version: &Version, kind: FileKind) -> String {
     format!("read the .{kind} of {module}@{version}")
 }

@@ -2,7 +2,8 @@
 //!
 //! A server of ours creates the version where there is none, and says what became of it. Any other is
 //! looked at first, so that what it has stays; what happens between the look and the POST is the server's
-//! affair. The same save may be sent again, so a connection that breaks is tried once more.
+//! affair, so its 200 says that it took the version and not that ours was the first. The same
+//! save may be sent again, so a connection that breaks is tried once more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,14 +22,14 @@ use super::Engine;
 use super::form;
 use super::link::Reply;
 use super::trouble::Failure;
-use super::wire::{SAVED_DIFFERENT, SAVED_HEADER, SAVED_SAME, version_path};
+use super::wire::{SAVED_CREATED, SAVED_DIFFERENT, SAVED_HEADER, SAVED_SAME, version_path};
 
 /// Saves under way at once; a caller beyond that waits.
 pub const MAX_SAVES: usize = 32;
 /// Longest time for one save, waiting and sending together. It goes on without its caller.
 pub const SAVE_MAX: Duration = Duration::from_secs(600);
-/// A server may take nothing of a save for this long.
-pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// A server may take nothing of a save for this long: one of ours lets a save wait for a place.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(120);
 /// From the last byte of a save until its answer: what the server's own store may take.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -60,8 +61,9 @@ impl Engine {
     async fn existing(&self, new: &NewVersion) -> Result<Option<SaveResult>, Error> {
         let Some(whole) = self.look(&new.module, &new.version).await? else { return Ok(None) };
         let same_mod = whole.go_mod == new.go_mod;
-        let length = self.zip_length(&new.module, &new.version, whole).await?;
-        Ok(Some(SaveResult::Existed { same: same_mod && length == new.zip.written() }))
+        let length = self.zip_length(&new.module, &new.version, whole.zip).await?;
+        Ok(length
+            .map(|length| SaveResult::Existed { same: same_mod && length == new.zip.written() }))
     }
 
     async fn send(&self, new: &NewVersion, traceparent: Option<&str>) -> Result<SaveResult, Error> {
@@ -76,10 +78,13 @@ impl Engine {
         if reply.status != StatusCode::OK {
             return Err(reply.refusal().await);
         }
+        // What was known of a torn version is so no more.
+        self.forget(&new.module, &new.version);
         Ok(match reply.header(SAVED_HEADER) {
+            Some(SAVED_CREATED) => SaveResult::Created,
             Some(SAVED_SAME) => SaveResult::Existed { same: true },
             Some(SAVED_DIFFERENT) => SaveResult::Existed { same: false },
-            _ => SaveResult::Created,
+            _ => SaveResult::Taken,
         })
     }
 

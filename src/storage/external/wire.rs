@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 pub(crate) const EXTENSION_HEADER: &str = "dipylon-external-storage";
 /// The version that this build speaks.
 pub(crate) const EXTENSION_VERSION: &str = "1";
-/// In the answer to a save: what became of it, one of the three below.
+/// In the answer to a save: what became of it, one of the four below.
 pub(crate) const SAVED_HEADER: &str = "dipylon-saved";
 /// The version was new.
 pub(crate) const SAVED_CREATED: &str = "created";
@@ -18,6 +18,8 @@ pub(crate) const SAVED_CREATED: &str = "created";
 pub(crate) const SAVED_SAME: &str = "same";
 /// It was there with another `.mod`, or a zip of another length.
 pub(crate) const SAVED_DIFFERENT: &str = "different";
+/// The server's own store took it, and cannot tell whether it was the first.
+pub(crate) const SAVED_TAKEN: &str = "taken";
 
 /// Answers 200 where the store can be used.
 pub(crate) const CHECK_PATH: &str = "/.dipylon/check";

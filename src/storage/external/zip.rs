@@ -3,7 +3,7 @@
 //! The answer that told its length is kept open for the first reader of the whole, so that a hit costs one
 //! request. A part is asked for with `Range`; a server that knows none sends everything, and what was not
 //! asked for is passed over. A zip without a length is copied to a file that has no name, since a reader
-//! must know the length before the first byte.
+//! must know the length before the first byte; so is one whose end could not be seen before.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -14,6 +14,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dipylon_middleware::blob::{Blob, ByteStream, OpenRange};
 use dipylon_middleware::error::{Error, ErrorKind};
+use dipylon_protocol::path::ModulePath;
+use dipylon_protocol::route::FileKind;
+use dipylon_protocol::version::Version;
 use dipylon_protocol::zip::MAX_ZIP_BYTES;
 use futures::{StreamExt as _, TryStreamExt as _};
 use http::StatusCode;
@@ -21,10 +24,13 @@ use http::header::CONTENT_RANGE;
 use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::super::zip_end::{MAX_TAIL_BYTES, directory_start, ends_as_a_zip};
 use super::Engine;
 use super::link::{Link, Reply};
+use super::read::reading;
+use super::wire::version_path;
 
-/// Zips without a length that are held in files at once; a caller beyond that waits.
+/// Zips that are held in files at once; a caller beyond that waits.
 pub const MAX_COUNTED_ZIPS: usize = 8;
 /// Bytes of such a file read at a time.
 const READ_BYTES: usize = 64 * 1024;
@@ -38,52 +44,131 @@ struct StoredZip {
     first: Mutex<Option<ByteStream>>,
 }
 
+/// What the end of a zip says.
+pub(super) enum End {
+    /// There is no zip.
+    Absent,
+    /// It was cut, or is no zip.
+    Torn,
+    /// It has its end, and so many bytes.
+    Whole(u64),
+    /// The server knows no ranges, and sends all of it.
+    Unasked(Reply),
+}
+
 impl Engine {
-    /// The zip whose answer has begun.
-    pub(super) async fn zip(&self, what: &str, path: &str, reply: Reply) -> Result<Blob, Error> {
-        let too_large = format!("the zip is larger than {MAX_ZIP_BYTES} bytes");
-        match reply.length {
-            Some(length) if length > MAX_ZIP_BYTES => Err(self.link.wrong(what, path, &too_large)),
-            Some(length) => {
-                let zip = StoredZip {
-                    link: self.link.clone(),
-                    what: what.to_owned(),
-                    path: path.to_owned(),
-                    length,
-                    first: Mutex::new(Some(reply.stream())),
-                };
-                Ok(Blob::remote(Arc::new(zip), length))
+    /// Asks for the end of a zip.
+    pub(super) async fn end_of_zip(
+        &self,
+        module: &ModulePath,
+        version: &Version,
+    ) -> Result<End, Error> {
+        let (what, path) = names(module, version);
+        let tail = format!("bytes=-{MAX_TAIL_BYTES}");
+        let asked = self.link.get(&what, &path, Some(&tail)).await;
+        let reply = asked.map_err(|failure| self.link.failed(&what, &path, &failure))?;
+        match reply.status {
+            StatusCode::OK => return Ok(End::Unasked(reply)),
+            StatusCode::PARTIAL_CONTENT => {}
+            // It has no bytes, or fewer than were asked for and a server that minds; some know no suffixes.
+            StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::BAD_REQUEST => {
+                let whole = self.begin(module, version, FileKind::Zip).await?;
+                return Ok(whole.map_or(End::Absent, End::Unasked));
             }
-            None => self.counted(what, path, &too_large, reply).await,
+            _ if reply.is_absent() => return Ok(End::Absent),
+            _ => return Err(reply.refusal().await),
         }
+        let sent = reply.header(CONTENT_RANGE).unwrap_or("nothing").to_owned();
+        let tail = reply.bytes(MAX_TAIL_BYTES).await?;
+        let Some((start, length)) = tail_of(&sent, tail.len() as u64) else {
+            let said = format!("the last {MAX_TAIL_BYTES} bytes were asked for, and {sent:?} sent");
+            return Err(self.link.wrong(&what, &path, &said));
+        };
+        Ok(match directory_start(&tail, start) {
+            Some(_) => End::Whole(length),
+            None => End::Torn,
+        })
     }
 
-    async fn counted(
+    /// A zip of that length, whose answer may have begun.
+    pub(super) fn stored_zip(
         &self,
-        what: &str,
-        path: &str,
-        too_large: &str,
-        reply: Reply,
+        module: &ModulePath,
+        version: &Version,
+        length: u64,
+        begun: Option<Reply>,
     ) -> Result<Blob, Error> {
+        if length > MAX_ZIP_BYTES {
+            return Err(self.too_large(module, version));
+        }
+        let (what, path) = names(module, version);
+        let first = Mutex::new(begun.map(Reply::stream));
+        let zip = StoredZip { link: self.link.clone(), what, path, length, first };
+        Ok(Blob::remote(Arc::new(zip), length))
+    }
+
+    /// Copies a zip to a file, to count it and to see its end; `None` where it has none.
+    pub(super) async fn counted(
+        &self,
+        module: &ModulePath,
+        version: &Version,
+        reply: Reply,
+    ) -> Result<Option<Blob>, Error> {
+        let wrong = |said: &str| self.wrong_zip(module, version, said);
+        if reply.length.is_some_and(|length| length > MAX_ZIP_BYTES) {
+            return Err(self.too_large(module, version));
+        }
         let place = Arc::clone(&self.counted).acquire_owned().await;
-        let place = place.map_err(|error| self.link.wrong(what, path, &error.to_string()))?;
-        let unwritable = |error: std::io::Error| {
-            self.link.wrong(what, path, &format!("no file for a zip of unknown length: {error}"))
-        };
-        let mut file = tempfile::tempfile().map_err(unwritable)?;
+        let place = place.map_err(|error| wrong(&error.to_string()))?;
+        let unusable = |error: std::io::Error| wrong(&format!("no file for the zip: {error}"));
+        let mut file = tempfile::tempfile().map_err(unusable)?;
+        let ends_by_close = reply.ends_by_close;
         let (mut length, mut stream) = (0, reply.stream());
         while let Some(chunk) = stream.next().await.transpose()? {
             length += chunk.len() as u64;
             if length > MAX_ZIP_BYTES {
-                return Err(self.link.wrong(what, path, too_large));
+                return Err(self.too_large(module, version));
             }
-            file = blocking(move || file.write_all(&chunk).map(|()| file))
-                .await
-                .map_err(unwritable)?;
+            let written = blocking(move || file.write_all(&chunk).map(|()| file)).await;
+            file = written.map_err(unusable)?;
         }
-        let counted = Counted { file: Arc::new(file), _place: place };
-        Ok(Blob::remote(Arc::new(counted), length))
+        let looked = blocking(move || Ok((ends_as_a_zip(&file, length)?, file))).await;
+        match looked.map_err(unusable)? {
+            (true, file) => {
+                let counted = Counted { file: Arc::new(file), _place: place };
+                Ok(Some(Blob::remote(Arc::new(counted), length)))
+            }
+            // The zip may well be whole at the server.
+            (false, _) if ends_by_close => Err(wrong("the connection ended before the zip did")),
+            (false, _) => Ok(None),
+        }
     }
+
+    pub(super) fn wrong_zip(&self, module: &ModulePath, version: &Version, said: &str) -> Error {
+        let (what, path) = names(module, version);
+        self.link.wrong(&what, &path, said)
+    }
+
+    fn too_large(&self, module: &ModulePath, version: &Version) -> Error {
+        let said = format!("the zip is larger than {MAX_ZIP_BYTES} bytes");
+        self.wrong_zip(module, version, &said)
+    }
+}
+
+/// The operation and the path of reading a zip.
+fn names(module: &ModulePath, version: &Version) -> (String, String) {
+    let path = version_path(module, version, FileKind::Zip.as_str());
+    (reading(module, version, FileKind::Zip), path)
+}
+
+/// Where `bytes` bytes begin that `Content-Range` calls the last ones, and the length of all.
+fn tail_of(content_range: &str, bytes: u64) -> Option<(u64, u64)> {
+    let (part, length) = content_range.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = part.split_once('-')?;
+    let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+    let length = length.parse().ok()?;
+    (last.checked_add(1)? == length && first.checked_add(bytes)? == length)
+        .then_some((first, length))
 }
 
 impl OpenRange for StoredZip {
@@ -111,7 +196,8 @@ impl StoredZip {
     async fn ask(&self, range: Range<u64>) -> Result<ByteStream, Error> {
         let (what, path) = (&self.what, &self.path);
         let is_whole = range == (0..self.length);
-        let asked = self.link.get(what, path, (!is_whole).then_some(&range)).await;
+        let part = format!("bytes={}-{}", range.start, range.end - 1);
+        let asked = self.link.get(what, path, (!is_whole).then_some(&part)).await;
         let reply = asked.map_err(|failure| self.link.failed(what, path, &failure))?;
         let (wanted, skip) = match reply.status {
             StatusCode::PARTIAL_CONTENT => {
@@ -172,7 +258,7 @@ fn skipping(stream: ByteStream, skip: u64) -> ByteStream {
         .boxed()
 }
 
-/// A zip that came without a length, in a file.
+/// A zip that was copied to a file.
 struct Counted {
     file: Arc<File>,
     _place: OwnedSemaphorePermit,

@@ -54,6 +54,7 @@ pub struct Subject {
     is_lexical: bool,
     bad_token: Option<&'static str>,
     has_catalog: bool,
+    proves_first: bool,
     many_versions: usize,
     /// Dropped after the store: the directories or servers that it needs.
     keep: Vec<Box<dyn Any + Send + Sync>>,
@@ -78,6 +79,7 @@ impl Subject {
             is_lexical: true,
             bad_token: None,
             has_catalog: true,
+            proves_first: true,
             many_versions: MANY_VERSIONS,
             keep,
         }
@@ -111,6 +113,13 @@ impl Subject {
         self
     }
 
+    /// The backend cannot tell whether a save was the first.
+    #[must_use]
+    pub fn taking_saves(mut self) -> Self {
+        self.proves_first = false;
+        self
+    }
+
     /// The backend reads its own lists in pages: use more versions than one page has.
     #[must_use]
     pub fn many_versions(mut self, versions: usize) -> Self {
@@ -136,10 +145,15 @@ impl Subject {
         self.storage.save(new_version(&self.spools, module)).await
     }
 
+    /// What the first save of a version comes to.
+    fn first(&self) -> SaveResult {
+        if self.proves_first { SaveResult::Created } else { SaveResult::Taken }
+    }
+
     async fn create(&self, module: &FakeModule) {
         let saved = self.save(module).await;
         let name = format!("{}@{}", module.path(), module.version());
-        assert_eq!(saved.expect(&name), SaveResult::Created, "{name}");
+        assert_eq!(saved.expect(&name), self.first(), "{name}");
     }
 
     async fn read(&self, module: &FakeModule, kind: FileKind) -> Option<Bytes> {
