@@ -7,6 +7,7 @@ use dipylon_testkit::services::redis::RedisServer;
 use crate::load::{FLOOD_REQUESTS, flood, overload, round};
 use crate::looks::{Looks, assert_hidden_is_found, assert_not_made_is_empty};
 use crate::prometheus::{Prometheus, promtool};
+use crate::store::Store;
 use crate::variables::Chosen;
 use crate::world::World;
 use crate::{panels, rules};
@@ -21,7 +22,8 @@ const SCRAPES: [u64; 2] = [705, 706];
 #[ignore = "needs the prometheus program and the redis program: run by cargo xtask test"]
 async fn after_a_load_with_faults_no_panel_and_no_rule_is_empty() {
     let mut locks = RedisServer::start();
-    let (used, flooded) = tokio::join!(World::used(&locks), World::flooded());
+    let mut store = Store::start().await;
+    let (used, flooded) = tokio::join!(World::used(&locks, &store), World::flooded());
     let targets = [used.gateway.address(), flooded.gateway.address()];
     let prometheus = Prometheus::start(&targets).await;
     let loaded: Vec<String> = prometheus
@@ -53,7 +55,7 @@ async fn after_a_load_with_faults_no_panel_and_no_rule_is_empty() {
     let looks = Looks::all(chosen);
     let mut rounds = 0;
     loop {
-        tokio::join!(round(&used, &mut locks, rounds), overload(&flooded, rounds));
+        tokio::join!(round(&used, &mut locks, &mut store, rounds), overload(&flooded, rounds));
         rounds += 1;
         let left = looks.empty(&prometheus).await;
         if left.is_empty() {

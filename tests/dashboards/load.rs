@@ -2,16 +2,18 @@
 //! panel or an alert watches.
 
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use dipylon_middleware::breaker::state::UPSTREAM_FAILURES_TO_OPEN;
+use dipylon_middleware::breaker::state::{STORAGE_FAILURES_TO_OPEN, UPSTREAM_FAILURES_TO_OPEN};
 use dipylon_testkit::client::raw_get;
 use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::services::redis::RedisServer;
 use dipylon_testkit::upstream::{Fault, When};
 
-use crate::world::{LIB, LOOP, REFUSED, World};
+use crate::store::{LOOP, Store};
+use crate::world::{LIB, REFUSED, World};
 
 /// Background fetches that may wait: `dipylon_middleware::dispatch::BACKGROUND_MAX`, and some.
 pub(crate) const FLOOD_REQUESTS: usize = dipylon_middleware::dispatch::BACKGROUND_MAX + 200;
@@ -19,7 +21,7 @@ pub(crate) const FLOOD_REQUESTS: usize = dipylon_middleware::dispatch::BACKGROUN
 const GREEDY_REQUESTS: usize = 600;
 /// Requests written at once: what a socket takes in before the answers are read.
 const FLOOD_CHUNK: usize = 400;
-/// The longest that a lock, an upstream or the near disk may take to get into trouble, or out of it.
+/// The longest that a lock, an upstream, the store or the near disk may take to get into trouble, or out of it.
 const TROUBLE_MAX: Duration = Duration::from_secs(20);
 /// The pause between two looks at it.
 const TROUBLE_PAUSE: Duration = Duration::from_millis(50);
@@ -29,6 +31,8 @@ const ENDED: &str = "dipylon_http_server_requests_total";
 const LOST: &str = "dipylon_lock_lost_total";
 const DEGRADED: &str = "dipylon_lock_degraded";
 const OPEN: &str = "dipylon_upstream_breakers_open";
+const STORE_LEFT_ALONE: &str = "dipylon_storage_breaker_open";
+const FAR_FAILS: &str = "dipylon_tier_far_failing";
 const PAUSED: &str = "dipylon_tier_paused";
 const ASKED: &str = "dipylon_lock_operations_total";
 const RENEWED: [(&str, &str); 2] = [("operation", "renew"), ("result", "done")];
@@ -50,7 +54,7 @@ fn fresh(world: &World, name: &str, round: usize) -> FakeModule {
 }
 
 /// One round on the gateway that is used.
-pub(crate) async fn round(world: &World, locks: &mut RedisServer, round: usize) {
+pub(crate) async fn round(world: &World, locks: &mut RedisServer, store: &mut Store, round: usize) {
     let get = async |path: &str| world.gateway.get(path).await.status.as_u16();
     if round == 0 {
         breaker(world).await;
@@ -73,16 +77,15 @@ pub(crate) async fn round(world: &World, locks: &mut RedisServer, round: usize) 
         assert!(count(world, ENDED, &[("outcome", outcome)]).await > before, "{outcome}");
     }
     assert_eq!(get(&format!("/{LOOP}/@v/v1.{round}.0.zip")).await, 500);
-    // The store counts as failing until it is asked again.
-    tokio::time::sleep(SCRAPED).await;
     greed(world).await;
     lists(world, round).await;
-    misses(world, round).await;
+    misses(world, store, round).await;
     failures(world, round).await;
     outage(world, locks, round).await;
     if round == 0 {
         near(world).await;
     }
+    without_a_store(world, store, round).await;
 }
 
 /// Upstream fails so often in a row that it is left alone for a while. Then it is well.
@@ -107,6 +110,29 @@ async fn near(world: &World) {
     assert_eq!(world.gateway.get(&path(&kept, "zip")).await.status, 200);
     until("the near disk is left alone", async || count(world, PAUSED, &[]).await == 1.0).await;
     world.take_near(false);
+}
+
+/// Nobody listens where the store was: it is left alone, and upstream answers. Then it is back.
+async fn without_a_store(world: &World, store: &mut Store, round: usize) {
+    store.stop().await;
+    for number in 0..STORAGE_FAILURES_TO_OPEN {
+        let module = fresh(world, &format!("homeless{number}"), round);
+        assert_eq!(world.gateway.get(&path(&module, "zip")).await.status, 200);
+    }
+    for gauge in [STORE_LEFT_ALONE, FAR_FAILS] {
+        assert_eq!(count(world, gauge, &[]).await, 1.0, "{gauge}");
+    }
+    tokio::time::sleep(SCRAPED).await;
+    store.restart().await;
+    let number = AtomicUsize::new(0);
+    until("the store is asked again", async || {
+        let name = format!("housed{}", number.fetch_add(1, Ordering::Relaxed));
+        let module = fresh(world, &name, round);
+        assert_eq!(world.gateway.get(&path(&module, "info")).await.status, 200);
+        let gauges = [STORE_LEFT_ALONE, FAR_FAILS].map(|gauge| count(world, gauge, &[]));
+        futures::future::join_all(gauges).await == [0.0, 0.0]
+    })
+    .await;
 }
 
 /// A client of its own that sends more than one may.
@@ -138,7 +164,7 @@ async fn lists(world: &World, round: usize) {
 }
 
 /// One leader with followers, a client that leaves, and a race for the store that is lost.
-async fn misses(world: &World, round: usize) {
+async fn misses(world: &World, store: &Store, round: usize) {
     let slow = Fault::Delay(Duration::from_millis(600));
     let many = fresh(world, "many", round);
     world.upstream.fault(When::path(&path(&many, "info")), slow.clone());
@@ -159,7 +185,7 @@ async fn misses(world: &World, round: usize) {
     let (client, zip) = (world.gateway.client(), path(&raced, "zip"));
     let racing = tokio::spawn(async move { client.get(&zip).await.status });
     tokio::time::sleep(Duration::from_millis(200)).await;
-    world.lay(&FakeModule::new(raced.path(), raced.version()).filler(30_000));
+    store.lay(&FakeModule::new(raced.path(), raced.version()).filler(30_000));
     assert_eq!(racing.await.expect("the request is not aborted"), 200);
 }
 

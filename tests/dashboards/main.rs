@@ -12,5 +12,6 @@ mod panels;
 mod prometheus;
 mod promql;
 mod rules;
+mod store;
 mod variables;
 mod world;

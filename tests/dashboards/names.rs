@@ -13,15 +13,11 @@ const TARGET_METRICS: [&str; 3] = ["up", "scrape_samples_scraped", "scrape_durat
 
 /// Metrics in panels for which the load of the check has no series, each with the reason.
 pub(crate) const NOT_MADE: &[(&str, &str)] = &[
-    ("dipylon_presigned_total", DISK_SIGNS_NOTHING),
-    ("dipylon_presigned_bytes_total", DISK_SIGNS_NOTHING),
-    ("dipylon_storage_retries_total", DISK_IS_ASKED_ONCE),
+    ("dipylon_presigned_total", NOTHING_IS_SIGNED),
+    ("dipylon_presigned_bytes_total", NOTHING_IS_SIGNED),
 ];
-const DISK_SIGNS_NOTHING: &str =
-    "the gateways under load keep versions on a disk, and only an object store signs URLs";
-
-const DISK_IS_ASKED_ONCE: &str =
-    "the gateways under load keep versions on a disk, and only `external` is asked again";
+const NOTHING_IS_SIGNED: &str =
+    "the gateways under load keep versions on disks, and only an object store signs URLs";
 
 /// The recording rules, each with the labels of what it records.
 pub(crate) type Recorded = BTreeMap<String, BTreeSet<String>>;

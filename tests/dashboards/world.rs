@@ -11,12 +11,12 @@ use dipylon_testkit::services::redis::{PASSWORD, RedisServer};
 use dipylon_testkit::upstream::Upstream;
 use tempfile::TempDir;
 
+use crate::store::Store;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_dipylon");
 const DATABASE: &str = "sum.test";
 /// A module that the filter file refuses.
 pub(crate) const REFUSED: &str = "example.com/refused";
-/// A module whose folder in storage leads to itself.
-pub(crate) const LOOP: &str = "example.com/loop";
 /// The module that is stored from the start.
 pub(crate) const LIB: &str = "example.com/lib";
 
@@ -34,10 +34,12 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// The gateway that is used: storage on disk, locks that are soon renewed and soon lost, answers
+    /// The gateway that is used: storage behind a server, locks that are soon renewed and soon lost, answers
     /// that age within a second, a rate that only who is greedy exceeds.
-    pub(crate) async fn used(locks: &RedisServer) -> Self {
+    pub(crate) async fn used(locks: &RedisServer, store: &Store) -> Self {
         Self::start(&[
+            ("ATHENS_STORAGE_TYPE", "external"),
+            ("ATHENS_EXTERNAL_STORAGE_URL", &store.url()),
             ("ATHENS_SINGLE_FLIGHT_TYPE", "redis"),
             ("ATHENS_REDIS_ENDPOINT", &locks.address().to_string()),
             ("ATHENS_REDIS_PASSWORD", PASSWORD),
@@ -78,8 +80,7 @@ impl World {
         upstream.add(FakeModule::new(LIB, "v1.0.0").filler(50_000));
         let folder = TempDir::with_prefix("dipylon-dashboards-").expect("a temporary folder");
         let root = folder.path().join("storage");
-        std::fs::create_dir_all(root.join("example.com")).expect("a folder for the store");
-        std::os::unix::fs::symlink("loop", root.join(LOOP)).expect("a link to itself");
+        std::fs::create_dir_all(&root).expect("a folder for the store");
         let filter = folder.path().join("filter");
         std::fs::write(&filter, format!("- {REFUSED}\n")).expect("a filter file");
         let mut builder = Gateway::builder(PROGRAM)
@@ -104,15 +105,5 @@ impl World {
         let (there, away) = (near.join("dipylon-near"), near.join("away"));
         let (from, to) = if is_taken { (there, away) } else { (away, there) };
         std::fs::rename(from, to).expect("the near tier's directory");
-    }
-
-    /// Lays a version into the store by hand, as another replica would.
-    pub(crate) fn lay(&self, module: &FakeModule) {
-        let folder = self.folder.path().join("storage").join(module.path()).join(module.version());
-        std::fs::create_dir_all(&folder).expect("a folder for the version");
-        let info = format!("{}.info", module.version());
-        std::fs::write(folder.join("go.mod"), module.go_mod_bytes()).expect("its go.mod");
-        std::fs::write(folder.join("source.zip"), module.zip()).expect("its zip");
-        std::fs::write(folder.join(info), module.info()).expect("its info");
     }
 }

@@ -150,7 +150,7 @@ async fn a_near_tier_over_such_a_server_serves_what_the_server_has() {
     let keys = TieredKeys { directory: Some(near.path().to_owned()), max_bytes: 1 << 30 };
     let telemetry = Telemetry::new().unwrap();
     let far = client(&foreign.url()).await;
-    let tiered = dipylon::storage::tiered::over(far, &keys, &telemetry).await.unwrap();
+    let tiered = dipylon::storage::tiered::over(far, "far", &keys, &telemetry).await.unwrap();
     let subject = Subject::new(tiered);
     assert_eq!(subject.save(&small()).await.unwrap(), SaveResult::Taken);
     let theirs = small().altered();

@@ -98,7 +98,7 @@ impl Far {
 }
 
 fn down() -> Error {
-    Error::new(ErrorKind::Storage, "the far store is down on purpose")
+    Error::new(ErrorKind::StorageUnavailable, "the far store is down on purpose")
 }
 
 impl Storage for Far {

@@ -82,7 +82,7 @@ async fn a_copy_torn_while_the_far_store_is_down_is_an_error() {
     tear(&bench);
     bench.far.goes_down();
     let failed = read_range(&blob, 0..blob.length()).await.unwrap_err();
-    assert_eq!(failed.kind(), ErrorKind::Storage);
+    assert_eq!(failed.kind(), ErrorKind::StorageUnavailable);
     assert!(failed.message().contains("down on purpose"), "{failed}");
     assert_eq!(bench.telemetry.metrics.tier_far_failing.get(()).get(), 1);
 }

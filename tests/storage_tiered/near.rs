@@ -112,7 +112,7 @@ async fn with_the_far_store_down_what_is_near_is_served() {
     bench.far.goes_down();
     bench.read_all(&module()).await.unwrap();
     let failed = bench.read(&far_only, FileKind::Mod).await.unwrap_err();
-    assert_eq!(failed.kind(), ErrorKind::Storage, "an error and no miss");
+    assert_eq!(failed.kind(), ErrorKind::StorageUnavailable, "an error and no miss");
     assert_eq!(bench.telemetry.metrics.tier_far_failing.get(()).get(), 1);
     let not_ready = bench.tiered.check().await.unwrap_err();
     assert!(not_ready.message().contains("down on purpose; what the near tier has"), "{not_ready}");

@@ -419,7 +419,7 @@ metrics! {
     tier_files: IntGauge<()> = "dipylon_tier_files";
     /// 1 while the near tier's disk is left alone because it was full or failed.
     tier_paused: IntGauge<()> = "dipylon_tier_paused";
-    /// 1 while the far store fails and only what is near can be served.
+    /// 1 while the far store cannot be reached: what is near is served, and upstreams answer for the rest.
     tier_far_failing: IntGauge<()> = "dipylon_tier_far_failing";
 
     /// Zips for which a client was to be sent to the object store.

@@ -1,9 +1,9 @@
 //! From names in order to whole versions: which of a list's names make up a version of three objects.
 //!
 //! A machine without I/O. It is fed objects in the order of their names' bytes and hands out the versions
-//! of which all three came by with as many bytes as they must have, in the order of their `.info` names: the order in which Athens hands them out,
-//! and the order that a token can go on from. It holds the few versions that are open at a time, however
-//! long the list is.
+//! of which all three came by with as many bytes as they must have, in the order of their `.info` names: the
+//! order in which Athens hands them out, and the order that a token can go on from. It holds the few versions
+//! that are open at a time, however long the list is.
 
 use std::collections::VecDeque;
 

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use dipylon_middleware::attempt::{Attempt as _, Verdict};
 use dipylon_middleware::error::Error;
 use dipylon_middleware::ports::Storage;
+use dipylon_middleware::request::StorageRequest;
 use dipylon_middleware::telemetry::Telemetry;
 
 /// The store behind the tier.
@@ -24,8 +26,12 @@ impl Watched {
     pub(super) fn seen<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
         let failing = match &result {
             Ok(_) => false,
-            Err(error) if error.is_of_storage() => true,
-            Err(_) => return result,
+            // As its breaker sees it: who refuses one call, or finds one version damaged, works.
+            Err(error) => match StorageRequest::verdict(error) {
+                Verdict::Failing => true,
+                Verdict::Answered => false,
+                Verdict::Silent => return result,
+            },
         };
         if self.is_failing.swap(failing, Ordering::Relaxed) != failing {
             self.telemetry.metrics.tier_far_failing.get(()).set(i64::from(failing));
