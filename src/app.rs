@@ -134,7 +134,8 @@ pub(crate) fn storage_stack(
             LayerName::StorageLimit,
             LimitLayer::new("storage calls", STORAGE_CALLS_MAX, config.timeout),
         )
-        .over(LayerName::StorageIo, StorageIo::new(storage, telemetry));
+        // Gives up what hangs before the deadline does: a call that is only dropped tells the breaker nothing.
+        .over(LayerName::StorageIo, StorageIo::new(storage, telemetry).within(config.timeout));
     StorageHandle::new(stack)
 }
 
@@ -393,3 +394,6 @@ pub(crate) fn list_stack(
     });
     Stack::new(telemetry).over(LayerName::GoproxyList, walk)
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,7 +105,10 @@ impl ExternalStorage {
                 LayerName::StorageDeadline,
                 DeadlineLayer::new("storage", options.call_timeout, ErrorKind::StorageUnavailable),
             )
-            .over(LayerName::StorageIo, StorageIo::new(storage, &telemetry));
+            .over(
+                LayerName::StorageIo,
+                StorageIo::new(storage, &telemetry).within(options.call_timeout),
+            );
         Ok(Self::over(StorageHandle::new(stack), spools, options, &telemetry))
     }
 

@@ -11,6 +11,9 @@ use crate::world::{MODULE, World, path_of};
 
 /// What an answer may take while the store is left alone, on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(4);
+/// What a list may take that meets a store that swallows everything, before anybody knows: 10 s, on a busy
+/// machine.
+const FIRST_NOTICE: Duration = Duration::from_secs(30);
 
 /// In the store before anything goes wrong.
 fn stored() -> FakeModule {
@@ -38,6 +41,10 @@ async fn outage(backend: Backend, fault: impl Fn(&Line), heal: impl Fn(&Line)) {
     let world = World::holding(backend, &stored()).await;
     world.upstream.add(new());
     fault(&world.line);
+    let began = Instant::now();
+    let list = world.get(&format!("/{MODULE}/@v/list")).await;
+    assert_eq!((list.status.as_u16(), list.text()), (200, "v1.0.0\nv1.1.0\n"));
+    assert!(began.elapsed() < FIRST_NOTICE, "a list waits for the store: {:?}", began.elapsed());
     // All at once, so that a store that swallows everything is waited for once.
     let (stored, new) = (stored(), new());
     let degraded = &["miss_degraded"];

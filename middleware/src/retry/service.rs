@@ -28,9 +28,11 @@ impl<S> Retry<S> {
         Request: Attempt,
     {
         self.budget.deposit();
+        let (begun, deadline) = (Instant::now(), request.context().deadline);
+        let half = deadline.saturating_duration_since(begun) / 2;
         // What the other side asks for may lie beyond any clock, and so may this.
-        let last = Request::REPEATED_WITHIN.and_then(|most| Instant::now().checked_add(most));
-        let last = last.map_or(request.context().deadline, |at| at.min(request.context().deadline));
+        let last = Request::REPEATED_WITHIN.and_then(|most| begun.checked_add(most.min(half)));
+        let last = last.unwrap_or(deadline);
         let mut retry = 0;
         loop {
             let error = match self.inner.clone().oneshot(request.clone()).await {

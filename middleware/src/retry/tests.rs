@@ -207,19 +207,22 @@ async fn a_storage_out_of_reach_is_asked_again_and_one_that_refuses_is_not() {
 
 #[tokio::test(start_paused = true)]
 async fn a_storage_that_hangs_is_not_waited_for_twice() {
-    let (telemetry, calls) = (telemetry(), Arc::new(Mutex::new(0)));
-    let counted = Arc::clone(&calls);
-    let inner = tower::service_fn(move |_: StorageRequest| {
-        *counted.lock() += 1;
-        async {
-            tokio::time::sleep(10 * SECOND).await;
-            Err::<StorageReply, _>(error(ErrorKind::StorageUnavailable))
-        }
-    });
-    let service = RetryLayer::new(3, &telemetry).layer(inner);
-    let context = context_for(3600 * SECOND);
-    call(&service, StorageRequest { context, operation: StorageCall::Check })
-        .await
-        .expect_err("it hangs");
-    assert_eq!(*calls.lock(), 1);
+    // The second caller's time would end within a second attempt, and nobody would learn of the first.
+    for (patience, hangs) in [(3600 * SECOND, 10 * SECOND), (2 * SECOND, 18 * SECOND / 10)] {
+        let (telemetry, calls) = (telemetry(), Arc::new(Mutex::new(0)));
+        let counted = Arc::clone(&calls);
+        let inner = tower::service_fn(move |_: StorageRequest| {
+            *counted.lock() += 1;
+            async move {
+                tokio::time::sleep(hangs).await;
+                Err::<StorageReply, _>(error(ErrorKind::StorageUnavailable))
+            }
+        });
+        let service = RetryLayer::new(3, &telemetry).layer(inner);
+        let context = context_for(patience);
+        call(&service, StorageRequest { context, operation: StorageCall::Check })
+            .await
+            .expect_err("it hangs");
+        assert_eq!(*calls.lock(), 1, "{patience:?}");
+    }
 }

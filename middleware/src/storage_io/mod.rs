@@ -11,19 +11,22 @@
 //! # Telemetry
 //! `dipylon_storage_operations_total`, `dipylon_storage_operation_duration_seconds` by operation. A backend
 //! that calls over HTTP finds the `traceparent` to send in `caller_traceparent`. Over stacks it counts nothing:
-//! they do.
+//! they do. The checks beside a walk are not counted.
 //!
 //! # Failure modes
 //! The backend's errors, unchanged; `StorageUnavailable` where it does not answer in time.
 //!
 //! # Limits
-//! [`ANSWER_MAX`], [`WALK_MAX`]; a save has its backend's own limit. Below the breaker, so that it learns of a
-//! storage that hangs.
+//! [`ANSWER_MAX`], which begins anew when the backend calls [`note_progress`]; [`WALK_MAX`], with a check of the
+//! backend each [`CHECK_EACH`]; nine tenths of the callers' patience where that is less ([`StorageIo::within`]).
+//! A save has its backend's own limit. Below the breaker, so that it learns of a storage that hangs.
 
 mod handle;
+mod patience;
 mod service;
 #[cfg(test)]
 mod tests;
 
 pub use handle::StorageHandle;
-pub use service::{ANSWER_MAX, StorageIo, WALK_MAX, caller_context, caller_traceparent};
+pub use patience::{ANSWER_MAX, CHECK_EACH, WALK_MAX};
+pub use service::{StorageIo, caller_context, caller_traceparent, note_progress};

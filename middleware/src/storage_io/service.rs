@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::patience::{ANSWER_MAX, Progress, WALK_MAX, while_it_moves, while_it_works};
 use crate::error::{Error, ErrorKind};
 use crate::ports::{Storage, StorageCall, StorageReply};
 use crate::request::{RequestContext, StorageRequest};
@@ -9,28 +10,33 @@ use crate::stack::stage;
 use crate::telemetry::span::traceparent_if_kept;
 use crate::telemetry::{Outcome, StorageOperation, Telemetry};
 
-/// Longest wait for a call that moves little: a read until its bytes can be had, an extra, a check. Then
-/// storage counts as hanging.
-pub const ANSWER_MAX: Duration = Duration::from_secs(10);
-
-/// Longest wait for a list or a page of the catalogue, which may take a hundred questions.
-pub const WALK_MAX: Duration = Duration::from_secs(120);
-
 tokio::task_local! {
     /// Of the storage call under way.
-    static CALLER: RequestContext;
+    static CALLER: Caller;
+}
+
+/// Who makes a storage call, and how far it has come.
+struct Caller {
+    context: RequestContext,
+    progress: Progress,
 }
 
 /// The context of the storage call under way: for a backend that calls another. A task that the backend
 /// starts does not know it: ask before.
 pub fn caller_context() -> Option<RequestContext> {
-    CALLER.try_with(Clone::clone).ok()
+    CALLER.try_with(|caller| caller.context.clone()).ok()
 }
 
 /// The `traceparent` that a backend hands on with a call it makes over HTTP; nothing unless the trace is
 /// kept. A task that the backend starts does not know it: ask before.
 pub fn caller_traceparent() -> Option<String> {
-    CALLER.try_with(|context| traceparent_if_kept(&context.trace)).ok().flatten()
+    CALLER.try_with(|caller| traceparent_if_kept(&caller.context.trace)).ok().flatten()
+}
+
+/// Says that the storage call under way has come further, so that [`ANSWER_MAX`](super::ANSWER_MAX) begins
+/// anew: for a backend that has to move many bytes before it can answer. Outside a call it says nothing.
+pub fn note_progress() {
+    let _ = CALLER.try_with(|caller| caller.progress.note());
 }
 
 /// Calls a [`Storage`].
@@ -39,27 +45,39 @@ pub struct StorageIo {
     storage: Arc<dyn Storage>,
     /// Nothing where the calls are counted and bounded below.
     telemetry: Option<Telemetry>,
+    /// No call is waited for longer than this.
+    most: Duration,
 }
 
 impl StorageIo {
     /// Over one backend.
     pub fn new(storage: Arc<dyn Storage>, telemetry: &Telemetry) -> Self {
-        Self { storage, telemetry: Some(telemetry.clone()) }
+        Self { storage, telemetry: Some(telemetry.clone()), most: Duration::MAX }
+    }
+
+    /// Under callers that wait no longer than `patience`: a call that hangs is given up a little earlier, so
+    /// that the layers between see it fail and not vanish.
+    #[must_use]
+    pub fn within(mut self, patience: Duration) -> Self {
+        self.most = patience / 10 * 9;
+        self
     }
 
     /// Over a store that calls storage stacks of its own, which count and bound what they do.
     pub fn over_stacks(storage: Arc<dyn Storage>) -> Self {
-        Self { storage, telemetry: None }
+        Self { storage, telemetry: None, most: Duration::MAX }
     }
 
     async fn handle(self, request: StorageRequest) -> Result<StorageReply, Error> {
         let operation = request.operation.operation();
+        let progress = Progress::begin();
+        let caller = Caller { context: request.context, progress: progress.clone() };
         let Some(telemetry) = &self.telemetry else {
-            return CALLER.scope(request.context, call(&*self.storage, request.operation)).await;
+            return CALLER.scope(caller, call(&*self.storage, request.operation)).await;
         };
         let started = Instant::now();
-        let calling = self.call(request.operation);
-        let result = CALLER.scope(request.context, calling).await;
+        let calling = self.call(request.operation, &progress);
+        let result = CALLER.scope(caller, calling).await;
         let metrics = &telemetry.metrics;
         metrics.storage_seconds.get((operation,)).observe(started.elapsed().as_secs_f64());
         let outcome = result.as_ref().map_or_else(Error::outcome, |_| Outcome::Ok);
@@ -67,26 +85,30 @@ impl StorageIo {
         result
     }
 
-    async fn call(&self, operation: StorageCall) -> Result<StorageReply, Error> {
+    async fn call(
+        &self,
+        operation: StorageCall,
+        progress: &Progress,
+    ) -> Result<StorageReply, Error> {
+        use StorageOperation::{
+            Catalog, Check, List, Read, ReadExtra, RemoveExtra, Save, WriteExtra,
+        };
         let name = operation.operation();
         let called = call(&*self.storage, operation);
-        let Some(patience) = patience(name) else { return called.await };
-        tokio::time::timeout(patience, called).await.unwrap_or_else(|_| {
-            let cause = format!("no answer within {} s", patience.as_secs());
+        let answer = match name {
+            Read | ReadExtra | WriteExtra | RemoveExtra | Check => {
+                while_it_moves(called, self.most.min(ANSWER_MAX), progress).await
+            }
+            List | Catalog => {
+                while_it_works(called, self.most.min(WALK_MAX), || self.storage.check()).await
+            }
+            // A save has its backend's own limits, and those of the spool it waits for.
+            Save => return called.await,
+        };
+        answer.unwrap_or_else(|cause| {
             let text = format!("{} storage cannot {name}: {cause}", self.storage.kind());
             Err(Error::new(ErrorKind::StorageUnavailable, text).with_cause(cause))
         })
-    }
-}
-
-/// How long an operation may take. A save has its backend's own limits, and those of the spool it waits
-/// for.
-fn patience(operation: StorageOperation) -> Option<Duration> {
-    use StorageOperation::{Catalog, Check, List, Read, ReadExtra, RemoveExtra, Save, WriteExtra};
-    match operation {
-        Read | ReadExtra | WriteExtra | RemoveExtra | Check => Some(ANSWER_MAX),
-        List | Catalog => Some(WALK_MAX),
-        Save => None,
     }
 }
 

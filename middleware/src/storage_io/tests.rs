@@ -150,10 +150,63 @@ async fn a_storage_that_hangs_is_given_up_by_name_operation_and_cause() {
     assert_eq!(failed.kind(), ErrorKind::StorageUnavailable);
     assert_eq!(failed.message(), "memory storage cannot check: no answer within 10 s");
     assert_eq!(started.elapsed(), super::ANSWER_MAX);
+    let started = tokio::time::Instant::now();
     let failed = handle.list(&context, &module("example.com/m")).await.unwrap_err();
-    assert_eq!(failed.message(), "memory storage cannot list: no answer within 120 s");
+    let said = "memory storage cannot list: no answer within 10 s, nor to a check";
+    assert_eq!((failed.message(), started.elapsed()), (said, super::ANSWER_MAX));
     let calls = &telemetry.metrics.storage_calls;
     assert_eq!(calls.get((StorageOperation::Check, Outcome::StorageUnavailable)).get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_comes_further_is_waited_for_and_one_that_stands_still_is_not() {
+    let storage = MemoryStorage::with(&["v1.0.0"]);
+    let (handle, context) = (storage.handle(&telemetry()), context_for(3600 * SECOND));
+    let (module, version) = (module("example.com/m"), version("v1.0.0"));
+    let started = tokio::time::Instant::now();
+    storage.take_steps(12, super::ANSWER_MAX - SECOND);
+    let read = handle.read(&context, &module, &version, FileKind::Zip).await.unwrap();
+    assert!(read.is_some(), "after {:?}", started.elapsed());
+    assert_eq!(started.elapsed(), 12 * 9 * SECOND);
+    storage.take_steps(1, super::ANSWER_MAX + SECOND);
+    let failed = handle.read(&context, &module, &version, FileKind::Zip).await.unwrap_err();
+    assert_eq!(failed.message(), "memory storage cannot read: no answer within 10 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_walk_that_takes_long_is_waited_for_as_long_as_the_backend_passes_a_check() {
+    let storage = MemoryStorage::new();
+    drop((storage.hang(StorageOperation::List), storage.hang(StorageOperation::Catalog)));
+    let (handle, context) = (storage.handle(&telemetry()), context_for(3600 * SECOND));
+    let started = tokio::time::Instant::now();
+    let failed = handle.list(&context, &module("example.com/m")).await.unwrap_err();
+    assert_eq!(failed.message(), "memory storage cannot list: no answer within 120 s");
+    assert_eq!(started.elapsed(), super::WALK_MAX);
+    assert_eq!(storage.calls(StorageOperation::Check), 23, "one each 5 s but at the end");
+    storage.down();
+    let started = tokio::time::Instant::now();
+    let failed = handle.catalog(&context, None, 10).await.unwrap_err();
+    let said = "memory storage cannot catalog: a check of it fails: it is down";
+    assert_eq!((failed.message(), started.elapsed()), (said, super::CHECK_EACH));
+    storage.mend();
+    storage.fail(StorageOperation::Check);
+    let started = tokio::time::Instant::now();
+    handle.catalog(&context, None, 10).await.unwrap_err();
+    assert_eq!(started.elapsed(), super::WALK_MAX, "who refuses a check answers");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storage_that_hangs_is_given_up_before_impatient_callers_go_away() {
+    let storage = MemoryStorage::new();
+    drop((storage.hang(StorageOperation::Check), storage.hang(StorageOperation::List)));
+    let io = StorageIo::new(Arc::<MemoryStorage>::clone(&storage), &telemetry());
+    let handle = StorageHandle::new(Border::new(io.within(2 * SECOND)));
+    let context = context_for(3600 * SECOND);
+    let started = tokio::time::Instant::now();
+    let failed = handle.check(&context).await.unwrap_err();
+    assert_eq!(failed.message(), "memory storage cannot check: no answer within 1.8 s");
+    handle.list(&context, &module("example.com/m")).await.unwrap_err();
+    assert_eq!(started.elapsed(), Duration::from_millis(3_600));
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use dipylon_protocol::path::ModulePath;
@@ -15,7 +16,7 @@ use crate::blob::Blob;
 use crate::error::{Error, ErrorKind};
 use crate::ports::{BoxFuture, CatalogEntry, CatalogPage, NewVersion, SaveResult, Storage};
 use crate::stack::Border;
-use crate::storage_io::{StorageHandle, StorageIo, caller_context};
+use crate::storage_io::{StorageHandle, StorageIo, caller_context, note_progress};
 use crate::telemetry::{StorageOperation, Telemetry};
 
 /// The store. Versions are listed in the order in which they were saved.
@@ -37,6 +38,8 @@ struct State {
     calls: Vec<StorageOperation>,
     /// The id of the request behind the last call.
     caller: Option<Arc<str>>,
+    /// What a read does before it answers.
+    steps: Option<(usize, Duration)>,
 }
 
 impl MemoryStorage {
@@ -98,6 +101,11 @@ impl MemoryStorage {
     pub(crate) fn hang(&self, operation: StorageOperation) -> Held {
         self.state.lock().hanging.insert(operation);
         self.held.clone()
+    }
+
+    /// The next read takes so many steps, each so long, and notes each.
+    pub(crate) fn take_steps(&self, steps: usize, each: Duration) {
+        self.state.lock().steps = Some((steps, each));
     }
 
     /// From now on nothing fails.
@@ -177,6 +185,12 @@ impl Storage for MemoryStorage {
     ) -> BoxFuture<'a, Result<Option<Blob>, Error>> {
         Box::pin(async move {
             self.enter(StorageOperation::Read).await?;
+            let steps = self.state.lock().steps.take();
+            let (steps, each) = steps.unwrap_or_default();
+            for _ in 0..steps {
+                tokio::time::sleep(each).await;
+                note_progress();
+            }
             let found = self.state.lock().find(module, version);
             Ok(found.map(|release| {
                 Blob::from_bytes(match kind {

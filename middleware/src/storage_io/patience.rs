@@ -1,0 +1,96 @@
+//! How long a call of the backend is waited for.
+//!
+//! A small call has a fixed time, counted anew whenever the backend says that it has come further
+//! ([`Progress`]). A walk may take long as a whole; a backend that does not answer a check meanwhile hangs.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use crate::error::{Error, ErrorKind};
+
+/// Longest wait for a call that moves little (a read until its bytes can be had, an extra, a check), or for
+/// its next step, where the backend notes them. Then storage counts as hanging.
+pub const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// Longest wait for a list or a page of the catalogue, which may take a hundred questions.
+pub const WALK_MAX: Duration = Duration::from_secs(120);
+
+/// How long a list or a page of the catalogue is waited for before the backend is checked, again and again,
+/// and how long each check may take. One that hangs is given up after [`ANSWER_MAX`] as well.
+pub const CHECK_EACH: Duration = Duration::from_secs(5);
+
+/// When a call last came further.
+#[derive(Clone, Debug)]
+pub(super) struct Progress(Arc<Mutex<Instant>>);
+
+impl Progress {
+    /// Of a call that begins now.
+    pub(super) fn begin() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+
+    /// The call has come further.
+    pub(super) fn note(&self) {
+        *self.0.lock() = Instant::now();
+    }
+
+    fn last(&self) -> Instant {
+        *self.0.lock()
+    }
+}
+
+/// Waits for a call as long as it makes progress at least each `most`; else the cause is returned.
+pub(super) async fn while_it_moves<T>(
+    call: impl Future<Output = T>,
+    most: Duration,
+    progress: &Progress,
+) -> Result<T, String> {
+    let mut call = pin!(call);
+    loop {
+        let until = progress.last() + most;
+        match timeout_at(until, &mut call).await {
+            Ok(answer) => return Ok(answer),
+            Err(_) if progress.last() + most > until => {}
+            Err(_) => return Err(silence(most)),
+        }
+    }
+}
+
+/// Waits for a walk for `most`, as long as the backend passes a check each [`CHECK_EACH`]; else the cause is
+/// returned. A backend that refuses the check answers all the same.
+pub(super) async fn while_it_works<T, C>(
+    walk: impl Future<Output = T>,
+    most: Duration,
+    check: impl Fn() -> C,
+) -> Result<T, String>
+where
+    C: Future<Output = Result<(), Error>>,
+{
+    let hangs = async {
+        loop {
+            sleep(CHECK_EACH).await;
+            match timeout(CHECK_EACH, check()).await {
+                Err(_) => return format!("{}, nor to a check", silence(2 * CHECK_EACH)),
+                Ok(Err(error)) if error.kind() == ErrorKind::StorageUnavailable => {
+                    let cause = error.cause().map_or("it cannot be reached", |cause| cause);
+                    return format!("a check of it fails: {cause}");
+                }
+                Ok(_) => {}
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        answer = timeout(most, walk) => answer.map_err(|_| silence(most)),
+        cause = hangs => Err(cause),
+    }
+}
+
+fn silence(most: Duration) -> String {
+    format!("no answer within {} s", most.as_secs_f32())
+}
