@@ -25,6 +25,15 @@ pub mod object;
 mod open;
 #[cfg(feature = "s3")]
 pub mod s3;
+#[cfg(any(
+    feature = "minio",
+    feature = "s3",
+    feature = "gcp",
+    feature = "azureblob",
+    feature = "mongo",
+    feature = "external"
+))]
+pub mod saves;
 pub mod tiered;
 pub mod whole;
 pub(crate) mod zip_end;

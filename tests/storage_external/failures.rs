@@ -78,14 +78,23 @@ async fn a_connection_that_is_closed_before_an_answer_is_tried_once_more() {
     foreign.lay_out(&small());
     foreign.fault(".info", Fault::Hangup(1));
     assert!(is_stored(subject.storage(), &small()).await);
-    let other = FakeModule::new("example.com/a", "v1.1.0").filler(100_000);
-    foreign.mend();
-    foreign.fault(".save", Fault::Hangup(1));
-    subject.save(&other).await.unwrap();
-    assert!(is_stored(subject.storage(), &other).await);
     foreign.fault(".info", Fault::Hangup(9));
     let error = try_read(subject.storage(), &small(), FileKind::Info).await.unwrap_err();
     assert!(error.message().contains("is the server up"), "{error}");
+}
+
+/// The server may have it: sent again, it would meet itself, and pass for somebody else's.
+#[tokio::test]
+async fn a_save_whose_answer_is_lost_is_not_sent_again() {
+    let foreign = Foreign::start().await;
+    let subject = Subject::new(client(&foreign.url()).await);
+    foreign.fault(".save", Fault::Hangup(1));
+    let error = subject.save(&small()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StorageUnavailable, "{error}");
+    let sent = foreign.requests().into_iter().filter(|one| one.method == "POST").count();
+    assert_eq!(sent, 1);
+    subject.save(&small()).await.unwrap();
+    assert!(is_stored(subject.storage(), &small()).await);
 }
 
 #[tokio::test]

@@ -40,6 +40,8 @@ pub(crate) enum Fault {
     Stall,
     /// Send it without its length, in chunks.
     NoLength,
+    /// The same, in four parts, each after such a pause.
+    Trickle(Duration),
     /// Send it without its length as HTTP/1.0 does: it ends where the connection ends.
     UntilClose,
     /// The same, and only half of it: what a server that dies in the middle leaves.
@@ -211,6 +213,15 @@ fn broken(
             response
         }
         (Some(Fault::NoLength), _, _) => streamed(bytes, None, End::Good),
+        (Some(Fault::Trickle(pause)), _, _) => {
+            let part = length.div_ceil(4);
+            let parts: Vec<Bytes> = bytes.chunks(part).map(Bytes::copy_from_slice).collect();
+            let parts = stream::iter(parts).then(move |part| async move {
+                tokio::time::sleep(pause).await;
+                Ok(Frame::data(part))
+            });
+            Response::new(StreamBody::new(parts).boxed_unsync())
+        }
         (Some(Fault::UntilClose), _, _) => until_close(bytes),
         (Some(Fault::CutUntilClose), _, _) => until_close(half),
         (Some(Fault::Sparse(bytes, told)), _, _) => {

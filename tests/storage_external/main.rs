@@ -14,6 +14,7 @@ mod many;
 mod program;
 mod protocol;
 mod refused;
+mod slow;
 mod torn;
 
 /// Every case over client, server and disk.

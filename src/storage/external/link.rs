@@ -1,8 +1,8 @@
 //! Requests to the server, over the gateway's own connector, with every wait bounded.
 //!
-//! GETs follow redirects as Athens's client does. A request whose connection breaks before an answer comes
-//! is sent once more: servers close idle connections, and every request here reads, or writes the same
-//! again.
+//! GETs follow redirects as Athens's client does. A small request whose connection breaks before an answer comes
+//! is sent once more: servers close idle connections, and each of these reads, or writes the same again. A
+//! save is not (see `save.rs`).
 
 use std::error::Error as StdError;
 use std::sync::Arc;

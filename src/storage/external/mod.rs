@@ -27,6 +27,7 @@ mod link;
 mod list;
 mod peer;
 mod read;
+mod room;
 mod save;
 mod trouble;
 pub(crate) mod wire;
@@ -41,8 +42,8 @@ use dipylon_middleware::ports::{BoxFuture, CatalogPage, NewVersion, SaveResult, 
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
-use tokio::sync::Semaphore;
 
+use super::saves::Saves;
 use super::whole::{MAX_REMEMBERED_VERSIONS, detached};
 use crate::config::ExternalStorage;
 use crate::fetch::base_url::BaseUrl;
@@ -50,11 +51,15 @@ use extra::Kept;
 use link::Link;
 use peer::{Peer, Trouble};
 use read::Known;
+use room::Room;
 
 pub use extra::MAX_KEPT_EXTRA_BYTES;
 pub use link::{CONNECT_TIMEOUT, HEAD_TIMEOUT, IDLE_TIMEOUT};
-pub use save::{ANSWER_TIMEOUT, MAX_SAVES, SAVE_MAX, STALL_TIMEOUT};
-pub use zip::MAX_COUNTED_ZIPS;
+pub use room::MAX_COPIED_BYTES;
+pub use save::{ANSWER_TIMEOUT, STALL_TIMEOUT};
+
+/// The `StorageType`.
+const KIND: &str = "external";
 
 /// The client of a store behind HTTP.
 #[derive(Clone)]
@@ -66,9 +71,9 @@ pub struct External {
 struct Engine {
     link: Link,
     peer: Peer,
-    saves: Semaphore,
-    /// Places for zips that are copied to a file.
-    counted: Arc<Semaphore>,
+    saves: Saves,
+    /// Room for zips that are copied to files.
+    copies: Room,
     remembered: quick_cache::sync::Cache<(ModulePath, Version), Known>,
     kept: Kept,
 }
@@ -119,8 +124,8 @@ impl External {
         let engine = Engine {
             link: Link::new(base_url(config)?, environment)?,
             peer: Peer::default(),
-            saves: Semaphore::new(MAX_SAVES),
-            counted: Arc::new(Semaphore::new(MAX_COUNTED_ZIPS)),
+            saves: Saves::new(KIND),
+            copies: Room::new(MAX_COPIED_BYTES),
             remembered: quick_cache::sync::Cache::new(MAX_REMEMBERED_VERSIONS),
             kept: Kept::default(),
         };
@@ -147,7 +152,7 @@ impl std::fmt::Debug for External {
 
 impl Storage for External {
     fn kind(&self) -> &'static str {
-        "external"
+        KIND
     }
 
     fn list<'a>(&'a self, module: &'a ModulePath) -> BoxFuture<'a, Result<Vec<Version>, Error>> {

@@ -2,14 +2,17 @@
 //!
 //! A server of ours creates the version where there is none, and says what became of it. Any other is
 //! looked at first, so that what it has stays; what happens between the look and the POST is the server's
-//! affair, so its 200 says that it took the version and not that ours was the first. The same
-//! save may be sent again, so a connection that breaks is tried once more.
+//! affair, so its 200 says that it took the version and not that ours was the first.
+//!
+//! A save is sent once: where only its answer was lost, the second would meet the first and pass for
+//! somebody else's. A connection that lay idle and was closed before anything of the save went over it is
+//! replaced all the same, by the HTTP client.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use dipylon_middleware::body;
-use dipylon_middleware::error::{Error, ErrorKind};
+use dipylon_middleware::error::Error;
 use dipylon_middleware::ports::{NewVersion, SaveResult};
 use futures::StreamExt as _;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -24,10 +27,6 @@ use super::link::Reply;
 use super::trouble::Failure;
 use super::wire::{SAVED_CREATED, SAVED_DIFFERENT, SAVED_HEADER, SAVED_SAME, version_path};
 
-/// Saves under way at once; a caller beyond that waits.
-pub const MAX_SAVES: usize = 32;
-/// Longest time for one save, waiting and sending together. It goes on without its caller.
-pub const SAVE_MAX: Duration = Duration::from_secs(600);
 /// A server may take nothing of a save for this long: one of ours lets a save wait for a place.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(120);
 /// From the last byte of a save until its answer: what the server's own store may take.
@@ -41,20 +40,20 @@ impl Engine {
         traceparent: Option<String>,
     ) -> Result<SaveResult, Error> {
         refuse_torn(new)?;
-        let saving = async {
-            let _room = self.saves.acquire().await.map_err(|_| closed())?;
-            if !self.is_ours().await?
-                && let Some(existed) = self.existing(new).await?
-            {
-                return Ok(existed);
-            }
-            self.send(new, traceparent.as_deref()).await
-        };
-        tokio::time::timeout(SAVE_MAX, saving).await.unwrap_or_else(|_| {
-            let cause = format!("it took longer than {SAVE_MAX:?}");
-            let text = format!("external storage cannot save: {cause}");
-            Err(Error::new(ErrorKind::StorageUnavailable, text).with_cause(cause))
-        })
+        self.saves.run(self.save_once(new, traceparent)).await
+    }
+
+    async fn save_once(
+        &self,
+        new: &NewVersion,
+        traceparent: Option<String>,
+    ) -> Result<SaveResult, Error> {
+        if !self.is_ours().await?
+            && let Some(existed) = self.existing(new).await?
+        {
+            return Ok(existed);
+        }
+        self.send(new, traceparent.as_deref()).await
     }
 
     /// `Existed` where a server that is not ours has the version whole.
@@ -69,12 +68,8 @@ impl Engine {
     async fn send(&self, new: &NewVersion, traceparent: Option<&str>) -> Result<SaveResult, Error> {
         let what = format!("save {}@{}", new.module, new.version);
         let path = version_path(&new.module, &new.version, "save");
-        let failed = |failure: Failure| self.link.failed(&what, &path, &failure);
-        let reply = match self.post(new, &what, &path, traceparent).await {
-            Err(failure) if failure.broke => self.post(new, &what, &path, traceparent).await,
-            posted => posted,
-        };
-        let reply = reply.map_err(failed)?;
+        let posted = self.post(new, &what, &path, traceparent).await;
+        let reply = posted.map_err(|failure| self.link.failed(&what, &path, &failure))?;
         if reply.status != StatusCode::OK {
             return Err(reply.refusal().await);
         }
@@ -160,8 +155,4 @@ impl Progress {
             tokio::time::sleep(left).await;
         }
     }
-}
-
-fn closed() -> Error {
-    Error::new(ErrorKind::Internal, "the room for saves was closed")
 }

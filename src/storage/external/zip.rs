@@ -14,6 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dipylon_middleware::blob::{Blob, ByteStream, OpenRange};
 use dipylon_middleware::error::{Error, ErrorKind};
+use dipylon_middleware::storage_io::note_progress;
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
@@ -22,16 +23,14 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use http::StatusCode;
 use http::header::CONTENT_RANGE;
 use parking_lot::Mutex;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::zip_end::{MAX_TAIL_BYTES, directory_start, ends_as_a_zip};
 use super::Engine;
 use super::link::{Link, Reply};
 use super::read::reading;
+use super::room::Taken;
 use super::wire::version_path;
 
-/// Zips that are held in files at once; a caller beyond that waits.
-pub const MAX_COUNTED_ZIPS: usize = 8;
 /// Bytes of such a file read at a time.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -107,7 +106,8 @@ impl Engine {
         Ok(Blob::remote(Arc::new(zip), length))
     }
 
-    /// Copies a zip to a file, to count it and to see its end; `None` where it has none.
+    /// Copies a zip to a file, to count it and to see its end; `None` where it has none. That may take a while,
+    /// and is waited for as long as bytes come.
     pub(super) async fn counted(
         &self,
         module: &ModulePath,
@@ -118,8 +118,7 @@ impl Engine {
         if reply.length.is_some_and(|length| length > MAX_ZIP_BYTES) {
             return Err(self.too_large(module, version));
         }
-        let place = Arc::clone(&self.counted).acquire_owned().await;
-        let place = place.map_err(|error| wrong(&error.to_string()))?;
+        let mut room = self.copies.take(reply.length.unwrap_or(0))?;
         let unusable = |error: std::io::Error| wrong(&format!("no file for the zip: {error}"));
         let mut file = tempfile::tempfile().map_err(unusable)?;
         let ends_by_close = reply.ends_by_close;
@@ -129,13 +128,16 @@ impl Engine {
             if length > MAX_ZIP_BYTES {
                 return Err(self.too_large(module, version));
             }
+            room.grow_to(length)?;
+            // Nobody has an answer before the last byte, but the server is at work.
+            note_progress();
             let written = blocking(move || file.write_all(&chunk).map(|()| file)).await;
             file = written.map_err(unusable)?;
         }
         let looked = blocking(move || Ok((ends_as_a_zip(&file, length)?, file))).await;
         match looked.map_err(unusable)? {
             (true, file) => {
-                let counted = Counted { file: Arc::new(file), _place: place };
+                let counted = Counted { file: Arc::new(file), _room: room };
                 Ok(Some(Blob::remote(Arc::new(counted), length)))
             }
             // The zip may well be whole at the server.
@@ -261,7 +263,7 @@ fn skipping(stream: ByteStream, skip: u64) -> ByteStream {
 /// A zip that was copied to a file.
 struct Counted {
     file: Arc<File>,
-    _place: OwnedSemaphorePermit,
+    _room: Taken,
 }
 
 impl OpenRange for Counted {

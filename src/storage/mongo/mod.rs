@@ -26,7 +26,7 @@ use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use parking_lot::Mutex;
 use tempfile::NamedTempFile;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 mod chunks;
@@ -48,10 +48,11 @@ pub use chunks::MAX_BATCHES_HELD;
 pub use layout::MAX_DOCUMENT_BYTES;
 pub use list::MAX_REMEMBERED_ZIPS;
 pub use place::ANSWER_TIMEOUT;
-pub use save::{MAX_SAVES, SAVE_MAX, TORN_AGE};
+pub use save::TORN_AGE;
 pub use start::START_MAX;
 pub use sweep::SWEEP_AGE;
 
+use super::saves::Saves;
 use super::whole::{MAX_REMEMBERED_VERSIONS, detached};
 use crate::config::MongoStorage;
 use chunks::Chunks;
@@ -75,7 +76,7 @@ pub async fn open(config: &MongoStorage) -> Result<Arc<dyn Storage>, Error> {
     let engine = Arc::new(Engine {
         chunks: Chunks::new(&place),
         place,
-        saves: Semaphore::new(MAX_SAVES),
+        saves: Saves::new(KIND),
         remembered: quick_cache::sync::Cache::new(MAX_REMEMBERED_VERSIONS),
         zips: quick_cache::sync::Cache::new(MAX_REMEMBERED_ZIPS),
         prepared: OnceCell::new(),
@@ -104,7 +105,7 @@ pub struct Mongo {
 struct Engine {
     place: Place,
     chunks: Chunks,
-    saves: Semaphore,
+    saves: Saves,
     remembered: quick_cache::sync::Cache<(ModulePath, Version), Known>,
     /// Zips of Athens's that a list has looked into.
     zips: quick_cache::sync::Cache<ZipOf, ()>,

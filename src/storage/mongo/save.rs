@@ -16,7 +16,7 @@
 
 use std::time::Duration;
 
-use dipylon_middleware::error::{Error, ErrorKind};
+use dipylon_middleware::error::Error;
 use dipylon_middleware::ports::{NewVersion, SaveResult};
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, doc};
@@ -30,10 +30,6 @@ use super::layout::{
 use super::place::call;
 use super::read::{Known, Look, Torn, Whole};
 
-/// Longest time for one save, waiting and sending together. It goes on without its caller.
-pub const SAVE_MAX: Duration = Duration::from_secs(600);
-/// Saves under way at once; a caller beyond that waits.
-pub const MAX_SAVES: usize = 32;
 /// How old a document without its zip must be before it is replaced: Athens sends the rest of the zip,
 /// at most 16 MiB, after the document.
 pub const TORN_AGE: Duration = Duration::from_secs(20);
@@ -57,17 +53,11 @@ struct Unpublished {
 impl Engine {
     /// Saves a version whose zip is complete, unless it is there.
     pub(super) async fn save(&self, new: &NewVersion) -> Result<SaveResult, Error> {
-        let closed = |_| Error::new(ErrorKind::Internal, "the room for saves was closed");
-        let _room = self.saves.acquire().await.map_err(closed)?;
-        let saved = tokio::time::timeout(SAVE_MAX, self.save_once(new)).await;
-        saved.unwrap_or_else(|_| {
-            let text = format!("mongo storage: a save took longer than {SAVE_MAX:?}");
-            Err(Error::new(ErrorKind::Storage, text))
-        })
+        refuse_torn(new)?;
+        self.saves.run(self.save_once(new)).await
     }
 
     async fn save_once(&self, new: &NewVersion) -> Result<SaveResult, Error> {
-        refuse_torn(new)?;
         self.prepared().await?;
         let bytes = new.info.len() + new.go_mod.len() + new.module.as_str().len();
         if bytes > MAX_DOCUMENT_BYTES {

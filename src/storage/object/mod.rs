@@ -22,8 +22,8 @@ use dipylon_middleware::ports::{BoxFuture, CatalogPage, NewVersion, SaveResult, 
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
-use tokio::sync::Semaphore;
 
+use super::saves::Saves;
 use super::whole::{MAX_REMEMBERED_VERSIONS, detached};
 
 mod assemble;
@@ -53,7 +53,6 @@ pub(super) use options::{BACKOFF, BACKOFF_MAX, MAX_RETRIES, RETRY_TIMEOUT};
 pub(super) use options::{ContentTypes, client_options, retries};
 pub(super) use presign::Signing;
 pub use presign::{Presigning, SIGN_REST, SIGN_TIMEOUT};
-pub use save::{MAX_SAVES, SAVE_MAX};
 pub(super) use upload::LargeCommit;
 pub use upload::{MAX_PARTS_HELD, PART_BYTES};
 
@@ -100,7 +99,7 @@ struct Engine {
     resume: Resume,
     foreign_tokens: bool,
     uploads: Uploads,
-    saves: Semaphore,
+    saves: Saves,
     remembered: quick_cache::sync::Cache<(ModulePath, Version), ()>,
     make_bucket: Option<MakeBucket>,
     signing: Option<Arc<Signing>>,
@@ -132,7 +131,7 @@ impl ObjectStorage {
             layout: kind.layout,
             resume: kind.resume,
             foreign_tokens: kind.foreign_tokens,
-            saves: Semaphore::new(MAX_SAVES),
+            saves: Saves::new(kind.name),
             remembered: quick_cache::sync::Cache::new(MAX_REMEMBERED_VERSIONS),
             make_bucket,
             signing: None,

@@ -5,10 +5,8 @@
 //! one wrote, and changes nothing. What a crash, or Athens, left of a version reads as absent; the
 //! claim's holder removes it piece by piece, the `.info` first.
 
-use std::time::Duration;
-
 use bytes::Bytes;
-use dipylon_middleware::error::{Error, ErrorKind};
+use dipylon_middleware::error::Error;
 use dipylon_middleware::ports::{BoxFuture, NewVersion, SaveResult};
 use dipylon_protocol::route::FileKind;
 
@@ -18,21 +16,11 @@ use super::claim::{Claim, Turn};
 use super::layout::OURS;
 use super::read::{Look, Whole};
 
-/// Longest time for one save, waiting and sending together. It goes on without its caller.
-pub const SAVE_MAX: Duration = Duration::from_secs(600);
-/// Saves under way at once; a caller beyond that waits.
-pub const MAX_SAVES: usize = 32;
-
 impl Engine {
     /// Saves a version whose zip is complete, unless it is there.
     pub(super) async fn save(&self, new: &NewVersion) -> Result<SaveResult, Error> {
         refuse_torn(new)?;
-        let _room = self.saves.acquire().await.map_err(|_| closed())?;
-        let saved = tokio::time::timeout(SAVE_MAX, self.save_under_claim(new)).await;
-        saved.unwrap_or_else(|_| {
-            let text = format!("{} storage: a save took longer than {SAVE_MAX:?}", self.kind());
-            Err(Error::new(ErrorKind::Storage, text))
-        })
+        self.saves.run(self.save_under_claim(new)).await
     }
 
     async fn save_under_claim(&self, new: &NewVersion) -> Result<SaveResult, Error> {
@@ -108,8 +96,4 @@ impl Engine {
         let stored = self.client.get(key, info.len()).await?;
         self.created(stored.is_some_and(|(stored, _)| stored == info), key)
     }
-}
-
-fn closed() -> Error {
-    Error::new(ErrorKind::Internal, "the room for saves was closed")
 }
