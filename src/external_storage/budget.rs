@@ -2,25 +2,25 @@
 //!
 //! A zip streams, but small files are held whole: a `.mod` or an extra may have 16 MiB, and a client may
 //! take its time. So their bytes are counted as long as any part of them is in memory, in an answer that is
-//! half sent too. Where there is no room a request waits for [`MEMORY_WAIT_MAX`], and is refused then
-//! (503). What arrives and what leaves have a budget each: slow readers stop no save.
+//! half sent too. Lists and catalogue pages are counted as soon as they are text; of those that are still
+//! being made there are but a few ([`MAX_WALKS`](super::MAX_WALKS)). Where there is no room a request waits
+//! for [`WAIT_MAX`], and is refused then (503). What arrives and what leaves have a budget each: slow readers
+//! stop no save.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use dipylon_middleware::error::{Error, ErrorKind};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::route::bad;
+use super::turns::WAIT_MAX;
 
 /// Bytes of `.info`, `.mod`, extras, lists and catalogue pages on their way out, together. A `.mod` or an
 /// extra is read with room for the largest one, so 16 of these are read from the store at a time.
 pub const MAX_ANSWER_BYTES: usize = 256 << 20;
 /// Bytes of `.info`, `.mod` and extras on their way in, together.
 pub const MAX_ARRIVING_BYTES: usize = 128 << 20;
-/// How long a request waits for room.
-pub const MEMORY_WAIT_MAX: Duration = Duration::from_secs(30);
 /// What is counted at a time: the least that anything takes.
 const UNIT_BYTES: usize = 4 * 1024;
 
@@ -40,11 +40,11 @@ impl Budget {
     /// Takes room for `bytes` bytes until what is returned is dropped.
     ///
     /// # Errors
-    /// `Overloaded` where there is none for [`MEMORY_WAIT_MAX`].
+    /// `Overloaded` where there is none for [`WAIT_MAX`].
     pub(super) async fn hold(&self, bytes: usize) -> Result<Held, Error> {
         let units = u32::try_from(bytes.div_ceil(UNIT_BYTES).min(self.units)).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).acquire_many_owned(units);
-        match tokio::time::timeout(MEMORY_WAIT_MAX, room).await {
+        match tokio::time::timeout(WAIT_MAX, room).await {
             Ok(Ok(permit)) => Ok(Held(permit)),
             _ => {
                 let text = "the memory for small files is taken by other requests: try again";
@@ -158,7 +158,7 @@ mod tests {
         let held = budget.hold(10 * MIB).await.unwrap();
         let begun = tokio::time::Instant::now();
         let error = budget.hold(10 * MIB).await.map(drop).unwrap_err();
-        assert_eq!((error.kind(), begun.elapsed()), (ErrorKind::Overloaded, MEMORY_WAIT_MAX));
+        assert_eq!((error.kind(), begun.elapsed()), (ErrorKind::Overloaded, WAIT_MAX));
         let waiting = budget.hold(10 * MIB);
         drop(held);
         assert!(waiting.await.is_ok());

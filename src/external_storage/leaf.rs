@@ -28,6 +28,7 @@ use tokio::time::Instant;
 use super::budget::{Budget, MAX_ANSWER_BYTES, MAX_ARRIVING_BYTES};
 use super::route::{self, Route, bad};
 use super::save::{self, Intake, Received};
+use super::turns::{Turns, WAIT_MAX};
 use crate::http::{Admin, AdminConfig, HomePage, Incoming, Readiness, RequestBody};
 use crate::index::NoIndex;
 use crate::storage::external::wire::{
@@ -40,12 +41,17 @@ const BYTES: &str = "application/octet-stream";
 /// Pages that the gateway has too; the others of its pages are not served here.
 const PAGES: [&str; 5] = ["/healthz", "/readyz", "/version", "/metrics", "/catalog"];
 
+/// Lists and catalogue pages that are made at once: each may have to be in memory twice, as the store gives it
+/// and as it is sent.
+pub const MAX_WALKS: usize = 8;
+
 /// The handler under the edge's layers.
 #[derive(Clone)]
 pub(super) struct Leaf {
     storage: StorageHandle,
     intake: Intake,
     answers: Budget,
+    walks: Turns,
     call_timeout: Duration,
     pages: Arc<Admin>,
 }
@@ -67,7 +73,8 @@ impl Leaf {
         let pages = Admin::new(config, storage.clone(), Arc::new(NoIndex), vec![ready], telemetry);
         let intake = Intake::new(spools, Budget::new(MAX_ARRIVING_BYTES));
         let answers = Budget::new(MAX_ANSWER_BYTES);
-        Self { storage, intake, answers, call_timeout, pages: Arc::new(pages) }
+        let walks = Turns::new("lists and pages of the catalogue", MAX_WALKS, WAIT_MAX);
+        Self { storage, intake, answers, walks, call_timeout, pages: Arc::new(pages) }
     }
 
     /// Every answer, errors among them, says that the extension is there.
@@ -100,8 +107,11 @@ impl Leaf {
         };
         if PAGES.contains(&path) {
             served.route = self.pages.route(path).unwrap_or(RouteName::Admin);
-            let page = self.pages.serve(path, request).await?;
-            return if path == CATALOG_PATH { self.counted(page).await } else { Ok(page) };
+            if path != CATALOG_PATH {
+                return self.pages.serve(path, request).await;
+            }
+            let _turn = self.walks.take().await?;
+            return self.counted(self.pages.serve(path, request).await?).await;
         }
         let route = route::parse(path)?;
         note(&route, served);
@@ -143,8 +153,11 @@ impl Leaf {
         module: &ModulePath,
         request: &EdgeRequest,
     ) -> Result<Response<Body>, Error> {
+        // Until it is counted: nobody knows yet how long it is.
+        let _turn = self.walks.take().await?;
         let versions = self.storage.list(context, module).await?;
-        let mut lines = String::new();
+        let bytes = versions.iter().map(|version| version.as_str().len() + 1).sum();
+        let mut lines = String::with_capacity(bytes);
         for version in versions {
             lines.push_str(version.as_str());
             lines.push('\n');
@@ -209,7 +222,7 @@ impl Leaf {
             }
             Method::PUT => {
                 let bytes = self.intake.whole(body_of(request)?, MAX_EXTRA_BYTES).await?;
-                let _place = self.intake.place().await?;
+                let _turn = self.intake.extras.take().await?;
                 self.storage.write_extra(&self.context(request), key, bytes).await?;
                 Ok(render::whole(TEXT, Bytes::new()))
             }

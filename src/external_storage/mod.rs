@@ -16,7 +16,7 @@
 //!
 //! Zips stream in both directions: one on its way in is a spool on the disk, of which there are
 //! [`MAX_SAVES`] at a time. Small files are held whole, and counted as long as they are ([`MAX_ANSWER_BYTES`],
-//! [`MAX_ARRIVING_BYTES`]). A body must keep moving ([`MIN_BODY_BYTES`] in each [`BODY_WINDOW`]). What is
+//! [`MAX_ARRIVING_BYTES`]). Lists and catalogue pages are made [`MAX_WALKS`] at a time. A body must keep moving ([`MIN_BODY_BYTES`] in each [`BODY_WINDOW`]). What is
 //! saved was looked at: the `.info` names the version, the `.mod` has text, the zip has its end.
 //!
 //! Statuses: 404 for what is not there, 400 for a path or a form that cannot be, the error table's for what
@@ -29,6 +29,7 @@ mod options;
 mod pace;
 mod route;
 mod save;
+mod turns;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -58,11 +59,13 @@ use tower::{Layer as _, Service};
 use crate::http::{Edge, Listener, RequestBody, Server, ServerConfig};
 use leaf::Leaf;
 
-pub use budget::{MAX_ANSWER_BYTES, MAX_ARRIVING_BYTES, MEMORY_WAIT_MAX};
+pub use budget::{MAX_ANSWER_BYTES, MAX_ARRIVING_BYTES};
 pub use form::{MAX_PART_HEAD_BYTES, MAX_PARTS};
+pub use leaf::MAX_WALKS;
 pub use options::Options;
 pub use pace::{BODY_MAX, BODY_WINDOW, MIN_BODY_BYTES};
-pub use save::{MAX_FORM_BYTES, MAX_SAVES, SAVE_WAIT_MAX};
+pub use save::{MAX_EXTRA_WRITES, MAX_FORM_BYTES, MAX_SAVES, SAVE_WAIT_MAX};
+pub use turns::WAIT_MAX;
 
 /// Serves `storage` on `listener` until `stop` resolves, and then waits for the requests that are open, as
 /// long as [`Options::drain_timeout`] allows.

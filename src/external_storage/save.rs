@@ -4,7 +4,6 @@
 //! way. One that is refused is read to its end all the same, within its limits: a client that is still
 //! sending would not see the answer.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,12 +15,13 @@ use dipylon_protocol::info::{Info, MAX_INFO_BYTES};
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::version::Version;
 use dipylon_protocol::zip::MAX_ZIP_BYTES;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::budget::{Budget, Gathering};
 use super::form::{Form, boundary_of};
 use super::pace::Paced;
 use super::route::bad;
+use super::turns::{Turns, WAIT_MAX};
 use crate::http::Incoming;
 use crate::storage::external::wire::{
     INFO_PART, MOD_PART, SAVED_CREATED, SAVED_DIFFERENT, SAVED_SAME, SAVED_TAKEN, ZIP_PART,
@@ -29,11 +29,13 @@ use crate::storage::external::wire::{
 use crate::storage::whole::go_mod_is_whole;
 use crate::storage::zip_end::ends_as_a_zip;
 
-/// Zips that are taken in, and writes of extras, at once.
+/// Zips that are taken in at once.
 pub const MAX_SAVES: usize = 16;
 /// A save beyond that waits this long for a place, and is refused then: longer than a client may have one
 /// and send next to nothing.
 pub const SAVE_WAIT_MAX: Duration = Duration::from_secs(90);
+/// Extras that are written at once. They wait for no zip: a client of ours does not wait long for them.
+pub const MAX_EXTRA_WRITES: usize = 16;
 /// Chunks between the network and the thread that writes.
 const MAX_CHUNKS_WAITING: usize = 4;
 /// Largest form in bytes: the three files, and room for heads and other parts.
@@ -44,28 +46,18 @@ pub const MAX_FORM_BYTES: u64 =
 #[derive(Clone)]
 pub(super) struct Intake {
     spools: Spools,
-    places: Arc<Semaphore>,
+    /// Of zips, until they are saved.
+    saves: Turns,
+    /// Of writes of extras.
+    pub(super) extras: Turns,
     memory: Budget,
 }
 
 impl Intake {
     pub(super) fn new(spools: Spools, memory: Budget) -> Self {
-        Self { spools, places: Arc::new(Semaphore::new(MAX_SAVES)), memory }
-    }
-
-    /// One of the places, of which there are [`MAX_SAVES`].
-    ///
-    /// # Errors
-    /// `Overloaded` where none is free for [`SAVE_WAIT_MAX`].
-    pub(super) async fn place(&self) -> Result<OwnedSemaphorePermit, Error> {
-        let place = Arc::clone(&self.places).acquire_owned();
-        match tokio::time::timeout(SAVE_WAIT_MAX, place).await {
-            Ok(Ok(place)) => Ok(place),
-            _ => {
-                let text = format!("{MAX_SAVES} saves are under way: try again");
-                Err(Error::new(ErrorKind::Overloaded, text))
-            }
-        }
+        let saves = Turns::new("saves", MAX_SAVES, SAVE_WAIT_MAX);
+        let extras = Turns::new("writes of extras", MAX_EXTRA_WRITES, WAIT_MAX);
+        Self { spools, saves, extras, memory }
     }
 
     /// A body of at most `bytes_max` bytes, whole.
@@ -154,7 +146,7 @@ async fn read_parts(form: &mut Form, intake: &Intake) -> Result<Files, Error> {
             INFO_PART => files.info = Some(small(form, &name, MAX_INFO_BYTES, memory).await?),
             MOD_PART => files.go_mod = Some(small(form, &name, MAX_GO_MOD_BYTES, memory).await?),
             ZIP_PART => {
-                let place = intake.place().await?;
+                let place = intake.saves.take().await?;
                 files.zip = Some((spool(form, &intake.spools).await?, place));
             }
             // Others are nothing to us, nor to Athens.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use dipylon::external_storage::{MAX_ANSWER_BYTES, MAX_SAVES, Options};
 use dipylon_middleware::blob::BlobSource;
 use dipylon_middleware::ports::{NewVersion, SaveResult};
+use dipylon_middleware::storage_io::ANSWER_MAX;
 use dipylon_protocol::gomod::MAX_GO_MOD_BYTES;
 use dipylon_protocol::info::MAX_INFO_BYTES;
 use dipylon_protocol::route::FileKind;
@@ -246,7 +247,7 @@ async fn slow_a_zip_of_500_mib_comes_from_a_foreign_server_and_a_byte_more_does_
 }
 
 /// Sends the beginning of a save, up to the first byte of what `last` names.
-async fn begin_save(served: &Served, number: usize, last: &str) -> TcpStream {
+pub(crate) async fn begin_save(served: &Served, number: usize, last: &str) -> TcpStream {
     let mut stream = TcpStream::connect(served.address).await.unwrap();
     let text = format!(
         "POST /example.com/s{number}/@v/v1.0.0.save HTTP/1.1\r\nHost: s\r\nContent-Length: 500000000\r\n\
@@ -316,10 +317,12 @@ async fn slow_readers_hold_a_bounded_amount_of_memory() {
     subject.storage().write_extra("early/a", largest.clone()).await.unwrap();
     let fit = MAX_ANSWER_BYTES / MAX_GO_MOD_BYTES;
     let path = "/.dipylon/extras/early/a";
+    let begun = Instant::now();
     let asking = (0..3 * fit).map(|_| slow_get(&served, path));
     let asked = futures::future::join_all(asking).await;
     let counted = |status: &str| asked.iter().filter(|(_, head)| head.ends_with(status)).count();
     assert_eq!((counted("200"), counted("503")), (fit, 2 * fit));
+    assert!(begun.elapsed() < ANSWER_MAX, "a client of ours gives up after that: {begun:?}");
     subject.save(&small()).await.unwrap();
     drop(asked);
     assert!(is_stored(subject.storage(), &small()).await);

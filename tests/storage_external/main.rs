@@ -16,6 +16,7 @@ mod protocol;
 mod refused;
 mod slow;
 mod torn;
+mod turns;
 
 /// Every case over client, server and disk.
 mod suite {
