@@ -16,8 +16,9 @@
 //!
 //! Zips stream in both directions: one on its way in is a spool on the disk, of which there are
 //! [`MAX_SAVES`] at a time. Small files are held whole, and counted as long as they are ([`MAX_ANSWER_BYTES`],
-//! [`MAX_ARRIVING_BYTES`]). Lists and catalogue pages are made [`MAX_WALKS`] at a time. A body must keep moving ([`MIN_BODY_BYTES`] in each [`BODY_WINDOW`]). What is
-//! saved was looked at: the `.info` names the version, the `.mod` has text, the zip has its end.
+//! [`MAX_ARRIVING_BYTES`]). Lists and catalogue pages are made [`MAX_WALKS`] at a time. A body must keep moving
+//! ([`MIN_BODY_BYTES`] in each [`BODY_WINDOW`]). What is saved was looked at: the `.info` names the version, the
+//! `.mod` has text, the zip has its end.
 //!
 //! Statuses: 404 for what is not there, 400 for a path or a form that cannot be, the error table's for what
 //! the store says.
