@@ -208,7 +208,20 @@ impl Gateway {
     /// # Panics
     /// When the process is gone.
     pub fn rss_kib(&self) -> u64 {
-        rss_kib(self.process.pid()).unwrap_or_else(|| panic!("it has ended: {}", self.stderr()))
+        self.memory_kib("VmRSS:")
+    }
+
+    /// The most that it ever had resident, in KiB, as the kernel counts it.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    pub fn peak_kib(&self) -> u64 {
+        self.memory_kib("VmHWM:")
+    }
+
+    fn memory_kib(&self, name: &str) -> u64 {
+        let kib = memory_kib(self.process.pid(), name);
+        kib.unwrap_or_else(|| panic!("it has ended: {}", self.stderr()))
     }
 
     /// Standard output so far.
@@ -306,9 +319,9 @@ fn write_private(path: &Path, text: &str) {
     std::fs::set_permissions(path, mode).expect("the configuration file's mode");
 }
 
-fn rss_kib(pid: u32) -> Option<u64> {
+fn memory_kib(pid: u32, name: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix(" kB")?.trim().parse().ok()
 }
 

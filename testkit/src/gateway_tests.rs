@@ -54,7 +54,7 @@ async fn a_gateway_is_up_when_its_start_returns() {
     let gateway = stand_in_gateway().await;
     assert_eq!(gateway.get("/healthz").await.text(), "ok\n");
     assert_eq!(gateway.metrics().await.metric("up").label("which", "stand-in").value(), Some(1.0));
-    assert!(gateway.rss_kib() > 1000);
+    assert!(gateway.rss_kib() > 1000 && gateway.peak_kib() > 1000);
     assert!(gateway.stdout().contains("running 1 test"), "{}", gateway.stdout());
 }
 
@@ -66,7 +66,7 @@ async fn a_gateway_ends_at_sigterm_and_at_the_latest_when_dropped() {
     let dropped = stand_in_gateway().await;
     let pid = dropped.pid();
     drop(dropped);
-    assert_eq!(rss_kib(pid), None, "it still runs");
+    assert_eq!(memory_kib(pid, "VmRSS:"), None, "it still runs");
 }
 
 /// A stand-in for the program. A shell writes it: were it open for writing in this process, a
@@ -105,10 +105,12 @@ async fn a_program_that_never_listens_is_killed() {
     let why = start.try_start().await.unwrap_err();
     assert!(why.starts_with("not up within 300ms"), "{why}");
     let pid: u32 = why.lines().nth(1).and_then(|line| line.parse().ok()).expect("its pid");
-    assert_eq!(rss_kib(pid), None, "it still runs");
+    assert_eq!(memory_kib(pid, "VmRSS:"), None, "it still runs");
 }
 
 #[test]
-fn resident_memory_of_this_process_is_read() {
-    assert!(rss_kib(std::process::id()).unwrap() > 1000);
+fn resident_memory_of_this_process_is_read_now_and_at_its_most() {
+    let now = memory_kib(std::process::id(), "VmRSS:").unwrap();
+    let most = memory_kib(std::process::id(), "VmHWM:").unwrap();
+    assert!(now > 1000 && most > 1000, "{now} {most}");
 }

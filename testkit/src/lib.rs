@@ -9,6 +9,7 @@
 //! - [`go`]: the real `go` command in an environment of its own.
 //! - [`client`]: an HTTP client that sees how an answer ended, not only what it said.
 //! - [`gateway`] and [`metrics`]: the real program as a process, and its `/metrics` read and asked.
+//! - [`storage_program`]: what that process must do over every kind of store.
 //!
 //! Everything talks to 127.0.0.1 only, has bounds by name, and panics with a sentence when a test
 //! asks for what cannot be.
@@ -22,6 +23,7 @@ pub mod lock_suite;
 pub mod metrics;
 pub mod module;
 pub mod services;
+pub mod storage_program;
 pub mod storage_suite;
 pub mod upstream;
 

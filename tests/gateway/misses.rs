@@ -43,17 +43,9 @@ async fn sixty_clients_of_one_cold_zip_cost_one_get_and_little_memory() {
     futures::future::join_all((0..60).map(|_| read_and_compare(&client, &path, &zip))).await;
     assert_eq!(world.asked(&path), 1);
     world.until_stored(MODULE, VERSION).await;
-    let most = peak_resident_kib(world.gateway.pid());
+    let most = world.gateway.peak_kib();
     println!("at most {most} KiB were resident");
     assert!(most < RESIDENT_KIB_MAX, "{most} KiB were resident");
-}
-
-/// The most that a process ever had resident, as the kernel counts it.
-fn peak_resident_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let peak = peak.and_then(|text| text.trim().strip_suffix("kB"));
-    peak.and_then(|text| text.trim().parse().ok()).expect("the kernel counts it")
 }
 
 #[tokio::test]

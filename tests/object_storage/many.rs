@@ -1,4 +1,4 @@
-//! More objects than a page of any store has.
+//! More objects than a page of any store has; of `gcp` in `long.rs`, through the whole program.
 
 use dipylon_protocol::route::FileKind;
 use dipylon_testkit::module::FakeModule;
@@ -6,7 +6,7 @@ use dipylon_testkit::storage_suite::many;
 use futures::StreamExt as _;
 
 use crate::bench::Bench;
-use crate::{azureblob, gcp, minio, s3};
+use crate::{azureblob, minio, s3};
 
 /// Three objects each: a hundred thousand and some.
 const VERSIONS: u32 = 33_400;
@@ -45,12 +45,6 @@ async fn slow_a_hundred_thousand_objects_on_minio() {
 #[ignore = "needs minio: run by cargo xtask test --slow"]
 async fn slow_a_hundred_thousand_objects_on_s3() {
     list_and_catalogue_are_whole(s3::bench("DIPYLON_TEST_MINIO").await).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs gcs: run by cargo xtask test --slow"]
-async fn slow_a_hundred_thousand_objects_on_gcp() {
-    list_and_catalogue_are_whole(gcp::bench().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 
 mod killed;
 mod layout;
+mod program;
 mod refused;
 mod synced;
 mod torn;

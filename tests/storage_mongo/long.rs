@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use dipylon_testkit::gateway::Gateway;
 use dipylon_testkit::module::FakeModule;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{DateTime, Document, doc};
 
-use crate::bench::{Raw, bench, binary, url};
+use crate::bench::{Raw, bench, binary};
+use crate::program::program;
 
 const VERSIONS: usize = 100_001;
 /// So many of them have zips of Athens's, which are looked into.
@@ -18,8 +18,6 @@ const PAGE: usize = 10_000;
 const BATCH: usize = 2_000;
 /// Time for one list or page.
 const LIMIT: Duration = Duration::from_secs(280);
-/// The most that the gateway may have resident.
-const MAX_PEAK_MIB: u64 = 100;
 const MODULE: &str = "example.com/long";
 
 fn version(number: usize) -> String {
@@ -66,48 +64,6 @@ async fn slow_100_001_versions_are_listed_and_walked_in_bounded_memory() {
     let began = Instant::now();
     lay_out(&raw).await;
     println!("laid out in {:?}", began.elapsed());
-    let gateway = Gateway::builder(env!("CARGO_BIN_EXE_dipylon"))
-        .env("GOPROXY", "off")
-        .env("ATHENS_NETWORK_MODE", "offline")
-        .env("ATHENS_STORAGE_TYPE", "mongo")
-        .env("ATHENS_MONGO_STORAGE_URL", &url())
-        .env("ATHENS_MONGO_DEFAULT_DATABASE", raw.database.name())
-        .start()
-        .await;
-    let client = gateway.client().limit(LIMIT);
-    let mut want: Vec<String> = (0..VERSIONS).map(version).collect();
-    want.sort_unstable();
-
-    for round in ["first", "second"] {
-        let began = Instant::now();
-        let list = client.get(&format!("/{MODULE}/@v/list")).await;
-        assert_eq!(list.status, 200, "{}\n{}", list.text(), gateway.stderr());
-        let mut listed: Vec<&str> = list.text().lines().collect();
-        listed.sort_unstable();
-        assert!(listed == want, "{} versions", listed.len());
-        println!("the {round} list took {:?}", began.elapsed());
-    }
-
-    let (began, mut walked, mut token) = (Instant::now(), Vec::new(), String::new());
-    loop {
-        let page = client.get(&format!("/catalog?pagesize={PAGE}&token={token}")).await;
-        assert_eq!(page.status, 200, "{}", page.text());
-        let page: serde_json::Value = serde_json::from_slice(&page.body).unwrap();
-        let entries = page["modules"].as_array().unwrap();
-        assert!(entries.len() <= PAGE);
-        walked.extend(entries.iter().map(|entry| entry["version"].as_str().unwrap().to_owned()));
-        match page["next"].as_str() {
-            Some(next) if !next.is_empty() => token = next.to_owned(),
-            _ => break,
-        }
-    }
-    walked.sort_unstable();
-    assert!(walked == want, "{} entries", walked.len());
-    println!("walked in {:?}", began.elapsed());
-
-    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    let peak_kib: u64 = line.trim().trim_end_matches(" kB").trim().parse().unwrap();
-    println!("peak resident memory: {} MiB", peak_kib >> 10);
-    assert!(peak_kib >> 10 < MAX_PEAK_MIB, "{} MiB", peak_kib >> 10);
+    let versions = (0..VERSIONS).map(version).collect();
+    program(raw.database.name()).lists_and_walks(MODULE, versions, PAGE, LIMIT).await;
 }

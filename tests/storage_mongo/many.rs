@@ -1,4 +1,4 @@
-//! More documents than one batch of a cursor has.
+//! More documents than one batch of a cursor has; a hundred thousand are in `long.rs`.
 
 use dipylon_testkit::storage_suite::many::{self, MODULE};
 use mongodb::bson::oid::ObjectId;
@@ -6,6 +6,7 @@ use mongodb::bson::{DateTime, Document, doc};
 
 use crate::bench::{Bench, bench, binary};
 
+const VERSIONS: u32 = 2_500;
 /// Documents sent at once.
 const BATCH: u32 = 1_000;
 /// Entries of a catalogue page.
@@ -44,21 +45,10 @@ async fn fill(bench: &Bench, versions: u32) {
     }
 }
 
-async fn list_and_catalogue_are_whole(versions: u32) {
-    let bench = bench().await;
-    fill(&bench, versions).await;
-    many::list_and_catalogue_are_whole(bench.storage(), versions, PAGE.max(versions as usize / 10))
-        .await;
-}
-
 #[tokio::test]
 #[ignore = "needs mongo: run by cargo xtask test"]
 async fn mongo_lists_and_catalogues_more_than_a_thousand_versions() {
-    list_and_catalogue_are_whole(2_500).await;
-}
-
-#[tokio::test]
-#[ignore = "needs mongo: run by cargo xtask test --slow"]
-async fn slow_mongo_lists_and_catalogues_a_hundred_thousand_versions() {
-    list_and_catalogue_are_whole(100_000).await;
+    let bench = bench().await;
+    fill(&bench, VERSIONS).await;
+    many::list_and_catalogue_are_whole(bench.storage(), VERSIONS, PAGE).await;
 }
