@@ -5,16 +5,20 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use dipylon::storage;
 use dipylon_middleware::error::{Error, ErrorKind};
 use dipylon_protocol::route::FileKind;
 use dipylon_testkit::module::FakeModule;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::{Bench, lay_out, names, open};
 
 /// The user that owns nothing, on any system.
 const NOBODY: u32 = 65_534;
+/// Far longer than a look at a few files takes.
+const SOON: Duration = Duration::from_secs(20);
 
 fn module() -> FakeModule {
     FakeModule::new("example.com/a", "v1.0.0")
@@ -35,9 +39,31 @@ async fn a_directory_in_place_of_a_file_is_an_error_and_no_miss() {
         for kind in FileKind::ALL {
             let error = read_error(&bench, kind).await;
             assert_eq!(error.kind(), ErrorKind::Storage);
+            assert!(error.message().starts_with("disk storage: "), "{error}");
             assert!(error.message().contains(file.to_str().unwrap()), "{error}");
         }
         bench.subject.save(&module()).await.expect_err("nothing is overwritten");
+    }
+}
+
+/// Whoever opens a pipe waits for its other end, so it must not be opened.
+#[tokio::test]
+async fn a_pipe_in_place_of_a_file_is_an_error_at_once_and_in_no_catalogue() {
+    for name in ["go.mod", "source.zip", "v1.0.0.info"] {
+        let bench = Bench::new().await;
+        let file = lay_out(bench.root.path(), &module()).join(name);
+        fs::remove_file(&file).unwrap();
+        mknodat(CWD, &file, FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap();
+        let looks = async {
+            for kind in FileKind::ALL {
+                let error = read_error(&bench, kind).await;
+                assert!(error.message().contains("is not a regular file"), "{error}");
+            }
+            let (path, _) = names(&module());
+            assert!(bench.storage().list(&path).await.is_err());
+            assert!(bench.storage().catalog(None, 0).await.unwrap().entries.is_empty());
+        };
+        tokio::time::timeout(SOON, looks).await.expect("nothing hangs");
     }
 }
 

@@ -20,28 +20,48 @@ fn module() -> FakeModule {
 /// Tears the version in this directory.
 type Tear = fn(&Path);
 
+/// How a tear is told from a whole version.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// By kind and length of the three files: neither list nor catalogue believes it.
+    ByLooking,
+    /// By what is in them, which the catalogue does not read.
+    ByReading,
+}
+
+use Told::{ByLooking, ByReading};
+
 /// Every way in which a version can be torn, by what is done to a whole one.
-const TEARS: &[(&str, Tear)] = &[
-    ("an empty directory", |d| ["go.mod", "source.zip", INFO].iter().for_each(|n| remove(d, n))),
-    ("only the go.mod, as Athens begins", |d| {
+const TEARS: &[(&str, Told, Tear)] = &[
+    ("an empty directory", ByLooking, |d| {
+        ["go.mod", "source.zip", INFO].iter().for_each(|n| remove(d, n))
+    }),
+    ("only the go.mod, as Athens begins", ByLooking, |d| {
         ["source.zip", INFO].iter().for_each(|n| remove(d, n))
     }),
-    ("no info, as Athens ends", |d| remove(d, INFO)),
-    ("no go.mod", |d| remove(d, "go.mod")),
-    ("no zip", |d| remove(d, "source.zip")),
-    ("an empty info", |d| cut(d, INFO, 0)),
-    ("half an info", |d| cut(d, INFO, 12)),
-    ("an info of another version", |d| put(d, INFO, br#"{"Version":"v1.0.1"}"#)),
-    ("an info of zeros", |d| put(d, INFO, &[0; 60])),
-    ("an empty go.mod", |d| cut(d, "go.mod", 0)),
-    ("a go.mod of zeros", |d| put(d, "go.mod", &[0; 30])),
-    ("an empty zip", |d| cut(d, "source.zip", 0)),
-    ("half a zip", |d| cut(d, "source.zip", 50_000)),
-    ("a zip without its last byte", |d| cut(d, "source.zip", module().zip().len() as u64 - 1)),
-    ("a zip of zeros", |d| put(d, "source.zip", &vec![0; module().zip().len()])),
-    ("half a zip and no info", |d| {
+    ("no info, as Athens ends", ByLooking, |d| remove(d, INFO)),
+    ("no go.mod", ByLooking, |d| remove(d, "go.mod")),
+    ("no zip", ByLooking, |d| remove(d, "source.zip")),
+    ("an empty info", ByLooking, |d| cut(d, INFO, 0)),
+    ("half an info", ByReading, |d| cut(d, INFO, 12)),
+    ("an info of another version", ByReading, |d| put(d, INFO, br#"{"Version":"v1.0.1"}"#)),
+    ("an info of zeros", ByReading, |d| put(d, INFO, &[0; 60])),
+    ("an empty go.mod", ByLooking, |d| cut(d, "go.mod", 0)),
+    ("a go.mod of zeros", ByReading, |d| put(d, "go.mod", &[0; 30])),
+    ("an empty zip", ByLooking, |d| cut(d, "source.zip", 0)),
+    ("a zip shorter than any", ByLooking, |d| cut(d, "source.zip", 21)),
+    ("half a zip", ByReading, |d| cut(d, "source.zip", 50_000)),
+    ("a zip without its last byte", ByReading, |d| {
+        cut(d, "source.zip", module().zip().len() as u64 - 1)
+    }),
+    ("a zip of zeros", ByReading, |d| put(d, "source.zip", &vec![0; module().zip().len()])),
+    ("half a zip and no info", ByLooking, |d| {
         cut(d, "source.zip", 50_000);
         remove(d, INFO);
+    }),
+    ("names that lead nowhere", ByLooking, |d| {
+        remove(d, "source.zip");
+        std::os::unix::fs::symlink("nowhere", d.join("source.zip")).unwrap();
     }),
 ];
 
@@ -61,7 +81,7 @@ fn put(directory: &Path, name: &str, bytes: &[u8]) {
 
 #[tokio::test]
 async fn whatever_is_torn_is_absent_and_the_next_save_mends_it() {
-    for (name, tear) in TEARS {
+    for (name, _, tear) in TEARS {
         let bench = Bench::new().await;
         tear(&lay_out(bench.root.path(), &module()));
         assert!(bench.is_absent(&module()).await, "{name}");
@@ -77,7 +97,7 @@ async fn whatever_is_torn_is_absent_and_the_next_save_mends_it() {
 
 #[tokio::test]
 async fn a_version_torn_while_the_gateway_runs_is_noticed() {
-    for (name, tear) in TEARS {
+    for (name, _, tear) in TEARS {
         let bench = Bench::new().await;
         bench.subject.save(&module()).await.unwrap();
         assert!(bench.is_stored(&module()).await, "it is remembered as whole");
@@ -88,11 +108,17 @@ async fn a_version_torn_while_the_gateway_runs_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_torn_version_without_its_three_names_is_not_in_the_catalogue() {
-    for (name, tear) in TEARS.iter().filter(|(name, _)| name.starts_with("no ")) {
+async fn a_torn_version_is_neither_listed_nor_catalogued_where_looking_tells() {
+    let whole = module().with_version("v1.0.1");
+    for (name, told, tear) in TEARS {
         let bench = Bench::new().await;
+        lay_out(bench.root.path(), &whole);
         tear(&lay_out(bench.root.path(), &module()));
-        assert!(bench.storage().catalog(None, 0).await.unwrap().entries.is_empty(), "{name}");
+        assert_eq!(bench.list("example.com/torn").await, ["v1.0.1"], "{name}");
+        let page = bench.storage().catalog(None, 0).await.unwrap();
+        let entries: Vec<&str> = page.entries.iter().map(|entry| &*entry.version).collect();
+        let want: &[&str] = if *told == ByLooking { &["v1.0.1"] } else { &["v1.0.0", "v1.0.1"] };
+        assert_eq!(entries, want, "{name}");
     }
 }
 

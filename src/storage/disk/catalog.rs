@@ -132,7 +132,7 @@ impl Level {
         }
         let directory = VersionDirectory::new(self.directory.join(name), &version);
         let entry = || CatalogEntry { module: self.module.clone(), version: name.to_owned() };
-        Ok(directory.has_three_names()?.then(entry))
+        Ok(directory.may_be_whole()?.then(entry))
     }
 }
 

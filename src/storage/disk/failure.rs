@@ -7,13 +7,13 @@ use dipylon_middleware::error::{Error, ErrorKind};
 
 /// An error that names what could not be done, where and why.
 pub(in crate::storage) fn failed(what: &str, path: &Path, error: &io::Error) -> Error {
-    let text = format!("storage cannot {what} {}: {error}{}", path.display(), advice(error));
+    let text = format!("disk storage cannot {what} {}: {error}{}", path.display(), advice(error));
     Error::new(ErrorKind::Storage, text)
 }
 
 /// An error of ours about a path.
 pub(super) fn wrong(path: &Path, what: &str) -> Error {
-    Error::new(ErrorKind::Storage, format!("storage: {} {what}", path.display()))
+    Error::new(ErrorKind::Storage, format!("disk storage: {} {what}", path.display()))
 }
 
 fn advice(error: &io::Error) -> &'static str {

@@ -47,8 +47,8 @@ fn a_directory_of_more_names_than_are_held_is_walked_to_its_end() {
     for number in 0..modules {
         let directory = root.path().join(format!("example.com/m{number}/v1.0.0"));
         fs::create_dir_all(&directory).unwrap();
-        for name in ["go.mod", "source.zip", "v1.0.0.info"] {
-            File::create(directory.join(name)).unwrap();
+        for (name, bytes) in [("go.mod", 1), ("source.zip", 22), ("v1.0.0.info", 1)] {
+            File::create(directory.join(name)).unwrap().set_len(bytes).unwrap();
         }
     }
     let disk = Disk::open_with(root.path(), Durability::Volatile).unwrap();

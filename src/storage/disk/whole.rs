@@ -15,7 +15,7 @@ use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 
-use super::super::whole::{MAX_REMEMBERED_VERSIONS, go_mod_is_whole, info_is_whole};
+use super::super::whole::{MAX_REMEMBERED_VERSIONS, MIN_ZIP_BYTES, go_mod_is_whole, info_is_whole};
 use super::super::zip_end::ends_as_a_zip;
 use super::failure::{failed, found, wrong};
 use super::layout::file_name;
@@ -75,11 +75,18 @@ impl<'a> VersionDirectory<'a> {
         self.path.join(file_name(self.version, kind))
     }
 
-    /// Whether all three names are there, whatever they hold.
-    pub(super) fn has_three_names(&self) -> Result<bool, Error> {
-        for kind in [FileKind::Info, FileKind::Zip, FileKind::Mod] {
+    /// Whether all three files are there and none is too short, as far as can be told without reading
+    /// them. What is no regular file cannot be read, and is passed over.
+    ///
+    /// # Errors
+    /// `Storage` when one of them cannot be looked at.
+    pub(super) fn may_be_whole(&self) -> Result<bool, Error> {
+        for (kind, bytes_min) in
+            [(FileKind::Info, 1), (FileKind::Zip, MIN_ZIP_BYTES), (FileKind::Mod, 1)]
+        {
             let path = self.file(kind);
-            if found(fs::symlink_metadata(&path), "look at", &path)?.is_none() {
+            let metadata = found(fs::metadata(&path), "look at", &path)?;
+            if metadata.is_none_or(|metadata| !metadata.is_file() || metadata.len() < bytes_min) {
                 return Ok(false);
             }
         }
