@@ -15,6 +15,18 @@ pub(super) fn merge(upstream: Vec<Version>, stored: Vec<Version>) -> Vec<Version
     merged
 }
 
+/// Two bodies of lists as one: the lines of the first, then those that only the second has.
+pub(super) fn bodies(first: &Bytes, second: &Bytes) -> Bytes {
+    let seen: HashSet<&[u8]> = lines(first).collect();
+    let mut both = first.to_vec();
+    both.extend(lines(second).filter(|line| !seen.contains(line)).flatten());
+    both.into()
+}
+
+fn lines(body: &Bytes) -> impl Iterator<Item = &[u8]> {
+    body.split_inclusive(|byte| *byte == b'\n')
+}
+
 /// Without pseudo-versions.
 pub(super) fn releases(versions: Vec<Version>) -> Vec<Version> {
     versions.into_iter().filter(|version| !version.is_pseudo()).collect()

@@ -10,12 +10,13 @@
 //!
 //! # Telemetry
 //! Outcomes `hit_memory`, `hit_storage`, `stale_revalidate`, `stale_error`, `negative` and `miss_leader`,
-//! `miss_follower`.
+//! `miss_follower`, `miss_degraded`.
 //!
 //! # Failure modes
 //! Mode strict: an upstream that fails is an error, after an answer kept for `StaleIfError` at most;
 //! one that says "does not exist" is overruled by stored releases. Mode fallback: what is stored is
-//! the answer. Mode offline: no upstream call of any kind.
+//! the answer. Mode offline: no upstream call of any kind. A storage that fails costs a list what is stored
+//! only, but for what an answer kept for `StaleIfError` at most has of it (`miss_degraded`, not kept).
 //!
 //! # Limits
 //! [`ANSWERS_BYTES_MAX`] of answers and [`QUERIES_BYTES_MAX`] of queries in memory; one upstream call

@@ -228,11 +228,11 @@ impl Shared {
     /// Keeps what may be kept; gives an older answer where upstream fails now.
     fn keep(&self, key: &Key, asked: Asked) -> Kept {
         let Asked { kept, failure } = asked;
+        if let Ok((listed, Outcome::MissDegraded)) = kept {
+            return Ok((self.with_older(key, listed), Outcome::MissDegraded));
+        }
         let Some(error) = failure.filter(|error| !error.kind().is_permanent()) else {
-            // A list without what is stored is for those who wait, and for nobody later.
-            if !matches!(kept, Ok((_, Outcome::MissDegraded))) {
-                self.answers.put(key.clone(), kept.clone());
-            }
+            self.answers.put(key.clone(), kept.clone());
             return kept;
         };
         self.failed.put(key.clone(), ());
@@ -242,6 +242,15 @@ impl Shared {
         tracing::warn!(%module, %error, age_seconds = age.as_secs(),
             "upstream fails: answered with an older list");
         Ok((body, Outcome::StaleError))
+    }
+
+    /// A list of upstream's alone, and after it what an older answer had besides: what is stored only. It is
+    /// for those who wait, and for nobody later, so that storage is asked again the next time.
+    fn with_older(&self, key: &Key, listed: Bytes) -> Bytes {
+        match self.answers.get(key, self.config.stale_if_error) {
+            Some((Ok((older, _)), _)) => merge::bodies(&listed, &older),
+            _ => listed,
+        }
     }
 
     async fn ask(&self, context: &RequestContext, key: &Key, mode: NetworkMode) -> Asked {

@@ -6,7 +6,7 @@ use tower::Layer as _;
 use super::{bench, bench_with, config, m, no_files};
 use crate::error::ErrorKind;
 use crate::request::{Ask, FetchAsk, ModuleRequest};
-use crate::telemetry::Outcome;
+use crate::telemetry::{Outcome, StorageOperation};
 use crate::testing::upstream::Reply;
 use crate::testing::{SECOND, call, context, context_for, settle};
 use crate::versions::NetworkMode::{Fallback, Strict};
@@ -144,6 +144,29 @@ async fn a_module_that_upstream_has_no_more_is_listed_from_storage_and_seldom_as
         assert_eq!(bench.list().await.expect("stored").0, "v1.0.0");
     }
     assert_eq!(bench.upstream.asked().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_answer_lends_what_is_stored_only_while_storage_fails_and_not_for_ever() {
+    for mode in [Strict, Fallback] {
+        let bench = bench(mode, &["v0.9.0"]);
+        bench.lists("v1.0.0\n");
+        assert_eq!(bench.list().await.expect("both").0, "v1.0.0 v0.9.0");
+        bench.storage.fail(StorageOperation::List);
+        bench.lists("v1.1.0\nv1.0.0\n");
+        let both = "v1.1.0 v1.0.0 v0.9.0".to_owned();
+        for _ in 0..2 {
+            tokio::time::advance(1800 * SECOND).await;
+            let listed = bench.list().await.expect("upstream's, and what is stored only");
+            assert_eq!(listed, (both.clone(), Outcome::MissDegraded), "{mode:?}");
+        }
+        tokio::time::advance(SECOND).await;
+        let listed = bench.list().await.expect("upstream's: the older one is too old by now");
+        assert_eq!(listed, ("v1.1.0 v1.0.0".to_owned(), Outcome::MissDegraded), "{mode:?}");
+        bench.storage.mend();
+        let listed = bench.list().await.expect("both again");
+        assert_eq!(listed, (both, Outcome::MissLeader), "{mode:?}: no short list was kept");
+    }
 }
 
 #[tokio::test(start_paused = true)]
