@@ -10,7 +10,7 @@ use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 
-use crate::bench::fresh_bucket;
+use crate::bench::{Server, fresh_bucket};
 use crate::{azureblob, gcp, minio, s3};
 
 async fn refused(config: &MinioStorage) -> String {
@@ -124,15 +124,30 @@ async fn a_bucket_that_goes_away_is_an_error_and_no_miss() {
 #[tokio::test]
 #[ignore = "needs minio: run by cargo xtask test"]
 async fn s3_names_a_missing_bucket_and_wrong_credentials() {
-    let server = minio::server();
-    let text = s3_refused(&s3::config(&server, &fresh_bucket())).await;
+    a_missing_bucket_and_wrong_credentials_are_named(&minio::server()).await;
+}
+
+#[tokio::test]
+#[ignore = "needs versitygw: run by cargo xtask test"]
+async fn s3_of_versitygw_names_a_missing_bucket_and_wrong_credentials() {
+    a_missing_bucket_and_wrong_credentials_are_named(&Server::of("DIPYLON_TEST_VERSITYGW")).await;
+}
+
+async fn a_missing_bucket_and_wrong_credentials_are_named(server: &Server) {
+    let right = s3::config(server, &fresh_bucket());
+    let text = s3_refused(&right).await;
     assert!(text.starts_with("s3 storage cannot list t"), "{text}");
     assert!(text.contains("NoSuchBucket") && text.contains("create it"), "{text}");
-    let wrong =
-        S3Storage { secret: Secret::new("wrongsecret"), ..s3::config(&server, &fresh_bucket()) };
-    let text = s3_refused(&wrong).await;
+    let wrong_secret = S3Storage { secret: Secret::new("wrongsecret"), ..right.clone() };
+    let text = s3_refused(&wrong_secret).await;
     assert!(text.contains("SignatureDoesNotMatch"), "{text}");
+    assert!(text.ends_with("; check the credentials"), "{text}");
     assert!(!text.contains("wrongsecret") && !text.contains(&server.key), "{text}");
+    let wrong_key = S3Storage { key: Secret::new("wrongkeyid"), ..right };
+    let text = s3_refused(&wrong_key).await;
+    let is_told = text.contains("InvalidAccessKeyId") || text.contains("XAdminUserNotFound");
+    assert!(is_told && text.ends_with("; check the credentials"), "{text}");
+    assert!(!text.contains("wrongkeyid") && !text.contains(&server.secret), "{text}");
 }
 
 async fn s3_refused(config: &S3Storage) -> String {

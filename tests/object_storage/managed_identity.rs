@@ -105,7 +105,12 @@ async fn guarded(identity: &Identity) -> Front {
             let want = format!("Bearer token-{}", state.lock().asked);
             let has = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
             if has != Some(&want) {
-                let said = format!("{:?} in place of {want:?}", has.unwrap_or_default());
+                // In the form that Azure has for it, with more in it than Azure says.
+                let said = format!(
+                    "<?xml version=\"1.0\"?><Error><Code>InvalidAuthenticationInfo</Code><Message>{} in \
+                     place of {want}</Message></Error>",
+                    has.unwrap_or_default()
+                );
                 return Response::builder().status(401).body(said.into()).unwrap();
             }
             PassOn::to(origin).send(signed(request, origin, account, credential)).await
@@ -216,7 +221,20 @@ async fn a_token_that_the_store_refuses_is_an_error() {
     // The store believes a younger one alone.
     identity.state.lock().asked += 1;
     let (path, version) = names(&FakeModule::new("example.com/a", "v1.0.0"));
-    let failed = storage.read(&path, &version, FileKind::Mod).await.expect_err("an error");
-    assert_eq!(failed.kind(), ErrorKind::Storage);
-    assert!(storage.check().await.is_err());
+    for failed in [
+        storage.read(&path, &version, FileKind::Mod).await.expect_err("an error"),
+        storage.list(&path).await.expect_err("an error"),
+        storage.check().await.expect_err("an error"),
+        Subject::new(Arc::clone(&storage))
+            .save(&FakeModule::new("example.com/a", "v1.0.0"))
+            .await
+            .expect_err("an error"),
+    ] {
+        assert_eq!(failed.kind(), ErrorKind::Storage);
+        let text = format!("{failed} {failed:?}");
+        assert!(text.starts_with("azureblob storage cannot "), "{text}");
+        let why = "InvalidAuthenticationInfo; check the credentials";
+        assert!(failed.message().ends_with(why), "{text}");
+        assert!(!text.contains("token-") && !text.contains("Bearer"), "{text}");
+    }
 }

@@ -12,6 +12,7 @@ use dipylon_testkit::storage_suite::{Subject, read_range};
 use mongodb::bson::{Document, doc};
 
 use crate::bench::{Raw, bench, config, fresh_name, names, read, url};
+use crate::guard::Guard;
 use crate::wire::{Line, Wire};
 
 /// Longer than the driver looks for a server, far shorter than a caller's patience.
@@ -74,6 +75,51 @@ async fn a_server_that_is_down_is_an_error_and_no_miss() {
     ] {
         assert!(text.starts_with("mongo storage cannot "), "{text}");
         assert!(!text.contains("hunter2") && !text.contains('\n'), "{text}");
+    }
+}
+
+/// The start is refused with what to look at; with the right password all is well.
+#[tokio::test]
+#[ignore = "needs mongo: run by cargo xtask test"]
+async fn a_wrong_password_is_refused_without_being_told() {
+    let guard = Guard::before(&server(), "robot", "the-right-one").await;
+    let name = fresh_name();
+    let with = |user: &str| {
+        let url = format!("mongodb://{user}@{}/?authMechanism=SCRAM-SHA-256", guard.address);
+        config(&url, &name)
+    };
+    for user in ["robot:let-me-in", "nobody:let-me-in"] {
+        let text = refused(&with(user)).await;
+        let what = format!("mongo storage cannot make the collection in {name}.modules: ");
+        assert!(text.starts_with(&what), "{text}");
+        assert!(text.contains("Authentication failed"), "{text}");
+        assert!(text.ends_with("; check the user and password in Storage.Mongo.URL"), "{text}");
+        assert!(!text.contains("let-me-in"), "{text}");
+    }
+    let storage = dipylon::storage::mongo::open(&with("robot:the-right-one")).await.unwrap();
+    let module = FakeModule::new("example.com/a", "v1.0.0");
+    assert_eq!(Subject::new(storage.clone()).save(&module).await.unwrap(), SaveResult::Created);
+    assert!(read(&storage, &module, FileKind::Zip).await == Some(module.zip().to_vec()));
+}
+
+/// Without a user nothing may be made, which a reader does not need, and nothing read: no miss.
+#[tokio::test]
+#[ignore = "needs mongo: run by cargo xtask test"]
+async fn a_server_that_lets_nobody_in_is_an_error_and_no_miss() {
+    let guard = Guard::before(&server(), "robot", "the-right-one").await;
+    let config = config(&format!("mongodb://{}", guard.address), &fresh_name());
+    let storage = dipylon::storage::mongo::open(&config).await.unwrap();
+    let module = FakeModule::new("example.com/a", "v1.0.0");
+    let (path, version) = names(&module);
+    for error in [
+        storage.read(&path, &version, FileKind::Mod).await.unwrap_err(),
+        storage.list(&path).await.unwrap_err(),
+        storage.check().await.unwrap_err(),
+        Subject::new(storage.clone()).save(&module).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Storage);
+        assert!(error.to_string().contains("Unauthorized (13): "), "{error}");
+        assert!(error.to_string().ends_with("; check what the user may do"), "{error}");
     }
 }
 

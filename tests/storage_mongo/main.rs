@@ -5,6 +5,7 @@
 
 mod bench;
 mod failures;
+mod guard;
 mod layout;
 mod long;
 mod many;

@@ -18,6 +18,14 @@ const NAMESPACE_EXISTS: i32 = 48;
 const DUPLICATE_KEY: i32 = 11_000;
 /// Atlas's for refused credentials.
 const ATLAS_REFUSED: i32 = 8_000;
+/// Of a server that takes no writes now, or gives its place to another: shutdown in progress, primary
+/// stepped down, interrupted at shutdown and by a change of state, not primary (three of them), not even a
+/// secondary. The lists of the "not writable primary" and "node is recovering" errors of MongoDB's
+/// specification of server discovery.
+const FAILING_OVER: [i32; 8] = [91, 189, 10_058, 10_107, 11_600, 11_602, 13_435, 13_436];
+/// Of a server that could not reach another, or not in time: host unreachable, host not found, network
+/// timeout, time limit exceeded, socket exception; and a write that too few members had in time.
+const CUT_OFF: [i32; 6] = [6, 7, 64, 89, 262, 9_001];
 
 /// Why a call of the server failed.
 #[derive(Debug)]
@@ -82,27 +90,42 @@ impl Failure {
         self.code() == Some(UNAUTHORIZED)
     }
 
-    /// Whether the server could not be asked at all, or did not answer.
+    /// Whether there was no server that could be asked, or it did not answer in time. A server that is about
+    /// to end, or has lost its place or its neighbours, says so; another will answer soon.
     pub(super) fn is_unreachable(&self) -> bool {
-        match self.kind() {
-            None => true,
-            Some(kind) => matches!(
-                kind,
-                DriverErrorKind::ServerSelection { .. }
-                    | DriverErrorKind::Io(_)
-                    | DriverErrorKind::ConnectionPoolCleared { .. }
-                    | DriverErrorKind::DnsResolve { .. }
-            ),
-        }
+        let Some(kind) = self.kind() else { return true };
+        let is_away = matches!(
+            kind,
+            DriverErrorKind::ServerSelection { .. }
+                | DriverErrorKind::Io(_)
+                | DriverErrorKind::ConnectionPoolCleared { .. }
+                | DriverErrorKind::DnsResolve { .. }
+        );
+        is_away || self.is_failing_over() || self.code().is_some_and(|code| CUT_OFF.contains(&code))
+    }
+
+    fn is_failing_over(&self) -> bool {
+        self.code().is_some_and(|code| FAILING_OVER.contains(&code))
     }
 
     /// The cause and what to do about it, in one line.
     pub(super) fn told(&self) -> String {
-        let said = match self {
+        self.with_advice(&match self {
             Self::Slow(limit) => format!("no answer within {limit:?}"),
             Self::Driver(error) => said(error),
-        };
-        format!("{}{}", shorten(&said), self.advice())
+        })
+    }
+
+    /// The same without the server's own words, which may repeat what was asked of it.
+    pub(super) fn told_to_others(&self) -> String {
+        match self.code() {
+            Some(code) => self.with_advice(&format!("the server answers with its error {code}")),
+            None => self.told(),
+        }
+    }
+
+    fn with_advice(&self, said: &str) -> String {
+        format!("{}{}", shorten(said), self.advice())
     }
 
     fn advice(&self) -> &'static str {
@@ -112,6 +135,8 @@ impl Failure {
             "; check the user and password in Storage.Mongo.URL"
         } else if self.is_denied() {
             "; check what the user may do"
+        } else if self.is_failing_over() {
+            "; has the replica set a primary?"
         } else if self.is_unreachable() {
             "; is the server up, and Storage.Mongo.URL right?"
         } else {
@@ -173,6 +198,9 @@ fn shorten(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use mongodb::bson::{deserialize_from_document, doc};
+    use mongodb::error::{CommandError, WriteConcernError};
+
     use super::*;
 
     #[test]
@@ -196,6 +224,53 @@ mod tests {
         assert!(told.starts_with("x yx"), "{told}");
         assert!(told.ends_with("; is the server up, and Storage.Mongo.URL right?"), "{told}");
         assert!(told.len() < MAX_SAID_CHARS + 60 && !told.contains('\n'), "{told}");
+    }
+
+    fn answered(code: i32, name: &str, message: &str) -> Failure {
+        let said = doc! { "code": code, "codeName": name, "errmsg": message };
+        let error: CommandError = deserialize_from_document(said).unwrap();
+        Failure::Driver(DriverErrorKind::Command(error).into())
+    }
+
+    #[test]
+    fn a_server_that_gives_its_place_to_another_counts_as_unreachable() {
+        let asked = "not primary while reading athens.modules of example.com/private";
+        for (code, name) in [
+            (91, "ShutdownInProgress"),
+            (189, "PrimarySteppedDown"),
+            (10_107, "NotWritablePrimary"),
+            (11_600, "InterruptedAtShutdown"),
+            (11_602, "InterruptedDueToReplStateChange"),
+            (13_435, "NotPrimaryNoSecondaryOk"),
+            (13_436, "NotPrimaryOrSecondary"),
+        ] {
+            let failure = answered(code, name, asked);
+            assert!(failure.is_unreachable() && !failure.is_refusal(), "{name}");
+            let told = format!("{name} ({code}): {asked}; has the replica set a primary?");
+            assert_eq!(failure.told(), told);
+            let others = failure.told_to_others();
+            assert!(
+                others.contains(&code.to_string()) && others.ends_with("a primary?"),
+                "{others}"
+            );
+            assert!(!others.contains("example.com") && !others.contains("athens"), "{others}");
+        }
+        for code in [6, 7, 89, 262, 9_001] {
+            assert!(answered(code, "", "").is_unreachable(), "{code}");
+        }
+        for code in [1, 13, 18, 26, 43, 48, 8_000, 11_000] {
+            assert!(!answered(code, "", "").is_unreachable(), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_write_that_too_few_members_have_in_time_counts_as_unreachable() {
+        let said = doc! { "code": 64, "codeName": "WriteConcernFailed", "errmsg": "timed out" };
+        let error: WriteConcernError = deserialize_from_document(said).unwrap();
+        let failure = WriteFailure::WriteConcernError(error);
+        let failure = Failure::Driver(DriverErrorKind::Write(failure).into());
+        assert!(failure.is_unreachable() && !failure.is_refusal());
+        assert!(failure.told().starts_with("WriteConcernFailed (64): timed out; "));
     }
 
     #[test]

@@ -45,10 +45,11 @@ impl Place {
 
     /// The error for something that could not be done: `what` follows the word "cannot".
     pub(super) fn failed(&self, what: &str, failure: &Failure) -> Error {
-        let cause = failure.told();
-        let text = format!("mongo storage cannot {what} in {}: {cause}", self.shown);
+        let text = format!("mongo storage cannot {what} in {}: {}", self.shown, failure.told());
         match failure.is_unreachable() {
-            true => Error::new(ErrorKind::StorageUnavailable, text).with_cause(cause),
+            true => {
+                Error::new(ErrorKind::StorageUnavailable, text).with_cause(failure.told_to_others())
+            }
             false => Error::new(ErrorKind::Storage, text),
         }
     }

@@ -34,21 +34,43 @@ pub(super) fn failed(kind: &str, what: &str, place: &str, key: &str, error: &Sto
         (code, "") => code.to_owned(),
         (code, said) => format!("{code}: {said}"),
     };
-    let said = if is_about_a_token(error) { format!("no token was given: {said}") } else { said };
-    let cause = format!("{said}{}", advice(&cause, error));
-    let text = format!("{kind} storage cannot {what} {place}: {cause}");
+    let whole = |said: &str| {
+        let who = if is_about_a_token(error) { "no token was given: " } else { "" };
+        format!("{who}{said}{}", advice(&cause, error))
+    };
+    let text = format!("{kind} storage cannot {what} {place}: {}", whole(&said));
     match is_unreachable(error) {
-        true => Error::new(ErrorKind::StorageUnavailable, text).with_cause(cause),
+        true => Error::new(ErrorKind::StorageUnavailable, text)
+            .with_cause(whole(&without_names(&cause, error))),
         false => Error::new(ErrorKind::Storage, text),
     }
+}
+
+/// What may be told to others of a failure: of a transport all, since it knows an address alone; of an
+/// answer its code or status, since its words may name the object that was asked for.
+fn without_names(cause: &Cause, error: &StoreError) -> String {
+    if transport_of(error).is_some() {
+        return cause.said.clone();
+    }
+    let is_plain =
+        |code: &str| code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b' ');
+    let (code, status) = (cause.code.as_str(), status_of(error).unwrap_or_default());
+    match !code.is_empty() && is_plain(code) {
+        true if code.starts_with(&status) => format!("it answered {code}"),
+        true => format!("it answered {status} {code}"),
+        false => format!("it answered {status}"),
+    }
+}
+
+fn transport_of(error: &StoreError) -> Option<&HttpError> {
+    sources(error).find_map(|cause| cause.downcast_ref::<HttpError>())
 }
 
 fn advice(cause: &Cause, error: &StoreError) -> &'static str {
     match cause.code.as_str() {
         "NoSuchBucket" | "ContainerNotFound" => "; create it, or correct the bucket's name",
-        "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "AuthenticationFailed" => {
-            "; check the credentials"
-        }
+        code if is_of_a_stranger(code) => "; check the credentials",
+        code if repeats_what_was_signed(code) => "; check the credentials",
         "AuthorizationHeaderMalformed" | "PermanentRedirect" => "; check the region",
         "RequestTimeTooSkewed" => "; set this machine's clock",
         _ if is_denied(error) => "; check the credentials and what they permit",
@@ -57,9 +79,23 @@ fn advice(cause: &Cause, error: &StoreError) -> &'static str {
     }
 }
 
-/// Whether the store said that there is no such object. A missing bucket is no missing object.
+/// Whether the store said that there is no such object. A missing bucket is no missing object, nor is a user
+/// whom a server does not find: of a 404 with a name of its own only those of objects are believed.
 pub(super) fn is_absent(error: &StoreError) -> bool {
-    matches!(error, StoreError::NotFound { .. }) && !is_place_missing(error)
+    let code = cause_of(error).code;
+    let is_of_an_object = code.is_empty()
+        || code.starts_with("404")
+        || matches!(
+            code.as_str(),
+            "NoSuchKey"
+                | "NoSuchVersion"
+                | "NoSuchObject"
+                | "NotFound"
+                | "ObjectNotFound"
+                | "BlobNotFound"
+                | "ResourceNotFound"
+        );
+    matches!(error, StoreError::NotFound { .. }) && is_of_an_object
 }
 
 /// Whether the store said that there is no such bucket.
@@ -71,6 +107,7 @@ pub(super) fn is_place_missing(error: &StoreError) -> bool {
 pub(super) fn is_denied(error: &StoreError) -> bool {
     matches!(error, StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. })
         || status_of(error).is_some_and(|status| matches!(status.as_str(), "401" | "403"))
+        || is_of_a_stranger(&cause_of(error).code)
 }
 
 /// The status of an answer, which the crate gives in words alone.
@@ -85,8 +122,7 @@ fn status_of(error: &StoreError) -> Option<String> {
 
 /// Whether the store could not be asked at all, or could not answer.
 pub(super) fn is_unreachable(error: &StoreError) -> bool {
-    let transport = sources(error).find_map(|cause| cause.downcast_ref::<HttpError>());
-    match transport {
+    match transport_of(error) {
         Some(error) => error.kind() != HttpErrorKind::Decode,
         None => status_of(error).is_some_and(|status| {
             status != "501" && (status.starts_with('5') || matches!(status.as_str(), "408" | "429"))
@@ -122,7 +158,7 @@ fn chain<'a>(
 }
 
 pub(super) fn cause_of(error: &StoreError) -> Cause {
-    if let Some(transport) = sources(error).find_map(|cause| cause.downcast_ref::<HttpError>()) {
+    if let Some(transport) = transport_of(error) {
         let deepest = chain(transport.source()).last();
         let said = deepest.map_or_else(|| transport.to_string(), ToString::to_string);
         return Cause { code: String::new(), said: shorten(&said) };
@@ -157,9 +193,21 @@ fn said_by_server(text: &str) -> Option<Cause> {
     Some(Cause { code: shorten(status.trim_end_matches(':')), said: shorten(said) })
 }
 
-/// Servers explain a wrong signature with what they were sent.
+/// The server does not know whose key it is; the second is versitygw's, which says it with 404.
+fn is_of_a_stranger(code: &str) -> bool {
+    matches!(code, "InvalidAccessKeyId" | "XAdminUserNotFound")
+}
+
+/// Servers explain a wrong signature, or a token that they do not take, with what they were sent.
 fn repeats_what_was_signed(code: &str) -> bool {
-    matches!(code, "SignatureDoesNotMatch" | "AuthenticationFailed")
+    matches!(
+        code,
+        "SignatureDoesNotMatch"
+            | "AuthenticationFailed"
+            | "InvalidAuthenticationInfo"
+            | "InvalidToken"
+            | "ExpiredToken"
+    )
 }
 
 fn shorten(text: &str) -> String {
@@ -203,6 +251,43 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_is_not_taken_is_not_repeated() {
+        for code in ["InvalidAuthenticationInfo", "InvalidToken", "ExpiredToken"] {
+            let error = answered(&format!(
+                "Server returned non-2xx status code: 401 Unauthorized: <Error><Code>{code}</Code>\
+                 <Message>no use for Bearer eyJhbGciOi</Message></Error>"
+            ));
+            let text = failed("azureblob", "list", "mods", "", &error).to_string();
+            let want = format!("azureblob storage cannot list mods: {code}; check the credentials");
+            assert_eq!(text, want);
+        }
+    }
+
+    #[test]
+    fn what_others_are_told_names_nothing_that_was_asked_for() {
+        let advice = "; is the store up, and its endpoint right?";
+        for (answer, cause) in [
+            (
+                "503 Service Unavailable: <Error><Code>SlowDown</Code><Message>too many requests for \
+                 mods/example.com/private/v1/go.mod</Message></Error>",
+                "it answered 503 SlowDown",
+            ),
+            (
+                "500 Internal Server Error: {\"error\": {\"message\": \"example.com/private\"}}",
+                "it answered 500 Internal Server Error",
+            ),
+            ("502 Bad Gateway: <html>example.com/private", "it answered 502 Bad Gateway"),
+            ("503: <Code>example.com/private</Code>", "it answered 503"),
+        ] {
+            let error = answered(&format!("Server returned non-2xx status code: {answer}"));
+            let error = failed("s3", "read", "mods", "example.com/private/v1/go.mod", &error);
+            assert_eq!(error.kind(), ErrorKind::StorageUnavailable, "{error}");
+            assert_eq!(error.cause().map(|cause| &**cause), Some(&*format!("{cause}{advice}")));
+            assert!(error.message().contains("mods/example.com/private/v1/go.mod: "), "{error}");
+        }
+    }
+
+    #[test]
     fn json_and_plain_answers_are_understood() {
         let json = answered(
             "Server returned non-2xx status code: 404 Not Found: {\"error\": {\"message\": \"No such \
@@ -236,5 +321,24 @@ mod tests {
         assert!(is_absent(&not_found("NoSuchKey")));
         assert!(!is_absent(&not_found("NoSuchBucket")));
         assert!(!is_absent(&not_found("ContainerNotFound")));
+    }
+
+    #[test]
+    fn a_missing_user_is_no_missing_object() {
+        let error = StoreError::NotFound {
+            path: "k".to_owned(),
+            source: "returned non-2xx status code: 404 Not Found: <Error><Code>XAdminUserNotFound</Code>\
+                     <Message>No user exists with the provided access key ID.</Message></Error>"
+                .into(),
+        };
+        assert!(!is_absent(&error) && is_denied(&error));
+        let text = failed("s3", "list", "mods", "", &error).to_string();
+        assert!(text.ends_with("; check the credentials"), "{text}");
+        for text in
+            ["status code: 404 Not Found: ", "status code: 404 Not Found", "Object not found"]
+        {
+            let error = StoreError::NotFound { path: "k".to_owned(), source: text.into() };
+            assert!(is_absent(&error), "{text}");
+        }
     }
 }
