@@ -1,24 +1,34 @@
 //! What goes wrong between the gateway and its store: the whole program, real servers, and toxiproxy
-//! between them. Each row of the table below is a fault and each column a backend, so that no cell can be
-//! missing. What holds in every cell: never a wrong byte, never a 404 for what is stored; an answer of
-//! the upstream's or a 5xx that names backend, operation and cause; and all is well again without a
-//! restart.
+//! between them. Each row of the table below is a fault and each column a backend; where a cell says "-"
+//! the fault cannot be. What holds in every other cell: never a wrong byte, never a 404 for what is stored;
+//! an answer of the upstream's or a 5xx that names backend, operation and cause; and all is well again
+//! without a restart.
 //!
-//! | fault | minio | s3 | s3 (versitygw) | gcp | azureblob | mongo | external |
-//! |---|---|---|---|---|---|---|---|
-//! | latency, down, down at start, offline and down, cut | here | here | here | here | here | here | here |
-//! | black hole, 1 kB/s (`slow_` but on minio) | here | here | here | here | here | here | here |
-//! | down, with a near tier | here | (5) | (5) | (5) | (5) | (5) | here |
-//! | reads that lag behind writes | here | here | here | (1) | here | (2) | here |
-//! | wrong credentials | O | O | O | O | O | (3) | here |
-//! | missing bucket | made | O | O | O | O | made | - |
-//! | wrong region | (4) | (4) | here | - | - | - | - |
-//! | foreign objects, half-written versions | O | O | O | O | O | M | E |
+//! | fault | minio | s3 | s3 (versitygw) | gcp | azureblob | mongo | external | disk | memory |
+//! |---|---|---|---|---|---|---|---|---|---|
+//! | down in mid-flight | here | here | here | here | here | here | here | here | here |
+//! | down at start | here | here | here | here | here | here | here | refused | refused |
+//! | offline and down | here | here | here | here | here | here | here | here | - (6) |
+//! | latency, cut | here | here | here | here | here | here | here | - (7) | - (7) |
+//! | black hole (`slow_` but on minio, disk) | here | here | here | here | here | here | here | here | (8) |
+//! | 1 kB/s (`slow_` but on minio) | here | here | here | here | here | here | here | - (7) | - (7) |
+//! | down, with a near tier | here | (5) | (5) | (5) | (5) | (5) | here | (5) | (5) |
+//! | busy, asked again | (9) | (9) | (9) | (9) | (9) | (9) | here | - (7) | - (7) |
+//! | reads that lag behind writes | here | here | here | (1) | here | (2) | here | - (7) | - (7) |
+//! | wrong credentials, no permission | O | O | O | O | O | here, M | here | S | (8) |
+//! | read-only | - | - | - | - | - | - | - | S | (8) |
+//! | full | (3) | (3) | (3) | (3) | (3) | (3) | (3) | here | (8) |
+//! | missing bucket, or root | made | O | O | O | O | made | - | here | here |
+//! | wrong region | (4) | (4) | here | - | - | - | - | - | - |
+//! | foreign objects, half-written versions | O | O | O | O | O | M | E | S | (8) |
 //!
-//! O: `tests/object_storage`, M: `tests/storage_mongo`, E: `tests/storage_external`. (1) The emulator is
-//! asked by another protocol; the store itself promises to read what was written. (2) Reads go to the
-//! primary. (3) The server that speaks MongoDB's protocol here knows no users. (4) MinIO takes any region.
-//! (5) The tier knows no kinds: it is over the same stack.
+//! O: `tests/object_storage`, M: `tests/storage_mongo`, E: `tests/storage_external`, S: `tests/storage`.
+//! (1) The emulator is asked by another protocol; the store itself promises to read what was written.
+//! (2) Reads go to the primary. (3) Is a refusal like any other: what the server answers, the log has.
+//! (4) MinIO takes any region. (5) The tier knows no kinds: it is over the same stack. (6) It is empty at
+//! the start, and nothing can be brought in offline. (7) There is no line: a file is there or not, and a
+//! disk that is slow is waited for. (8) It is the disk's own code over a directory of one process, so the
+//! disk's tests hold. (9) Their clients repeat by themselves.
 
 /// Makes one test of each fault for each backend. Of `slow` faults one backend is tried in every run.
 macro_rules! faults {
@@ -71,11 +81,13 @@ macro_rules! faults {
 
 mod backend;
 mod credentials;
+mod disk;
 mod lag;
 mod line;
 mod outage;
 mod region;
 mod relay;
+mod retried;
 mod tier;
 mod trouble;
 mod world;

@@ -1,10 +1,11 @@
 //! Stands before a server, which is reached as if it had been asked itself; on demand it answers "no such
-//! object" for a while after the server took one, as some replicated stores do.
+//! object" for a while after the server took one, as some replicated stores do, or that the server is busy.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -25,6 +26,8 @@ type Body = BoxBody<Bytes, hyper::Error>;
 /// The relay; gone when this is dropped.
 pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
+    /// Reads that are refused from now on.
+    refusals: Arc<AtomicU32>,
     task: JoinHandle<()>,
 }
 
@@ -42,6 +45,7 @@ struct State {
     lag: Duration,
     /// When that was.
     written: Mutex<HashMap<String, Instant>>,
+    refusals: Arc<AtomicU32>,
 }
 
 impl Relay {
@@ -56,12 +60,25 @@ impl Relay {
         Self::start(server, Duration::ZERO, false).await
     }
 
+    /// Before `server`, a host and port, with nothing wrong until [`Relay::refuse`] is asked for it.
+    pub(crate) async fn to(server: &str) -> Self {
+        Self::start(server, Duration::ZERO, true).await
+    }
+
+    /// Answers the next reads, so many of them, with 503.
+    pub(crate) fn refuse(&self, reads: u32) {
+        self.refusals.store(reads, Ordering::SeqCst);
+    }
+
     async fn start(server: &str, lag: Duration, keeps_host: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let client = Client::builder(TokioExecutor::new()).build_http();
         let server = server.to_owned();
-        let state = Arc::new(State { server, client, keeps_host, lag, written: Mutex::default() });
+        let refusals = Arc::new(AtomicU32::new(0));
+        let (written, refused) = (Mutex::default(), Arc::clone(&refusals));
+        let state = State { server, client, keeps_host, lag, written, refusals: refused };
+        let state = Arc::new(state);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let state = Arc::clone(&state);
@@ -74,7 +91,7 @@ impl Relay {
                 tokio::spawn(connection);
             }
         });
-        Self { address, task }
+        Self { address, refusals, task }
     }
 }
 
@@ -82,6 +99,11 @@ impl State {
     async fn answer(&self, mut request: Request<Incoming>) -> Response<Body> {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let reads = matches!(method, Method::GET | Method::HEAD);
+        let one_less = |left: u32| left.checked_sub(1);
+        let (order, found) = (Ordering::SeqCst, Ordering::SeqCst);
+        if reads && self.refusals.fetch_update(order, found, one_less).is_ok() {
+            return said(StatusCode::SERVICE_UNAVAILABLE, "busy");
+        }
         if reads && self.is_behind(&path) {
             let body = "<Error><Code>NoSuchKey</Code><Message>not yet</Message></Error>";
             return said(StatusCode::NOT_FOUND, body);

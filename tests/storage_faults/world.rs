@@ -1,13 +1,15 @@
-//! A gateway between an upstream and a store that it reaches by a line.
+//! A gateway between an upstream and a store, which it reaches by a line or has on its own disk.
 
+use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
 use dipylon_testkit::client::Response;
-use dipylon_testkit::gateway::Gateway;
+use dipylon_testkit::gateway::{Builder, Gateway};
 use dipylon_testkit::module::FakeModule;
+pub(crate) use dipylon_testkit::storage_program::{file_bytes as bytes_of, file_path as path_of};
 use dipylon_testkit::upstream::Upstream;
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Settings};
 use crate::line::Line;
 
 /// The module of every test.
@@ -21,37 +23,81 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// All of it.
-pub(crate) struct World {
-    pub(crate) backend: Backend,
-    pub(crate) line: Line,
+/// A gateway between an upstream and a store.
+pub(crate) struct Site {
+    kind: &'static str,
+    settings: Settings,
     pub(crate) upstream: Upstream,
     pub(crate) gateway: Gateway,
+}
+
+/// The same over a store that is reached by a line.
+pub(crate) struct World {
+    /// What keeps the server running, where it is one for this test alone.
+    _backend: Backend,
+    pub(crate) line: Line,
+    site: Site,
 }
 
 impl World {
     /// Starts all; the line is as `line` leaves it.
     pub(crate) async fn start(backend: Backend, line: impl FnOnce(&Line)) -> Self {
-        let upstream = Upstream::start().await;
         let wire = Line::to(&backend.server);
         line(&wire);
-        let gateway = launch(&backend, &wire.address, &upstream.url(), &[]).await;
-        Self { backend, line: wire, upstream, gateway }
+        let site = Site::start(backend.kind, backend.settings(&wire.address)).await;
+        Self { _backend: backend, line: wire, site }
     }
 
     /// Starts all, with this version in the store.
     pub(crate) async fn holding(backend: Backend, module: &FakeModule) -> Self {
         let world = Self::start(backend, |_| {}).await;
-        world.upstream.add(module.clone());
-        world.until_stored(module).await;
+        world.fill(module).await;
         world
+    }
+}
+
+impl Deref for World {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.site
+    }
+}
+
+impl DerefMut for World {
+    fn deref_mut(&mut self) -> &mut Site {
+        &mut self.site
+    }
+}
+
+impl Site {
+    /// Starts the program with the settings of a store of this kind.
+    pub(crate) async fn start(kind: &'static str, settings: Settings) -> Self {
+        Self::start_by(env!("CARGO_BIN_EXE_dipylon"), kind, settings).await
+    }
+
+    /// The same by a program that becomes it.
+    pub(crate) async fn start_by(program: &str, kind: &'static str, settings: Settings) -> Self {
+        let upstream = Upstream::start().await;
+        let gateway = builder(program, &settings, &upstream.url()).start().await;
+        Self { kind, settings, upstream, gateway }
     }
 
     /// Ends the gateway and starts it anew with these variables too.
     pub(crate) async fn restart(&mut self, variables: &[(&str, &str)]) {
         assert!(self.gateway.terminate().await.success(), "{}", self.log());
-        let (address, upstream) = (&self.line.address, self.upstream.url());
-        self.gateway = launch(&self.backend, address, &upstream, variables).await;
+        let program = env!("CARGO_BIN_EXE_dipylon");
+        let mut builder = builder(program, &self.settings, &self.upstream.url());
+        for (name, value) in variables {
+            builder = builder.env(name, value);
+        }
+        self.gateway = builder.start().await;
+    }
+
+    /// Brings a version into the store.
+    pub(crate) async fn fill(&self, module: &FakeModule) {
+        self.upstream.add(module.clone());
+        self.until_stored(module).await;
     }
 
     /// All that the gateway has said.
@@ -129,7 +175,7 @@ impl World {
 
     /// A text names backend, operation and cause, in one line.
     pub(crate) fn assert_named(&self, text: &str) {
-        let begin = format!("{} storage cannot ", self.backend.kind);
+        let begin = format!("{} storage cannot ", self.kind);
         let rest = text.strip_prefix(&begin).unwrap_or_else(|| panic!("no {begin:?}: {text}"));
         let (operation, cause) =
             rest.split_once(": ").unwrap_or_else(|| panic!("no cause: {text}"));
@@ -138,38 +184,16 @@ impl World {
     }
 }
 
-async fn launch(
-    backend: &Backend,
-    address: &str,
-    upstream: &str,
-    more: &[(&str, &str)],
-) -> Gateway {
-    let mut builder = Gateway::builder(env!("CARGO_BIN_EXE_dipylon"))
+/// The program with these settings, and nothing of this machine's.
+pub(crate) fn builder(program: &str, settings: &Settings, upstream: &str) -> Builder {
+    let builder = Gateway::builder(program)
         .env("GOPROXY", upstream)
         .env("GOSUMDB", "off")
         .env("GO_BINARY_PATH", "no-go-command")
         .env("DIPYLON_HOT_CACHE_BYTES", "0")
         .env("ATHENS_LOG_LEVEL", "info")
         .start_limit(START_LIMIT);
-    for (name, value) in backend.settings(address) {
-        builder = builder.env(name, &value);
-    }
-    for (name, value) in more {
-        builder = builder.env(name, value);
-    }
-    builder.start().await
-}
-
-pub(crate) fn path_of(module: &FakeModule, suffix: &str) -> String {
-    format!("/{}/@v/{}.{suffix}", module.path(), module.version())
-}
-
-pub(crate) fn bytes_of(module: &FakeModule, suffix: &str) -> bytes::Bytes {
-    match suffix {
-        "info" => module.info().into(),
-        "mod" => module.go_mod_bytes(),
-        _ => module.zip(),
-    }
+    settings.iter().fold(builder, |builder, (name, value)| builder.env(name, value))
 }
 
 /// The outcome that `Cache-Status` tells.

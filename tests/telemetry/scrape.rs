@@ -15,7 +15,7 @@ use crate::world::{MODULE, VERSION, World, file, until};
 
 /// Exposed only after more background fetches at one time than a test has patience for, with a lock
 /// service that works, which `tests/lock` has, with an object store, which `tests/object_storage` has, or
-/// with a store whose client does not repeat by itself, which `tests/storage_external` has.
+/// with a store that is busy and whose client does not repeat by itself, which `tests/storage_faults` has.
 const BEYOND_REACH: [&str; 7] = [
     "dipylon_dispatch_background_refused_total",
     "dipylon_lock_held",
