@@ -21,7 +21,8 @@ pub enum Verdict {
 /// A request that may be sent more than once.
 pub trait Attempt: HasContext + Clone + Send + 'static {
     /// An attempt is made again only this long after the first began, and in the first half of the caller's
-    /// time, so that the last one ends before the caller goes away; nothing for as long as the caller waits.
+    /// time, so that one which takes as long as the first ends before the caller goes away; nothing for as
+    /// long as the caller waits.
     const REPEATED_WITHIN: Option<Duration>;
 
     /// What an error says about whoever was called.

@@ -69,6 +69,8 @@ pub enum ErrorKind {
     Storage,
     /// Storage could not be reached, did not answer in time, or is left alone for a while.
     StorageUnavailable,
+    /// Storage works, but there is no room here for one more call of this kind.
+    StorageBusy,
     /// The configured backend cannot do this.
     Unsupported,
     /// A defect in the gateway.
@@ -128,6 +130,7 @@ impl ErrorKind {
         Self::DeadlineExceeded,
         Self::Storage,
         Self::StorageUnavailable,
+        Self::StorageBusy,
         Self::Unsupported,
         Self::Internal,
     ];
@@ -164,6 +167,7 @@ impl ErrorKind {
             Self::DeadlineExceeded => (504, NO, Warn, Outcome::Deadline),
             Self::Storage => (500, NO, Bad, Outcome::StorageError),
             Self::StorageUnavailable => (503, NO, Bad, Outcome::StorageUnavailable),
+            Self::StorageBusy => (503, NO, Warn, Outcome::Shed),
             Self::Unsupported => (501, NO, Info, Outcome::Invalid),
             Self::Internal => (500, NO, Bad, Outcome::Internal),
         };
@@ -264,9 +268,10 @@ impl Error {
         self
     }
 
-    /// Whether storage itself failed, so that what it has is not known.
+    /// Whether storage could not say what it has.
     pub fn is_of_storage(&self) -> bool {
-        matches!(self.kind, ErrorKind::Storage | ErrorKind::StorageUnavailable)
+        use ErrorKind::{Storage, StorageBusy, StorageUnavailable};
+        matches!(self.kind, Storage | StorageUnavailable | StorageBusy)
     }
 
     /// Marks the error as remembered from an earlier request.

@@ -74,7 +74,7 @@ fn stack_of(timeout: Duration, wants_retries: bool) -> StorageHandle {
     storage_stack(&config, Arc::new(BlackHole { wants_retries }), &telemetry)
 }
 
-/// Whatever `Timeout` is, however long the caller itself waits, and whatever is asked for.
+/// Whatever `Timeout` is, and whatever is asked for, by callers who wait as long as that or longer.
 #[tokio::test(start_paused = true)]
 async fn a_store_that_hangs_is_left_alone_after_five_calls() {
     const SECOND: Duration = Duration::from_secs(1);

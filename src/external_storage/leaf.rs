@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use super::budget::{Budget, MAX_ANSWER_BYTES, MAX_ARRIVING_BYTES};
 use super::route::{self, Route, bad};
 use super::save::{self, Intake, Received};
-use super::turns::{Turns, WAIT_MAX};
+use super::turns::{Turns, WALK_WAIT_MAX};
 use crate::http::{Admin, AdminConfig, HomePage, Incoming, Readiness, RequestBody};
 use crate::index::NoIndex;
 use crate::storage::external::wire::{
@@ -73,7 +73,7 @@ impl Leaf {
         let pages = Admin::new(config, storage.clone(), Arc::new(NoIndex), vec![ready], telemetry);
         let intake = Intake::new(spools, Budget::new(MAX_ARRIVING_BYTES));
         let answers = Budget::new(MAX_ANSWER_BYTES);
-        let walks = Turns::new("lists and pages of the catalogue", MAX_WALKS, WAIT_MAX);
+        let walks = Turns::new("lists and pages of the catalogue", MAX_WALKS, WALK_WAIT_MAX);
         Self { storage, intake, answers, walks, call_timeout, pages: Arc::new(pages) }
     }
 

@@ -66,7 +66,7 @@ pub use leaf::MAX_WALKS;
 pub use options::Options;
 pub use pace::{BODY_MAX, BODY_WINDOW, MIN_BODY_BYTES};
 pub use save::{MAX_EXTRA_WRITES, MAX_FORM_BYTES, MAX_SAVES, SAVE_WAIT_MAX};
-pub use turns::WAIT_MAX;
+pub use turns::{WAIT_MAX, WALK_WAIT_MAX};
 
 /// Serves `storage` on `listener` until `stop` resolves, and then waits for the requests that are open, as
 /// long as [`Options::drain_timeout`] allows.

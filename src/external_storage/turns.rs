@@ -6,8 +6,12 @@ use std::time::Duration;
 use dipylon_middleware::error::{Error, ErrorKind};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How long a request waits for memory, and any but a save for its turn. Half of what a client of ours waits
-/// for an answer, so that it is told why.
+/// How long a list or a page of the catalogue waits for its turn. Half of what a client of ours
+/// waits for the head of an answer, while the checks that it makes beside are answered.
+pub const WALK_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How long a request waits for memory, and a write of an extra for its turn. Half of what a client of ours waits
+/// for an answer to those, so that it is told why where it has waited once.
 pub const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// The turns of one kind of request.
@@ -48,11 +52,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_finds_no_turn_is_told_before_a_client_of_ours_gives_up() {
-        let turns = Turns::new("lists", 2, WAIT_MAX);
+        let turns = Turns::new("writes", 2, WAIT_MAX);
         let held = (turns.take().await.unwrap(), turns.take().await.unwrap());
         let begun = tokio::time::Instant::now();
         let error = turns.take().await.unwrap_err();
-        assert_eq!(error.message(), "2 lists are under way: try again");
+        assert_eq!(error.message(), "2 writes are under way: try again");
         assert_eq!(error.kind(), ErrorKind::Overloaded);
         assert!(begun.elapsed() <= ANSWER_MAX / 2, "{:?}", begun.elapsed());
         let waiting = turns.take();

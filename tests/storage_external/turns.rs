@@ -1,9 +1,8 @@
-//! What many requests at once cost the server: few of them are served at a time, the others are told so
-//! before a client of ours gives up.
+//! What many requests at once cost the server: few of them are served at a time, the others wait for their turn.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use dipylon::external_storage::{MAX_SAVES, MAX_WALKS, Options};
@@ -91,7 +90,7 @@ impl Storage for Walked {
 
 /// What a list holds in memory is counted when it is there: so few are made at a time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn few_lists_and_catalogue_pages_are_made_at_once_and_the_rest_are_asked_to_come_again() {
+async fn few_lists_and_catalogue_pages_are_made_at_once_and_the_rest_wait_for_their_turn() {
     let root = tempfile::tempdir().unwrap();
     let disk = dipylon::storage::disk(root.path().into()).await.unwrap();
     let (under_way, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -101,32 +100,22 @@ async fn few_lists_and_catalogue_pages_are_made_at_once_and_the_rest_are_asked_t
     let asking = (0..3 * MAX_WALKS).map(|number| {
         let path = if number % 2 == 0 { "/example.com/a/@v/list" } else { "/catalog" };
         let http = served.client().limit(Duration::from_secs(30));
-        tokio::spawn(async move {
-            let begun = Instant::now();
-            let answer = http.get(path).await;
-            (answer.status.as_u16(), begun.elapsed(), answer.text().to_owned())
-        })
+        tokio::spawn(async move { http.get(path).await.status.as_u16() })
     });
     let asking: Vec<_> = asking.collect();
-    // Those that have a turn hang until the others were refused.
-    while asking.iter().filter(|one| one.is_finished()).count() < 2 * MAX_WALKS {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    while walked.under_way.load(Ordering::SeqCst) < MAX_WALKS {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(
+        asking.iter().all(|one| !one.is_finished()),
+        "longer than a walk takes, nobody is refused"
+    );
+    walked.gate.close();
+    for one in asking {
+        assert_eq!(one.await.unwrap(), 200);
     }
     assert_eq!(walked.most.load(Ordering::SeqCst), MAX_WALKS);
-    walked.gate.close();
-    let (mut served_now, mut refused) = (0, 0);
-    for one in asking {
-        match one.await.unwrap() {
-            (200, ..) => served_now += 1,
-            (503, waited, text) => {
-                assert!(waited < ANSWER_MAX, "{waited:?}");
-                assert!(text.contains("lists and pages of the catalogue are under way"), "{text}");
-                refused += 1;
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    assert_eq!((served_now, refused), (MAX_WALKS, 2 * MAX_WALKS));
 }
 
 /// They are small, and a client waits for them in the middle of a request.

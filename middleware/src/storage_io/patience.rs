@@ -61,8 +61,8 @@ pub(super) async fn while_it_moves<T>(
     }
 }
 
-/// Waits for a walk for `most`, as long as the backend passes a check each [`CHECK_EACH`]; else the cause is
-/// returned. A backend that refuses the check answers all the same.
+/// Waits for a walk for `most`, as long as the backend answers a check each [`CHECK_EACH`] and does not fail two
+/// in a row; else the cause is returned. A backend that refuses the check answers all the same.
 pub(super) async fn while_it_works<T, C>(
     walk: impl Future<Output = T>,
     most: Duration,
@@ -72,15 +72,19 @@ where
     C: Future<Output = Result<(), Error>>,
 {
     let hangs = async {
+        let mut has_failed = false;
         loop {
             sleep(CHECK_EACH).await;
             match timeout(CHECK_EACH, check()).await {
                 Err(_) => return format!("{}, nor to a check", silence(2 * CHECK_EACH)),
+                // Once may be a balancer's moment: the walk cannot be made again, so it gets another chance.
                 Ok(Err(error)) if error.kind() == ErrorKind::StorageUnavailable => {
-                    let cause = error.cause().map_or("it cannot be reached", |cause| cause);
-                    return format!("a check of it fails: {cause}");
+                    if std::mem::replace(&mut has_failed, true) {
+                        let cause = error.cause().map_or("it cannot be reached", |cause| cause);
+                        return format!("checks of it fail: {cause}");
+                    }
                 }
-                Ok(_) => {}
+                Ok(_) => has_failed = false,
             }
         }
     };

@@ -244,8 +244,9 @@ impl Shared {
         Ok((body, Outcome::StaleError))
     }
 
-    /// A list of upstream's alone, and after it what an older answer had besides: what is stored only. It is
-    /// for those who wait, and for nobody later, so that storage is asked again the next time.
+    /// A list of upstream's alone, and after it what an older answer had besides: what is stored only, and what
+    /// upstream has taken back since. It is for those who wait, and for nobody later, so that storage is asked
+    /// again the next time.
     fn with_older(&self, key: &Key, listed: Bytes) -> Bytes {
         match self.answers.get(key, self.config.stale_if_error) {
             Some((Ok((older, _)), _)) => merge::bodies(&listed, &older),

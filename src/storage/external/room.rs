@@ -2,7 +2,7 @@
 //!
 //! A copy keeps its part as long as somebody reads it, and a client may take its time: so bytes are counted
 //! and not copies, and who finds no room is refused at once. That says nothing about the server, so nobody
-//! takes it for an outage.
+//! takes it for an outage; upstream answers in its place.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ impl Room {
     /// Room for a copy that begins with `bytes` bytes: what is known of its length.
     ///
     /// # Errors
-    /// `Overloaded` where there is none.
+    /// `StorageBusy` where there is none.
     pub(super) fn take(&self, bytes: u64) -> Result<Taken, Error> {
         let room = &self.0;
         let permit = Arc::clone(room).try_acquire_many_owned(0).map_err(|_| full())?;
@@ -44,7 +44,7 @@ impl Taken {
     /// Makes it enough for `bytes` bytes.
     ///
     /// # Errors
-    /// `Overloaded` where there is no more.
+    /// `StorageBusy` where there is no more.
     pub(super) fn grow_to(&mut self, bytes: u64) -> Result<(), Error> {
         let units = usize::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(usize::MAX);
         let more = units.saturating_sub(self.permit.num_permits());
@@ -60,15 +60,17 @@ impl Taken {
 fn full() -> Error {
     let text = "external storage cannot copy a zip that comes without its length or its end: the room for \
                 copies is taken by zips that others still read: try again";
-    Error::new(ErrorKind::Overloaded, text)
+    Error::new(ErrorKind::StorageBusy, text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dipylon_middleware::attempt::{Attempt as _, Verdict};
+    use dipylon_middleware::request::StorageRequest;
 
     #[test]
-    fn bytes_are_counted_as_a_copy_grows_and_who_finds_no_room_is_refused_as_overload() {
+    fn bytes_are_counted_as_a_copy_grows_and_who_finds_no_room_is_refused_as_busy() {
         let room = Room::new(4 * UNIT_BYTES);
         let mut first = room.take(UNIT_BYTES + 1).unwrap();
         let mut second = room.take(0).unwrap();
@@ -78,8 +80,11 @@ mod tests {
         first.grow_to(3 * UNIT_BYTES).unwrap();
         assert_eq!(room.0.available_permits(), 0);
         let error = second.grow_to(UNIT_BYTES + 1).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Overloaded);
-        assert_eq!(room.take(1).map(drop).unwrap_err().kind(), ErrorKind::Overloaded);
+        assert_eq!(error.kind(), ErrorKind::StorageBusy);
+        // Upstream is asked, and the breaker learns nothing.
+        assert!(error.is_of_storage());
+        assert_eq!(StorageRequest::verdict(&error), Verdict::Silent);
+        assert_eq!(room.take(1).map(drop).unwrap_err().kind(), ErrorKind::StorageBusy);
         drop(first);
         second.grow_to(4 * UNIT_BYTES).unwrap();
         drop(second);

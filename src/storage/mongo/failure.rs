@@ -24,8 +24,9 @@ const ATLAS_REFUSED: i32 = 8_000;
 /// specification of server discovery.
 const FAILING_OVER: [i32; 8] = [91, 189, 10_058, 10_107, 11_600, 11_602, 13_435, 13_436];
 /// Of a server that could not reach another, or not in time: host unreachable, host not found, network
-/// timeout, time limit exceeded, socket exception; and a write that too few members had in time.
-const CUT_OFF: [i32; 6] = [6, 7, 64, 89, 262, 9_001];
+/// timeout, no majority to read from yet, time limit exceeded, socket exception; and a write that too few
+/// members had in time.
+const CUT_OFF: [i32; 7] = [6, 7, 64, 89, 134, 262, 9_001];
 
 /// Why a call of the server failed.
 #[derive(Debug)]
@@ -57,7 +58,9 @@ impl Failure {
             DriverErrorKind::Write(WriteFailure::WriteError(error)) => Some(error.code),
             DriverErrorKind::Write(WriteFailure::WriteConcernError(error)) => Some(error.code),
             DriverErrorKind::InsertMany(error) => {
-                error.write_errors.as_ref()?.first().map(|error| error.code)
+                let of_a_write = error.write_errors.as_deref().and_then(|errors| errors.first());
+                let of_the_set = error.write_concern_error.as_ref();
+                of_a_write.map(|error| error.code).or_else(|| of_the_set.map(|error| error.code))
             }
             _ => None,
         }
@@ -199,7 +202,7 @@ fn shorten(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use mongodb::bson::{deserialize_from_document, doc};
-    use mongodb::error::{CommandError, WriteConcernError};
+    use mongodb::error::{CommandError, InsertManyError, WriteConcernError};
 
     use super::*;
 
@@ -255,7 +258,7 @@ mod tests {
             );
             assert!(!others.contains("example.com") && !others.contains("athens"), "{others}");
         }
-        for code in [6, 7, 89, 262, 9_001] {
+        for code in [6, 7, 89, 134, 262, 9_001] {
             assert!(answered(code, "", "").is_unreachable(), "{code}");
         }
         for code in [1, 13, 18, 26, 43, 48, 8_000, 11_000] {
@@ -271,6 +274,14 @@ mod tests {
         let failure = Failure::Driver(DriverErrorKind::Write(failure).into());
         assert!(failure.is_unreachable() && !failure.is_refusal());
         assert!(failure.told().starts_with("WriteConcernFailed (64): timed out; "));
+        let of_the_set = doc! { "code": 91, "codeName": "ShutdownInProgress", "errmsg": "" };
+        let many: InsertManyError =
+            deserialize_from_document(doc! { "writeConcernError": of_the_set }).unwrap();
+        let failure = Failure::Driver(DriverErrorKind::InsertMany(many).into());
+        assert!(
+            failure.is_unreachable()
+                && failure.told().ends_with("; has the replica set a primary?")
+        );
     }
 
     #[test]

@@ -235,8 +235,13 @@ pub(super) fn mongopg(place: &Place) -> Plan {
         name: "mongopg-postgres".to_owned(),
         port: postgres,
         program: "sh".into(),
-        args: [script.display().to_string(), folder.display().to_string(), postgres.to_string()]
-            .into(),
+        args: [
+            script.display().to_string(),
+            folder.display().to_string(),
+            "127.0.0.1".to_owned(),
+            postgres.to_string(),
+        ]
+        .into(),
         env: Vec::new(),
     };
     let address = format!("postgres://postgres@127.0.0.1:{postgres}/postgres");
