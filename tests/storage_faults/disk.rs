@@ -240,7 +240,7 @@ async fn a_full_disk_costs_saves_and_no_answer() {
             }
         }
     }
-    assert!(hits >= 1 && hits < MANY, "{hits} of {MANY} have room");
+    assert!((1..MANY).contains(&hits), "{hits} of {MANY} have room");
     let log = site.log();
     assert!(log.contains("disk storage cannot ") && log.contains("; make room"), "{log}");
     // What the store has is whole, and listed; what it has not is not.
