@@ -1,8 +1,13 @@
 //! Every kind of store: save, `.info`, zip, and the list of a module with many versions.
 
+mod fill;
 mod places;
+#[path = "../../tests/object_storage/raw.rs"]
+#[expect(dead_code, reason = "the tests look at what is in a bucket, too")]
+mod raw;
+#[path = "../../tests/storage_mongo/rows.rs"]
+mod rows;
 
-use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use criterion::measurement::WallTime;
@@ -12,7 +17,6 @@ use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::storage_suite::{new_version, read_range, spools_in};
-use futures::StreamExt as _;
 use tokio::runtime::Runtime;
 
 use places::{KINDS, Place};
@@ -25,8 +29,6 @@ const ZIP_BYTES: usize = 1 << 20;
 const LISTED_VERSIONS: u32 = 10_000;
 /// Times that the long list is asked for: over a network each takes a second or more.
 const LISTED_TIMES: usize = 10;
-/// Saves under way at once where the listed versions are put into a store.
-const SAVES_AT_ONCE: usize = 64;
 
 type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
@@ -82,7 +84,9 @@ fn list(group: &mut Group<'_>, world: &World<'_>) {
     group.sample_size(LISTED_TIMES);
     group.bench_function(BenchmarkId::from_parameter("list of 10,000 versions"), |bench| {
         if !std::mem::replace(&mut is_filled, true) {
-            world.runtime.block_on(fill(&world.place));
+            let version = |patch| FakeModule::new(path.as_str(), &format!("v1.0.{patch}"));
+            let versions = (0..LISTED_VERSIONS).map(version);
+            world.runtime.block_on(fill::fill(&world.place.inside, versions));
         }
         bench.iter(|| {
             let listed = world.runtime.block_on(world.place.storage.list(&path)).expect("a list");
@@ -90,32 +94,6 @@ fn list(group: &mut Group<'_>, world: &World<'_>) {
             listed
         });
     });
-}
-
-/// Puts the listed versions there; on a disk by hand, because that takes no time.
-async fn fill(place: &Place) {
-    let module = |patch| FakeModule::new("example.com/listed", &format!("v1.0.{patch}"));
-    if let Some(root) = &place.root {
-        return (0..LISTED_VERSIONS).for_each(|patch| lay_out(root, &module(patch)));
-    }
-    let folder = tempfile::tempdir().expect("a folder");
-    let spools = spools_in(folder.path());
-    let saves = (0..LISTED_VERSIONS).map(|patch| {
-        let spools = &spools;
-        async move { place.storage.save(new_version(spools, &module(patch))).await }
-    });
-    let saved = futures::stream::iter(saves).buffer_unordered(SAVES_AT_ONCE);
-    saved.for_each(async |saved| assert!(saved.is_ok(), "{saved:?}")).await;
-}
-
-/// Writes a version where the disk store looks for it.
-fn lay_out(root: &Path, module: &FakeModule) {
-    let folder = root.join(module.path()).join(module.version());
-    std::fs::create_dir_all(&folder).expect("a folder");
-    let info = format!("{}.info", module.version());
-    std::fs::write(folder.join("go.mod"), module.go_mod_bytes()).expect("a file");
-    std::fs::write(folder.join("source.zip"), module.zip()).expect("a file");
-    std::fs::write(folder.join(info), module.info()).expect("a file");
 }
 
 fn storage(bench: &mut Criterion) {

@@ -3,24 +3,25 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use bytes::Bytes;
 use dipylon::config::{Config, ExternalStorage, LoadArgs, UrlText};
 use dipylon::external_storage::{Options, serve};
 use dipylon::http::Listener;
+use dipylon::storage::memory::Memory;
 use dipylon_middleware::ports::Storage;
 use dipylon_middleware::telemetry::Telemetry;
-use dipylon_testkit::client::Client;
+use dipylon_testkit::athens::Names;
+
+use crate::fill::Inside;
+use crate::raw::{self, JsonBucket, Raw, Server};
 
 /// A store.
 pub(crate) struct Place {
     pub(crate) kind: &'static str,
     pub(crate) storage: Arc<dyn Storage>,
-    /// Where a local disk's versions lie, so that many can be laid out at once.
-    pub(crate) root: Option<PathBuf>,
+    pub(crate) inside: Inside,
     _keep: Option<Box<dyn Any>>,
 }
 
@@ -43,38 +44,56 @@ type Settings = Vec<(&'static str, String)>;
 pub(crate) async fn open(kind: &'static str, server: &str) -> Place {
     let name = fresh_name();
     match kind {
-        "memory" => place(kind, dipylon::storage::memory().await.expect("a store")),
+        "memory" => {
+            let storage = Memory::open().expect("a store");
+            let inside = Inside::Folder(storage.directory().to_owned());
+            Place { kind, storage: Arc::new(storage), inside, _keep: None }
+        }
         "disk" => disk(kind).await,
         "external" => external(kind).await,
-        "minio" => configured(kind, "minio", minio(server, &name)).await,
+        "minio" => {
+            let server = Server::at(server);
+            let inside = bucket(Names::Directory, &server, &name);
+            configured(kind, "minio", minio(server, &name), inside).await
+        }
         "s3" | "s3 of versitygw" => {
+            let server = Server::at(server);
+            let inside = || bucket(Names::Blob, &server, &name);
             // This kind makes no bucket; the other one does.
-            configured(kind, "minio", minio(server, &name)).await;
-            configured(kind, "s3", s3(server, &name)).await
+            configured(kind, "minio", minio(server.clone(), &name), inside()).await;
+            configured(kind, "s3", s3(server.clone(), &name), inside()).await
         }
         "gcp" => {
-            make_bucket(server, &name).await;
+            let raw = Raw::Json(Box::new(JsonBucket::make(server, &name).await));
             let bucket = ("ATHENS_STORAGE_GCP_BUCKET", name);
-            configured(kind, "gcp", vec![("STORAGE_EMULATOR_HOST", server.to_owned()), bucket])
-                .await
+            let settings = vec![("STORAGE_EMULATOR_HOST", server.to_owned()), bucket];
+            configured(kind, "gcp", settings, Inside::Bucket(Names::Blob, raw)).await
         }
-        "azureblob" => configured(kind, "azureblob", azureblob(server, &name)).await,
+        "azureblob" => {
+            let key = std::env::var("DIPYLON_TEST_AZURITE_KEY").expect("the account's key");
+            let raw = Raw::Client(raw::azure(server, &key, &name));
+            let inside = Inside::Bucket(Names::Blob, raw);
+            configured(kind, "azureblob", azureblob(server, key, &name), inside).await
+        }
         _ => {
+            let client = mongodb::Client::with_uri_str(server).await.expect("a server");
+            let inside = Inside::Database(client.database(&name));
             let database = ("ATHENS_MONGO_DEFAULT_DATABASE", name);
             let settings = vec![("ATHENS_MONGO_STORAGE_URL", server.to_owned()), database];
-            configured(kind, "mongo", settings).await
+            configured(kind, "mongo", settings, inside).await
         }
     }
 }
 
-fn place(kind: &'static str, storage: Arc<dyn Storage>) -> Place {
-    Place { kind, storage, root: None, _keep: None }
+fn bucket(names: Names, server: &Server, bucket: &str) -> Inside {
+    Inside::Bucket(names, Raw::Client(raw::s3(server, bucket)))
 }
 
 async fn disk(kind: &'static str) -> Place {
     let root = tempfile::tempdir().expect("a folder");
     let storage = dipylon::storage::disk(root.path().to_owned()).await.expect("a store");
-    Place { kind, storage, root: Some(root.path().to_owned()), _keep: Some(Box::new(root)) }
+    let inside = Inside::Folder(root.path().to_owned());
+    Place { kind, storage, inside, _keep: Some(Box::new(root)) }
 }
 
 /// Client, server and disk in one process, over loopback.
@@ -91,7 +110,12 @@ async fn external(kind: &'static str) -> Place {
 }
 
 /// The store that these variables lead the program to.
-async fn configured(kind: &'static str, storage_type: &str, settings: Settings) -> Place {
+async fn configured(
+    kind: &'static str,
+    storage_type: &str,
+    settings: Settings,
+    inside: Inside,
+) -> Place {
     let mut variables: BTreeMap<String, String> =
         settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     variables.insert("ATHENS_STORAGE_TYPE".to_owned(), storage_type.to_owned());
@@ -99,19 +123,12 @@ async fn configured(kind: &'static str, storage_type: &str, settings: Settings) 
     let telemetry = Telemetry::new().expect("a fresh registry");
     let variable = |name: &str| variables.get(name).cloned();
     let storage = dipylon::storage::open(&loaded.config, &variable, &telemetry).await;
-    place(kind, storage.unwrap_or_else(|error| panic!("{kind}: {error}")))
+    let storage = storage.unwrap_or_else(|error| panic!("{kind}: {error}"));
+    Place { kind, storage, inside, _keep: None }
 }
 
-/// `http://KEY:SECRET@HOST:PORT` as an endpoint, a key and a secret.
-fn keyed(server: &str) -> (String, String, String) {
-    let (scheme, rest) = server.split_once("://").expect("a scheme");
-    let (user, host) = rest.split_once('@').expect("credentials");
-    let (key, secret) = user.split_once(':').expect("a key and a secret");
-    (format!("{scheme}://{host}"), key.to_owned(), secret.to_owned())
-}
-
-fn minio(server: &str, bucket: &str) -> Settings {
-    let (endpoint, key, secret) = keyed(server);
+fn minio(server: Server, bucket: &str) -> Settings {
+    let Server { endpoint, key, secret } = server;
     vec![
         ("ATHENS_MINIO_ENDPOINT", endpoint),
         ("ATHENS_MINIO_ACCESS_KEY_ID", key),
@@ -120,8 +137,8 @@ fn minio(server: &str, bucket: &str) -> Settings {
     ]
 }
 
-fn s3(server: &str, bucket: &str) -> Settings {
-    let (endpoint, key, secret) = keyed(server);
+fn s3(server: Server, bucket: &str) -> Settings {
+    let Server { endpoint, key, secret } = server;
     vec![
         ("AWS_REGION", "us-east-1".to_owned()),
         ("AWS_ENDPOINT", endpoint),
@@ -132,9 +149,8 @@ fn s3(server: &str, bucket: &str) -> Settings {
     ]
 }
 
-fn azureblob(server: &str, container: &str) -> Settings {
+fn azureblob(server: &str, key: String, container: &str) -> Settings {
     let account = server.rsplit_once('/').expect("an account in the path").1;
-    let key = std::env::var("DIPYLON_TEST_AZURITE_KEY").expect("the account's key");
     vec![
         ("DIPYLON_AZURE_ENDPOINT", server.to_owned()),
         ("DIPYLON_AZURE_CREATE_CONTAINER", "true".to_owned()),
@@ -142,13 +158,6 @@ fn azureblob(server: &str, container: &str) -> Settings {
         ("ATHENS_AZURE_ACCOUNT_KEY", key),
         ("ATHENS_AZURE_CONTAINER_NAME", container.to_owned()),
     ]
-}
-
-async fn make_bucket(server: &str, bucket: &str) {
-    let body = Bytes::from(format!("{{\"name\":\"{bucket}\"}}"));
-    let path = "/storage/v1/b?project=dipylon";
-    let made = Client::new(server).request(http::Method::POST, path, &[], body).await;
-    assert!(made.status.is_success(), "{}", made.text());
 }
 
 /// A name of a bucket or database that nobody else has.

@@ -9,11 +9,13 @@
 //! - [`go`]: the real `go` command in an environment of its own.
 //! - [`client`]: an HTTP client that sees how an answer ended, not only what it said.
 //! - [`gateway`] and [`metrics`]: the real program as a process, and its `/metrics` read and asked.
+//! - [`athens`]: where Athens has the files of a version.
 //! - [`storage_program`]: what that process must do over every kind of store.
 //!
 //! Everything talks to 127.0.0.1 only, has bounds by name, and panics with a sentence when a test
 //! asks for what cannot be.
 
+pub mod athens;
 pub mod checksum_db;
 pub mod client;
 pub mod gateway;

@@ -1,15 +1,13 @@
 //! `StorageType = "azureblob"`, against an emulator.
 
-use std::sync::Arc;
-
 use dipylon::config::{AzureBlobStorage, Secret};
 use dipylon::storage::azureblob::Extensions;
-use dipylon::storage::object::Connector;
+use dipylon_testkit::athens::Names;
 use dipylon_testkit::storage_suite::Subject;
-use object_store::azure::MicrosoftAzureBuilder;
 
-use crate::bench::{Bench, Names, Raw, fresh_bucket};
+use crate::bench::{Bench, fresh_bucket};
 use crate::minio::{MANY_VERSIONS, no_environment};
+use crate::raw::{self, Raw};
 use crate::s3;
 
 mod suite {
@@ -41,17 +39,10 @@ pub(crate) async fn bench() -> Bench {
     let ours = Extensions { endpoint: &endpoint, create_container: true };
     let config = config(&account, &key, &container);
     let storage = dipylon::storage::azureblob::open(&config, ours, &no_environment).await;
-    let raw = MicrosoftAzureBuilder::new()
-        .with_account(account.as_str())
-        .with_access_key(key.as_str())
-        .with_container_name(container.as_str())
-        .with_endpoint(endpoint.clone())
-        .with_allow_http(true)
-        .with_http_connector(Connector::new(&no_environment).unwrap())
-        .build();
+    let raw = raw::azure(&endpoint, &key, &container);
     Bench {
         subject: Subject::new(storage.unwrap()),
-        raw: Raw::Client(Arc::new(raw.unwrap())),
+        raw: Raw::Client(raw),
         names: Names::Blob,
         types: s3::TYPES,
         settings: vec![

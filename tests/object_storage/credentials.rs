@@ -7,7 +7,8 @@ use dipylon::config::{S3Storage, Secret, UrlText};
 use dipylon_testkit::gateway::Gateway;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::bench::{Server, fresh_bucket};
+use crate::bench::fresh_bucket;
+use crate::raw::Server;
 use crate::{minio, s3};
 
 /// A credentials endpoint that gives the same answer to each question, and counts them.

@@ -10,7 +10,8 @@ use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 
-use crate::bench::{Server, fresh_bucket};
+use crate::bench::fresh_bucket;
+use crate::raw::Server;
 use crate::{azureblob, gcp, minio, s3};
 
 async fn refused(config: &MinioStorage) -> String {

@@ -1,10 +1,12 @@
 //! `StorageType = "gcp"`, against an emulator.
 
 use dipylon::config::{GcpStorage, Secret};
+use dipylon_testkit::athens::Names;
 use dipylon_testkit::storage_suite::Subject;
 
-use crate::bench::{Bench, JsonBucket, Names, Raw, fresh_bucket};
+use crate::bench::{Bench, fresh_bucket};
 use crate::minio::{MANY_VERSIONS, no_environment};
+use crate::raw::{JsonBucket, Raw};
 
 mod suite {
     dipylon_testkit::storage_suite!(super::fresh, "needs gcs: run by cargo xtask test");
@@ -20,12 +22,11 @@ pub(crate) fn config(bucket: &str) -> GcpStorage {
 
 pub(crate) async fn bench() -> Bench {
     let (base, bucket) = (emulator(), fresh_bucket());
-    let raw = JsonBucket { base: base.clone(), bucket: bucket.clone() };
-    raw.make().await;
+    let raw = JsonBucket::make(&base, &bucket).await;
     let storage = dipylon::storage::gcp::open(&config(&bucket), &base, &no_environment).await;
     Bench {
         subject: Subject::new(storage.unwrap()),
-        raw: Raw::Json(raw),
+        raw: Raw::Json(Box::new(raw)),
         names: Names::Blob,
         types: ["text/plain; charset=utf-8", "text/plain; charset=utf-8", "application/zip"],
         settings: vec![

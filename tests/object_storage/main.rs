@@ -89,6 +89,7 @@ mod many;
 mod minio;
 mod presigned;
 mod program;
+mod raw;
 mod s3;
 mod torn;
 mod virtual_hosts;

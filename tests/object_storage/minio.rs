@@ -1,15 +1,14 @@
 //! `StorageType = "minio"`.
 
-use std::sync::Arc;
-
 use dipylon::config::{MinioStorage, Secret, UrlText};
 use dipylon::storage::object::Connector;
+use dipylon_testkit::athens::Names;
 use dipylon_testkit::storage_suite::Subject;
-use object_store::ObjectStore;
-use object_store::aws::{AmazonS3Builder, AwsAuthorizer, AwsCredential};
+use object_store::aws::{AwsAuthorizer, AwsCredential};
 use object_store::client::HttpRequestBody;
 
-use crate::bench::{Bench, Names, Raw, Server, fresh_bucket};
+use crate::bench::{Bench, fresh_bucket};
+use crate::raw::{self, Raw, Server};
 
 mod suite {
     dipylon_testkit::storage_suite!(super::fresh, "needs minio: run by cargo xtask test");
@@ -39,26 +38,12 @@ pub(crate) fn no_environment(_: &str) -> Option<String> {
     None
 }
 
-/// The bucket as a plain client of S3 sees it.
-pub(crate) fn raw(server: &Server, bucket: &str) -> Arc<dyn ObjectStore> {
-    let store = AmazonS3Builder::new()
-        .with_endpoint(server.endpoint.as_str())
-        .with_region("us-east-1")
-        .with_bucket_name(bucket)
-        .with_access_key_id(server.key.as_str())
-        .with_secret_access_key(server.secret.as_str())
-        .with_allow_http(true)
-        .with_http_connector(Connector::new(&no_environment).unwrap())
-        .build();
-    Arc::new(store.unwrap())
-}
-
 pub(crate) async fn bench() -> Bench {
     let (server, bucket) = (server(), fresh_bucket());
     let storage = dipylon::storage::minio::open(&config(&server, &bucket), &no_environment).await;
     Bench {
         subject: Subject::new(storage.unwrap()),
-        raw: Raw::Client(raw(&server, &bucket)),
+        raw: Raw::Client(raw::s3(&server, &bucket)),
         names: Names::Directory,
         types: ["application/octet-stream"; 3],
         settings: vec![

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use dipylon::config::{S3Storage, Secret, UrlText};
 use dipylon_middleware::ports::Storage;
+use dipylon_testkit::athens::Names;
 use dipylon_testkit::storage_suite::Subject;
 
-use crate::bench::{Bench, Names, Raw, Server, fresh_bucket};
+use crate::bench::{Bench, fresh_bucket};
 use crate::minio::{self, no_environment};
+use crate::raw::{self, Raw, Server};
 
 mod suite {
     dipylon_testkit::storage_suite!(super::fresh, "needs minio: run by cargo xtask test");
@@ -47,7 +49,7 @@ pub(crate) async fn bench(variable: &str) -> Bench {
     dipylon::storage::minio::open(&minio::config(&server, &bucket), &no_environment).await.unwrap();
     Bench {
         subject: Subject::new(open(&config(&server, &bucket)).await),
-        raw: Raw::Client(minio::raw(&server, &bucket)),
+        raw: Raw::Client(raw::s3(&server, &bucket)),
         names: Names::Blob,
         types: TYPES,
         settings: vec![

@@ -13,9 +13,10 @@ use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::storage_suite::{Subject, read_range};
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use mongodb::bson::oid::ObjectId;
-use mongodb::bson::spec::BinarySubtype;
-use mongodb::bson::{Binary, Bson, DateTime, Document, doc};
+use mongodb::bson::{Bson, DateTime, Document, doc};
 use mongodb::{Client, Database};
+
+use crate::rows::{self, zip_name};
 
 /// The server's URL.
 pub(crate) fn url() -> String {
@@ -130,11 +131,6 @@ pub(crate) fn names(module: &FakeModule) -> (ModulePath, Version) {
     (ModulePath::parse(module.path()).unwrap(), Version::parse(module.version()).unwrap())
 }
 
-/// The name that Athens gives a zip.
-pub(crate) fn zip_name(module: &FakeModule) -> String {
-    format!("{}_{}.zip", module.path().replace('/', "_"), module.version())
-}
-
 /// An id that was made long ago, so that nobody waits for whoever made it.
 pub(crate) fn old_id() -> ObjectId {
     let mut bytes = ObjectId::new().bytes();
@@ -175,17 +171,7 @@ impl Raw {
 
     /// The document that Athens writes.
     pub(crate) async fn put_document(&self, id: ObjectId, module: &FakeModule) {
-        self.insert(
-            "modules",
-            doc! {
-                "_id": id,
-                "module": module.path(),
-                "version": module.version(),
-                "mod": binary(&module.go_mod_bytes()),
-                "info": binary(module.info().as_bytes()),
-            },
-        )
-        .await;
+        self.insert("modules", rows::document(id, module)).await;
     }
 
     /// Uploads a zip under a name.
@@ -217,8 +203,4 @@ impl Raw {
     pub(crate) async fn date(&self, zip: &Bson, date: DateTime) {
         self.set("fs.files", doc! { "_id": zip }, doc! { "uploadDate": date }).await;
     }
-}
-
-pub(crate) fn binary(bytes: &[u8]) -> Bson {
-    Bson::Binary(Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() })
 }

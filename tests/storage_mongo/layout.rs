@@ -9,7 +9,8 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::spec::ElementType;
 use mongodb::bson::{Bson, DateTime, Document, doc};
 
-use crate::bench::{Raw, bench, binary, zip_name};
+use crate::bench::{Raw, bench};
+use crate::rows::{binary, zip_name};
 
 fn modules() -> [FakeModule; 3] {
     [

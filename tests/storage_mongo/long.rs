@@ -5,17 +5,15 @@ use std::time::{Duration, Instant};
 
 use dipylon_testkit::module::FakeModule;
 use mongodb::bson::oid::ObjectId;
-use mongodb::bson::{DateTime, Document, doc};
 
-use crate::bench::{Raw, bench, binary};
+use crate::bench::{Raw, bench};
 use crate::program::program;
+use crate::rows;
 
 const VERSIONS: usize = 100_001;
 /// So many of them have zips of Athens's, which are looked into.
 const BY_ATHENS: usize = 300;
 const PAGE: usize = 10_000;
-/// Documents that are written at once.
-const BATCH: usize = 2_000;
 /// Time for one list or page.
 const LIMIT: Duration = Duration::from_secs(280);
 const MODULE: &str = "example.com/long";
@@ -24,36 +22,17 @@ fn version(number: usize) -> String {
     format!("v1.{number}.0")
 }
 
-/// Documents as the gateway has them, each with the record of its zip; a list looks no further there.
+/// The first as Athens has them, the others as the gateway does: a list looks no further there.
 async fn lay_out(raw: &Raw) {
+    let zip = FakeModule::new(MODULE, "v1.0.0").zip();
+    let module = |number| FakeModule::new(MODULE, &version(number));
     for number in 0..BY_ATHENS {
-        let module = FakeModule::new(MODULE, &version(number));
-        raw.put(&module).await;
+        raw.put(&module(number)).await;
     }
-    let numbers: Vec<usize> = (BY_ATHENS..VERSIONS).collect();
-    for numbers in numbers.chunks(BATCH) {
-        let (mut modules, mut files) = (Vec::<Document>::new(), Vec::<Document>::new());
-        for number in numbers {
-            let (id, version) = (ObjectId::new(), version(*number));
-            modules.push(doc! {
-                "_id": id,
-                "module": MODULE,
-                "version": &version,
-                "mod": binary(b"module x\n"),
-                "info": binary(format!(r#"{{"Version":"{version}"}}"#).as_bytes()),
-            });
-            files.push(doc! {
-                "_id": id,
-                "length": 22_i64,
-                "chunkSize": 261_120,
-                "uploadDate": DateTime::now(),
-                "filename": format!("example.com_long_{version}.zip"),
-            });
-        }
-        for (collection, documents) in [("modules", modules), ("fs.files", files)] {
-            raw.database.collection(collection).insert_many(documents).await.unwrap();
-        }
-    }
+    let ours = (BY_ATHENS..VERSIONS)
+        .map(|number| (ObjectId::new(), module(number).raw_zip(zip.clone())))
+        .collect::<Vec<_>>();
+    rows::lay_out(&raw.database, &ours).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

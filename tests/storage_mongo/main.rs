@@ -10,6 +10,7 @@ mod layout;
 mod long;
 mod many;
 mod program;
+mod rows;
 mod tls;
 mod torn;
 mod wire;

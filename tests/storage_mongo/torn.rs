@@ -8,7 +8,8 @@ use dipylon_testkit::module::FakeModule;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, DateTime, doc};
 
-use crate::bench::{Bench, Raw, bench, binary, fresh_name, names, old_id, zip_name};
+use crate::bench::{Bench, Raw, bench, fresh_name, names, old_id};
+use crate::rows::{binary, zip_name};
 
 /// A version that reads as absent and is in no list, until it is saved.
 async fn is_mended(bench: &Bench, left: &FakeModule, how: &str) {
