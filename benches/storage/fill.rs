@@ -1,5 +1,5 @@
 //! How many versions get into a store in no time: laid out beside it, as Athens or the gateway has them. Saves
-//! would take minutes for each kind, and hours where each asks an emulator for a list.
+//! would take minutes for each kind.
 
 use std::path::PathBuf;
 

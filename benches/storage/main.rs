@@ -27,6 +27,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ZIP_BYTES: usize = 1 << 20;
 const LISTED_VERSIONS: u32 = 10_000;
+/// The emulator looks at all the objects it has, several times, for each that is written: how long it is filled
+/// grows with the square of the versions.
+const LISTED_VERSIONS_OF_GCP: u32 = 2_000;
 /// Times that the long list is asked for: over a network each takes a second or more.
 const LISTED_TIMES: usize = 10;
 
@@ -82,15 +85,19 @@ fn list(group: &mut Group<'_>, world: &World<'_>) {
     let path = ModulePath::parse("example.com/listed").expect("a path");
     let mut is_filled = false;
     group.sample_size(LISTED_TIMES);
-    group.bench_function(BenchmarkId::from_parameter("list of 10,000 versions"), |bench| {
+    let (name, count) = match world.place.kind {
+        "gcp" => ("list of 2,000 versions", LISTED_VERSIONS_OF_GCP),
+        _ => ("list of 10,000 versions", LISTED_VERSIONS),
+    };
+    group.bench_function(BenchmarkId::from_parameter(name), |bench| {
         if !std::mem::replace(&mut is_filled, true) {
             let version = |patch| FakeModule::new(path.as_str(), &format!("v1.0.{patch}"));
-            let versions = (0..LISTED_VERSIONS).map(version);
+            let versions = (0..count).map(version);
             world.runtime.block_on(fill::fill(&world.place.inside, versions));
         }
         bench.iter(|| {
             let listed = world.runtime.block_on(world.place.storage.list(&path)).expect("a list");
-            assert_eq!(listed.len(), LISTED_VERSIONS as usize);
+            assert_eq!(listed.len(), count as usize);
             listed
         });
     });
