@@ -29,7 +29,7 @@ const ZIP_BYTES: usize = 1 << 20;
 const LISTED_VERSIONS: u32 = 10_000;
 /// The emulator looks at all the objects it has, several times, for each that is written: how long it is filled
 /// grows with the square of the versions.
-const LISTED_VERSIONS_OF_GCP: u32 = 2_000;
+const LISTED_VERSIONS_OF_GCP: u32 = 1_000;
 /// Times that the long list is asked for: over a network each takes a second or more.
 const LISTED_TIMES: usize = 10;
 
@@ -86,7 +86,7 @@ fn list(group: &mut Group<'_>, world: &World<'_>) {
     let mut is_filled = false;
     group.sample_size(LISTED_TIMES);
     let (name, count) = match world.place.kind {
-        "gcp" => ("list of 2,000 versions", LISTED_VERSIONS_OF_GCP),
+        "gcp" => ("list of 1,000 versions", LISTED_VERSIONS_OF_GCP),
         _ => ("list of 10,000 versions", LISTED_VERSIONS),
     };
     group.bench_function(BenchmarkId::from_parameter(name), |bench| {
