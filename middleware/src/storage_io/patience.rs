@@ -1,14 +1,12 @@
 //! How long a call of the backend is waited for.
 //!
-//! A small call has a fixed time, counted anew whenever the backend says that it has come further
-//! ([`Progress`]). A walk may take long as a whole; a backend that does not answer a check meanwhile hangs.
+//! A small call has a fixed time, counted anew whenever the backend says that it has come further. A walk may
+//! take long as a whole; a backend that does not answer a check meanwhile hangs.
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::error::{Error, ErrorKind};
@@ -24,38 +22,19 @@ pub const WALK_MAX: Duration = Duration::from_secs(120);
 /// and how long each check may take. One that hangs is given up after [`ANSWER_MAX`] as well.
 pub const CHECK_EACH: Duration = Duration::from_secs(5);
 
-/// When a call last came further.
-#[derive(Clone, Debug)]
-pub(super) struct Progress(Arc<Mutex<Instant>>);
-
-impl Progress {
-    /// Of a call that begins now.
-    pub(super) fn begin() -> Self {
-        Self(Arc::new(Mutex::new(Instant::now())))
-    }
-
-    /// The call has come further.
-    pub(super) fn note(&self) {
-        *self.0.lock() = Instant::now();
-    }
-
-    fn last(&self) -> Instant {
-        *self.0.lock()
-    }
-}
-
-/// Waits for a call as long as it makes progress at least each `most`; else the cause is returned.
+/// Waits for a call as long as it comes further at least each `most`; else the cause is returned. `moved` says
+/// when it last did.
 pub(super) async fn while_it_moves<T>(
     call: impl Future<Output = T>,
     most: Duration,
-    progress: &Progress,
+    moved: impl Fn() -> Instant,
 ) -> Result<T, String> {
     let mut call = pin!(call);
     loop {
-        let until = progress.last() + most;
+        let until = moved() + most;
         match timeout_at(until, &mut call).await {
             Ok(answer) => return Ok(answer),
-            Err(_) if progress.last() + most > until => {}
+            Err(_) if moved() + most > until => {}
             Err(_) => return Err(silence(most)),
         }
     }

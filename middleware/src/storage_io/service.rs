@@ -1,8 +1,11 @@
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::patience::{ANSWER_MAX, Progress, WALK_MAX, while_it_moves, while_it_works};
+use tokio::time::Instant;
+
+use super::patience::{ANSWER_MAX, WALK_MAX, while_it_moves, while_it_works};
 use crate::error::{Error, ErrorKind};
 use crate::ports::{Storage, StorageCall, StorageReply};
 use crate::request::{RequestContext, StorageRequest};
@@ -15,10 +18,10 @@ tokio::task_local! {
     static CALLER: Caller;
 }
 
-/// Who makes a storage call, and how far it has come.
+/// Who makes a storage call, and when it last came further.
 struct Caller {
     context: RequestContext,
-    progress: Progress,
+    moved: Cell<Instant>,
 }
 
 /// The context of the storage call under way: for a backend that calls another. A task that the backend
@@ -36,7 +39,7 @@ pub fn caller_traceparent() -> Option<String> {
 /// Says that the storage call under way has come further, so that [`ANSWER_MAX`](super::ANSWER_MAX) begins
 /// anew: for a backend that has to move many bytes before it can answer. Outside a call it says nothing.
 pub fn note_progress() {
-    let _ = CALLER.try_with(|caller| caller.progress.note());
+    let _ = CALLER.try_with(|caller| caller.moved.set(Instant::now()));
 }
 
 /// Calls a [`Storage`].
@@ -69,15 +72,13 @@ impl StorageIo {
     }
 
     async fn handle(self, request: StorageRequest) -> Result<StorageReply, Error> {
-        let operation = request.operation.operation();
-        let progress = Progress::begin();
-        let caller = Caller { context: request.context, progress: progress.clone() };
+        let started = Instant::now();
+        let caller = Caller { context: request.context, moved: Cell::new(started) };
         let Some(telemetry) = &self.telemetry else {
             return CALLER.scope(caller, call(&*self.storage, request.operation)).await;
         };
-        let started = Instant::now();
-        let calling = self.call(request.operation, &progress);
-        let result = CALLER.scope(caller, calling).await;
+        let operation = request.operation.operation();
+        let result = CALLER.scope(caller, self.call(request.operation)).await;
         let metrics = &telemetry.metrics;
         metrics.storage_seconds.get((operation,)).observe(started.elapsed().as_secs_f64());
         let outcome = result.as_ref().map_or_else(Error::outcome, |_| Outcome::Ok);
@@ -85,11 +86,8 @@ impl StorageIo {
         result
     }
 
-    async fn call(
-        &self,
-        operation: StorageCall,
-        progress: &Progress,
-    ) -> Result<StorageReply, Error> {
+    /// Polled in the scope of its [`CALLER`] alone.
+    async fn call(&self, operation: StorageCall) -> Result<StorageReply, Error> {
         use StorageOperation::{
             Catalog, Check, List, Read, ReadExtra, RemoveExtra, Save, WriteExtra,
         };
@@ -97,7 +95,8 @@ impl StorageIo {
         let called = call(&*self.storage, operation);
         let answer = match name {
             Read | ReadExtra | WriteExtra | RemoveExtra | Check => {
-                while_it_moves(called, self.most.min(ANSWER_MAX), progress).await
+                let moved = || CALLER.with(|caller| caller.moved.get());
+                while_it_moves(called, self.most.min(ANSWER_MAX), moved).await
             }
             List | Catalog => {
                 while_it_works(called, self.most.min(WALK_MAX), || self.storage.check()).await
