@@ -46,6 +46,18 @@ impl Saves {
     }
 }
 
+/// Runs a save to its end, whatever becomes of whoever waits for it.
+///
+/// # Errors
+/// Those of the save; `Internal` where it was cut off.
+pub(super) async fn detached(
+    save: impl Future<Output = Result<SaveResult, Error>> + Send + 'static,
+) -> Result<SaveResult, Error> {
+    tokio::spawn(save).await.unwrap_or_else(|error| {
+        Err(Error::new(ErrorKind::Internal, format!("a storage call was cut off: {error}")))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,8 +4,6 @@
 //! beyond its length is the backend's affair: a disk and a foreign server look for its end, MongoDB for its
 //! chunks, and an object store commits an object whole or not at all.
 
-use std::future::Future;
-
 use dipylon_middleware::error::{Error, ErrorKind};
 use dipylon_middleware::ports::{CatalogEntry, NewVersion};
 use dipylon_protocol::info::Info;
@@ -13,8 +11,10 @@ use dipylon_protocol::list::{MAX_LIST_BYTES, MAX_LIST_VERSIONS};
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::version::Version;
 
+use super::zip_end::END_BYTES;
+
 /// The shortest zip: the end record of one without entries.
-pub const MIN_ZIP_BYTES: u64 = 22;
+pub const MIN_ZIP_BYTES: u64 = END_BYTES as u64;
 /// Versions that a backend remembers as whole, 200 to 300 bytes each. One that is forgotten is looked at
 /// again at its next read.
 pub const MAX_REMEMBERED_VERSIONS: usize = 32_768;
@@ -129,22 +129,6 @@ pub fn torn(new: &NewVersion) -> Error {
     Error::new(ErrorKind::BadContent, text)
 }
 
-/// Runs a storage call to its end, whatever becomes of whoever waits for it.
-///
-/// # Errors
-/// Those of the call; `Internal` where it was cut off.
-pub async fn detached<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    match tokio::spawn(work).await {
-        Ok(result) => result,
-        Err(error) => {
-            let text = format!("a storage call was cut off: {error}");
-            Err(Error::new(ErrorKind::Internal, text))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,6 +154,7 @@ mod tests {
     fn an_info_of_another_version_is_not_whole() {
         assert!(!info_is_whole(INFO, &Version::parse("v1.0.1").unwrap()));
     }
+
     #[test]
     fn a_list_has_each_version_once_and_in_lexical_order() {
         let mut listing = Listing::default();

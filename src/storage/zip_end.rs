@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 
 /// The end record without its comment.
-const END_BYTES: usize = 22;
+pub(super) const END_BYTES: usize = 22;
 /// The longest comment that a 16 bit length can say.
 const MAX_COMMENT_BYTES: usize = 0xffff;
 /// The locator of a zip64 end record; it stands right before the end record.

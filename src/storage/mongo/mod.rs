@@ -52,8 +52,8 @@ pub use save::TORN_AGE;
 pub use start::START_MAX;
 pub use sweep::SWEEP_AGE;
 
-use super::saves::Saves;
-use super::whole::{MAX_REMEMBERED_VERSIONS, detached};
+use super::saves::{Saves, detached};
+use super::whole::MAX_REMEMBERED_VERSIONS;
 use crate::config::MongoStorage;
 use chunks::Chunks;
 use list::ZipOf;

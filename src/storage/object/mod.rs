@@ -23,8 +23,8 @@ use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 
-use super::saves::Saves;
-use super::whole::{MAX_REMEMBERED_VERSIONS, detached};
+use super::saves::{Saves, detached};
+use super::whole::MAX_REMEMBERED_VERSIONS;
 
 mod assemble;
 mod claim;
