@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use dipylon_testkit::module::FakeModule;
 
-use crate::backend::{self, Backend};
+use crate::backend::Backend;
 use crate::relay::Relay;
 use crate::world::{MODULE, World};
 
@@ -29,32 +29,4 @@ async fn reads_that_lag_behind_writes(mut backend: Backend) {
     world.until_stored(&module).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs toxiproxy, minio: run by cargo xtask test"]
-async fn on_minio() {
-    reads_that_lag_behind_writes(backend::minio().await).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs toxiproxy, minio: run by cargo xtask test"]
-async fn on_s3() {
-    reads_that_lag_behind_writes(backend::s3().await).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs toxiproxy, versitygw: run by cargo xtask test"]
-async fn on_s3_of_versitygw() {
-    reads_that_lag_behind_writes(backend::s3_of_versitygw().await).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs toxiproxy, azurite: run by cargo xtask test"]
-async fn on_azureblob() {
-    reads_that_lag_behind_writes(backend::azureblob().await).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs toxiproxy: run by cargo xtask test"]
-async fn on_external() {
-    reads_that_lag_behind_writes(backend::external().await).await;
-}
+over! { reads_that_lag_behind_writes: minio, s3, s3_of_versitygw, azureblob, external }

@@ -30,52 +30,77 @@
 //! disk that is slow is waited for. (8) It is the disk's own code over a directory of one process, so the
 //! disk's tests hold. (9) Their clients repeat by themselves.
 
+/// One test of a fault over each of these backends; of those that are `slow` in a run that is.
+macro_rules! over {
+    (@run minio, $fault:path) => {
+        over! { @cell "needs toxiproxy, minio: run by cargo xtask test", on_minio, minio, $fault }
+    };
+    (@run s3, $fault:path) => {
+        over! { @cell "needs toxiproxy, minio: run by cargo xtask test", on_s3, s3, $fault }
+    };
+    (@run s3_of_versitygw, $fault:path) => {
+        over! { @cell "needs toxiproxy, versitygw: run by cargo xtask test",
+            on_s3_of_versitygw, s3_of_versitygw, $fault }
+    };
+    (@run gcp, $fault:path) => {
+        over! { @cell "needs toxiproxy, gcs: run by cargo xtask test", on_gcp, gcp, $fault }
+    };
+    (@run azureblob, $fault:path) => {
+        over! { @cell "needs toxiproxy, azurite: run by cargo xtask test", on_azureblob, azureblob, $fault }
+    };
+    (@run mongo, $fault:path) => {
+        over! { @cell "needs toxiproxy, mongo: run by cargo xtask test", on_mongo, mongo, $fault }
+    };
+    (@run external, $fault:path) => {
+        over! { @cell "needs toxiproxy: run by cargo xtask test", on_external, external, $fault }
+    };
+    (@slow s3, $fault:path) => {
+        over! { @cell "needs toxiproxy, minio: run by cargo xtask test --slow", slow_on_s3, s3, $fault }
+    };
+    (@slow s3_of_versitygw, $fault:path) => {
+        over! { @cell "needs toxiproxy, versitygw: run by cargo xtask test --slow",
+            slow_on_s3_of_versitygw, s3_of_versitygw, $fault }
+    };
+    (@slow gcp, $fault:path) => {
+        over! { @cell "needs toxiproxy, gcs: run by cargo xtask test --slow", slow_on_gcp, gcp, $fault }
+    };
+    (@slow azureblob, $fault:path) => {
+        over! { @cell "needs toxiproxy, azurite: run by cargo xtask test --slow", slow_on_azureblob, azureblob, $fault }
+    };
+    (@slow mongo, $fault:path) => {
+        over! { @cell "needs toxiproxy, mongo: run by cargo xtask test --slow", slow_on_mongo, mongo, $fault }
+    };
+    (@slow external, $fault:path) => {
+        over! { @cell "needs toxiproxy: run by cargo xtask test --slow", slow_on_external, external, $fault }
+    };
+    (@cell $needs:literal, $test:ident, $backend:ident, $fault:path) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        #[ignore = $needs]
+        async fn $test() {
+            $fault(crate::backend::$backend().await).await;
+        }
+    };
+    ($fault:path: $($backend:ident),* $(; slow: $($slow:ident),*)?) => {
+        $( over! { @run $backend, $fault } )*
+        $( $( over! { @slow $slow, $fault } )* )?
+    };
+}
+
 /// Makes one test of each fault for each backend. Of `slow` faults one backend is tried in every run.
 macro_rules! faults {
     ($($module:ident :: $fault:ident),* $(,)? ; slow: $($slow_module:ident :: $slow:ident),* $(,)?) => {
         $(
             mod $fault {
-                faults! { @cell "needs toxiproxy, minio: run by cargo xtask test",
-                    on_minio, minio, $module, $fault }
-                faults! { @cell "needs toxiproxy, minio: run by cargo xtask test",
-                    on_s3, s3, $module, $fault }
-                faults! { @cell "needs toxiproxy, versitygw: run by cargo xtask test",
-                    on_s3_of_versitygw, s3_of_versitygw, $module, $fault }
-                faults! { @cell "needs toxiproxy, gcs: run by cargo xtask test",
-                    on_gcp, gcp, $module, $fault }
-                faults! { @cell "needs toxiproxy, azurite: run by cargo xtask test",
-                    on_azureblob, azureblob, $module, $fault }
-                faults! { @cell "needs toxiproxy, mongo: run by cargo xtask test",
-                    on_mongo, mongo, $module, $fault }
-                faults! { @cell "needs toxiproxy: run by cargo xtask test",
-                    on_external, external, $module, $fault }
+                over! { crate::$module::$fault:
+                    minio, s3, s3_of_versitygw, gcp, azureblob, mongo, external }
             }
         )*
         $(
             mod $slow {
-                faults! { @cell "needs toxiproxy, minio: run by cargo xtask test",
-                    on_minio, minio, $slow_module, $slow }
-                faults! { @cell "needs toxiproxy, minio: run by cargo xtask test --slow",
-                    slow_on_s3, s3, $slow_module, $slow }
-                faults! { @cell "needs toxiproxy, versitygw: run by cargo xtask test --slow",
-                    slow_on_s3_of_versitygw, s3_of_versitygw, $slow_module, $slow }
-                faults! { @cell "needs toxiproxy, gcs: run by cargo xtask test --slow",
-                    slow_on_gcp, gcp, $slow_module, $slow }
-                faults! { @cell "needs toxiproxy, azurite: run by cargo xtask test --slow",
-                    slow_on_azureblob, azureblob, $slow_module, $slow }
-                faults! { @cell "needs toxiproxy, mongo: run by cargo xtask test --slow",
-                    slow_on_mongo, mongo, $slow_module, $slow }
-                faults! { @cell "needs toxiproxy: run by cargo xtask test --slow",
-                    slow_on_external, external, $slow_module, $slow }
+                over! { crate::$slow_module::$slow:
+                    minio; slow: s3, s3_of_versitygw, gcp, azureblob, mongo, external }
             }
         )*
-    };
-    (@cell $needs:literal, $test:ident, $backend:ident, $module:ident, $fault:ident) => {
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        #[ignore = $needs]
-        async fn $test() {
-            crate::$module::$fault(crate::backend::$backend().await).await;
-        }
     };
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use dipylon_testkit::module::FakeModule;
 
-use crate::backend::{self, Backend};
+use crate::backend::Backend;
 use crate::world::{MODULE, World, path_of};
 
 /// What an answer may take that needs nothing of the far store, on a busy machine.
@@ -52,14 +52,4 @@ async fn what_is_near_is_served_while_the_far_store_is_left_alone(backend: Backe
     assert_eq!(metrics.metric("dipylon_tier_far_failing").sum(), 0.0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs toxiproxy, minio: run by cargo xtask test"]
-async fn on_minio() {
-    what_is_near_is_served_while_the_far_store_is_left_alone(backend::minio().await).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs toxiproxy: run by cargo xtask test"]
-async fn on_external() {
-    what_is_near_is_served_while_the_far_store_is_left_alone(backend::external().await).await;
-}
+over! { what_is_near_is_served_while_the_far_store_is_left_alone: minio, external }
