@@ -1,4 +1,5 @@
-//! More objects than a page of any store has; of `gcp` in `long.rs`, through the whole program.
+//! More objects than a page of any store has. `gcp` is not here: its emulator looks at all the objects it has for
+//! each that is written.
 
 use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::storage_suite::many;

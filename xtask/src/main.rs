@@ -28,7 +28,7 @@ mod tidy;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bench::Length;
+use bench::{Length, Set};
 use suites::Breadth;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
@@ -42,8 +42,9 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   compose         docker-compose.yml, the Dockerfile and nginx.conf, by their own parsers
   loadtest [SCENARIO...] [FLAGS]   k6 against two gateways with Redis and MinIO; --help lists scenarios and flags
   loadtest --smoke                 all scenarios, short, against the build that the tests use
-  bench           every bench, against its budgets; writes the table of docs/performance.md
-  bench --quick   the same in a minute or two, to see that all of them run; writes nothing
+  bench           what the program costs, against its budgets; writes its table in docs/performance.md
+  bench --servers every kind of store on its server; half an hour; writes a table of its own
+  bench --quick   the first in a minute or two, to see that all of them run; writes nothing
   bench --once    each bench once, in the build that the tests use: only whether it runs
   ci              lint, test, bench --once, compose, loadtest --smoke
   stack           list the programs and servers that suites need; `test` gets and starts them by itself
@@ -64,8 +65,9 @@ fn main() -> ExitCode {
         ["test", "-p", package] => suites::run(&root, Breadth::Usual, Some(package)),
         ["lint"] => return exit(lint::run(&root) == 0),
         ["dashboards"] => dashboards::run(&root),
-        ["bench"] => bench::run(&root, Length::Full),
-        ["bench", "--quick"] => bench::run(&root, Length::Quick),
+        ["bench"] => bench::run(&root, Set::Program, Length::Full),
+        ["bench", "--servers"] => bench::run(&root, Set::Servers, Length::Full),
+        ["bench", "--quick"] => bench::run(&root, Set::Program, Length::Quick),
         ["bench", "--once"] => bench::once(&root),
         ["compose"] => compose::run(&root),
         ["ci"] => return exit(ci(&root)),

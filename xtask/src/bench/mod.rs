@@ -1,10 +1,11 @@
-//! `cargo xtask bench`: runs every bench and keeps its numbers, beside the budgets, in
+//! `cargo xtask bench`: runs the benches of a set and keeps their numbers, beside the budgets, in
 //! `docs/performance.md`. A budget that is not kept is a failure; one that cannot be measured on this
 //! machine is said to be so.
 
 mod budgets;
 mod page;
 mod results;
+mod set;
 #[cfg(test)]
 mod tests;
 
@@ -12,12 +13,11 @@ use std::path::Path;
 
 use crate::needs::Machine;
 use crate::step::{Ended, Tally, ask, cargo, run_with, step};
-use budgets::{BUDGETS, Verdict};
+use budgets::Verdict;
 use results::Results;
+pub(crate) use set::Set;
 
-/// The packages that have benches.
-const PACKAGES: [&str; 3] = ["dipylon-protocol", "dipylon-middleware", "dipylon"];
-/// The page with the table, and the marks between which it is written.
+/// The page with the tables.
 const PAGE: &str = "docs/performance.md";
 /// Where the harness leaves its estimates, below the folder of the build.
 const HOME: &str = "target/bench-results";
@@ -42,34 +42,35 @@ impl Length {
     }
 }
 
-/// Runs them all. Each budget counts as one test; of a quick run, each bench.
-pub(crate) fn run(root: &Path, length: Length) -> Tally {
+/// Runs a set. Each budget counts as one test; of a quick run and of a set without budgets, each bench.
+pub(crate) fn run(root: &Path, set: Set, length: Length) -> Tally {
     let (home, machine) = (root.join(HOME), machine(root));
     // Only what this run measures is written down.
     let _ = std::fs::remove_dir_all(&home);
     let mut args = vec!["bench"];
-    args.extend(PACKAGES.iter().flat_map(|package| ["--package", package]));
-    args.extend(["--bench", "*", "--", "--noplot"]);
+    args.extend(set::PACKAGES.iter().flat_map(|(package, _)| ["--package", package]));
+    args.extend(set.benches().iter().flat_map(|bench| ["--bench", bench]));
+    args.extend(["--", "--noplot"]);
     args.extend(length.args());
     let mut env = vec![("CRITERION_HOME".to_owned(), home.display().to_string())];
     // They run for as long as it lives.
     let mut needs = Machine::new(false);
-    env.extend(servers(root, &mut needs));
+    env.extend(servers(root, set, &mut needs));
     let ended = step("benches", || run_with(root, &cargo(), &args, &env));
     if !ended.good {
         return Tally { failed: 1, ..Tally::default() };
     }
     let results = Results::read(&home);
-    let verdicts: Vec<Verdict> = BUDGETS.iter().map(|budget| budget.judge(&results)).collect();
+    let verdicts: Vec<Verdict> = set.budgets().iter().map(|one| one.judge(&results)).collect();
     let text = page::render(&results, &verdicts, &machine);
     println!("\n{text}");
     let mut tally = match length {
-        Length::Full => count(&verdicts),
+        Length::Full if !verdicts.is_empty() => count(&verdicts),
         // So short a run can be held to no budget.
-        Length::Quick => ran(results.0.len()),
+        _ => Tally { skipped: left_out(&ended), ..ran(results.0.len()) },
     };
     if length == Length::Full
-        && let Err(why) = keep(root, &text)
+        && let Err(why) = keep(root, set, &text)
     {
         println!("{PAGE}: {why}");
         tally.failed += 1;
@@ -94,14 +95,19 @@ fn counted(ended: &Ended) -> Tally {
     Tally { failed: tally.failed.max(usize::from(!ended.good)), ..tally }
 }
 
+/// What a bench said it could not measure, for want of a server.
+fn left_out(ended: &Ended) -> usize {
+    ended.lines.iter().filter(|line| line.starts_with("LEFT OUT: ")).count()
+}
+
 /// Benches that were run; none at all is a failure.
 fn ran(benches: usize) -> Tally {
     Tally { passed: benches, failed: usize::from(benches == 0), ..Tally::default() }
 }
 
-/// Where the servers are that `benches/storage` needs. What cannot be started is said, and its kind left out.
-fn servers(root: &Path, needs: &mut Machine) -> Vec<(String, String)> {
-    for name in ["minio", "versitygw", "gcs", "azurite", "mongo"] {
+/// Where the servers of a set are. What cannot be started is said, and its benches are left out.
+fn servers(root: &Path, set: Set, needs: &mut Machine) -> Vec<(String, String)> {
+    for name in set.servers() {
         // The machine says what is missing.
         let _ = needs.have(root, name);
     }
@@ -137,10 +143,11 @@ fn machine(root: &Path) -> String {
     format!("{}: {model}, {cores} CPUs, Rust {rust}; load average {load} before.", date.trim())
 }
 
-/// Puts the text between the marks of the page.
-fn keep(root: &Path, text: &str) -> Result<(), String> {
+/// Puts the text between the marks that the set has on the page.
+fn keep(root: &Path, set: Set, text: &str) -> Result<(), String> {
     let path = root.join(PAGE);
     let page = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
-    let page = page::put(&page, text).ok_or("it lacks the marks between which the table stands")?;
+    let page = page::put(&page, set.marks(), text)
+        .ok_or("it lacks the marks between which the table stands")?;
     std::fs::write(&path, page).map_err(|error| error.to_string())
 }

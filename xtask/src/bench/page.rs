@@ -5,15 +5,15 @@ use std::fmt::Write as _;
 use super::budgets::Verdict;
 use super::results::Results;
 
-/// Everything between these is written by the command.
-pub(super) const BEGINS: &str = "<!-- bench begins: written by `cargo xtask bench` -->";
-pub(super) const ENDS: &str = "<!-- bench ends -->";
 /// What a layer's row is compared with.
 const BARE: &str = "bare leaf";
 
 /// Both tables under the line about the machine.
 pub(super) fn render(results: &Results, verdicts: &[Verdict], machine: &str) -> String {
-    let mut text = format!("{machine}\n\n| budget | measured | at most | |\n|---|---|---|---|\n");
+    let mut text = format!("{machine}\n");
+    if !verdicts.is_empty() {
+        text += "\n| budget | measured | at most | |\n|---|---|---|---|\n";
+    }
     for Verdict { what, measured, at_most, kept } in verdicts {
         let word = match kept {
             Some(true) => "kept",
@@ -50,9 +50,9 @@ pub(super) fn shown(nanos: f64) -> String {
     }
 }
 
-/// The page with this text between its marks, or nothing where it lacks them.
-pub(super) fn put(page: &str, text: &str) -> Option<String> {
-    let (before, rest) = page.split_once(BEGINS)?;
-    let (_, after) = rest.split_once(ENDS)?;
-    Some(format!("{before}{BEGINS}\n{text}{ENDS}{after}"))
+/// The page with this text between these marks, or nothing where it lacks them.
+pub(super) fn put(page: &str, [begins, ends]: [&str; 2], text: &str) -> Option<String> {
+    let (before, rest) = page.split_once(begins)?;
+    let (_, after) = rest.split_once(ends)?;
+    Some(format!("{before}{begins}\n{text}{ends}{after}"))
 }

@@ -1,7 +1,10 @@
+use std::path::Path;
+
 use super::budgets::BUDGETS;
-use super::counted;
 use super::page::{self, put, shown};
 use super::results::{Measured, Results, parse};
+use super::set::{PACKAGES, Set};
+use super::{counted, left_out};
 use crate::step::{Ended, Tally};
 
 fn results(rows: &[(&str, &str, f64)]) -> Results {
@@ -77,11 +80,28 @@ fn numbers_have_three_digits() {
 }
 
 #[test]
-fn only_what_stands_between_the_marks_is_replaced() {
-    let page = format!("by hand\n{}\nold\n{}\nby hand too\n", page::BEGINS, page::ENDS);
-    let new = put(&page, "new\n").expect("it has the marks");
-    assert_eq!(new, format!("by hand\n{}\nnew\n{}\nby hand too\n", page::BEGINS, page::ENDS));
-    assert_eq!(put("no marks", "new\n"), None);
+fn only_what_stands_between_a_set_s_marks_is_replaced() {
+    let [[begins, ends], [other, others]] = [Set::Program.marks(), Set::Servers.marks()];
+    let page = |own: &str| {
+        format!("by hand\n{begins}\n{own}{ends}\nby hand too\n{other}\nkept\n{others}\n")
+    };
+    assert_eq!(put(&page("old\n"), Set::Program.marks(), "new\n"), Some(page("new\n")));
+    assert_eq!(put("no marks", Set::Program.marks(), "new\n"), None);
+}
+
+#[test]
+fn every_bench_is_in_one_set() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    let mut targets = Vec::new();
+    for (_, folder) in PACKAGES {
+        let manifest = std::fs::read_to_string(root.join(folder).join("Cargo.toml")).unwrap();
+        let names = manifest.split("[[bench]]\nname = \"").skip(1);
+        targets.extend(names.map(|rest| rest.split('"').next().unwrap_or_default().to_owned()));
+    }
+    targets.sort();
+    let mut all = [Set::Program.benches(), Set::Servers.benches()].concat();
+    all.sort_unstable();
+    assert_eq!(targets, all);
 }
 
 #[test]
@@ -95,4 +115,12 @@ fn a_run_of_the_benches_that_ends_badly_or_runs_none_has_failed() {
     assert_eq!(run(true, &two), (2, 0));
     assert_eq!(run(false, &two), (2, 1));
     assert_eq!(run(true, &[]), (0, 1));
+}
+
+#[test]
+fn what_is_left_out_is_counted() {
+    let lines =
+        ["LEFT OUT: storage gcp: no server", "storage disk/info", "LEFT OUT: storage s3: none"];
+    let lines = lines.map(str::to_owned).to_vec();
+    assert_eq!(left_out(&Ended { good: true, lines }), 2);
 }

@@ -1,0 +1,55 @@
+//! Which benches run together, and what they need.
+
+use super::budgets::{BUDGETS, Budget};
+
+/// The packages that have benches, and their folders.
+pub(super) const PACKAGES: [(&str, &str); 3] =
+    [("dipylon-protocol", "protocol"), ("dipylon-middleware", "middleware"), ("dipylon", ".")];
+
+/// Benches that run together and stand in one table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Set {
+    /// What the program itself costs: quiet minutes of processor time.
+    Program,
+    /// What waits for other people's servers: long, and mostly theirs.
+    Servers,
+}
+
+impl Set {
+    /// By the names of their targets.
+    pub(super) fn benches(self) -> &'static [&'static str] {
+        match self {
+            Self::Program => &["protocol", "layers", "stacks", "gateway"],
+            Self::Servers => &["storage"],
+        }
+    }
+
+    /// What `cargo xtask stack` starts for them.
+    pub(super) fn servers(self) -> &'static [&'static str] {
+        match self {
+            Self::Program => &[],
+            Self::Servers => &["minio", "versitygw", "gcs", "azurite", "mongo"],
+        }
+    }
+
+    /// What they are held to.
+    pub(super) fn budgets(self) -> &'static [Budget] {
+        match self {
+            Self::Program => BUDGETS,
+            Self::Servers => &[],
+        }
+    }
+
+    /// Everything between these lines of the page is written by the command.
+    pub(super) fn marks(self) -> [&'static str; 2] {
+        match self {
+            Self::Program => {
+                ["<!-- bench begins: written by `cargo xtask bench` -->", "<!-- bench ends -->"]
+            }
+            Self::Servers => [
+                "<!-- servers begin: written by `cargo xtask bench --servers` -->",
+                "<!-- servers end -->",
+            ],
+        }
+    }
+}
