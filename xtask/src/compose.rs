@@ -104,8 +104,29 @@ fn dockerfile(root: &Path) -> Verdict {
         Ok(tool) => tool,
         Err(why) => return Verdict::Skipped(why),
     };
-    let read = |file: &str| ask_within(root, CHECK_LIMIT_SECS, &[&tool, file]);
-    judge(read("Dockerfile"), read("xtask/compose/broken.Dockerfile"))
+    let linted = |file: &str| ask_within(root, CHECK_LIMIT_SECS, &[&tool, file]);
+    let good = linted("Dockerfile").and_then(|_| {
+        let problems = image_problems(&read(&root.join("Dockerfile"))?);
+        if problems.is_empty() { Ok(String::new()) } else { Err(problems.join("; ")) }
+    });
+    judge(good, linted("xtask/compose/broken.Dockerfile"))
+}
+
+/// What the linter has no opinion on: who the program runs as, and whether anybody asks how it is. The last
+/// stage is the image.
+fn image_problems(text: &str) -> Vec<String> {
+    let last = text.rfind("\nFROM ").map_or(text, |at| &text[at..]);
+    let said = |word: &str| last.lines().rev().find_map(|line| line.strip_prefix(word));
+    let mut problems = Vec::new();
+    // A number, since a name may stand for 0, and Kubernetes cannot tell (`runAsNonRoot`).
+    let user = said("USER ").and_then(|user| user.split(':').next()?.trim().parse::<u32>().ok());
+    if user.is_none_or(|user| user == 0) {
+        problems.push("the image runs as root: end it with USER and a number above 0".to_owned());
+    }
+    if said("HEALTHCHECK ").is_none_or(|check| check.trim() == "NONE") {
+        problems.push("the image has no HEALTHCHECK".to_owned());
+    }
+    problems
 }
 
 // === .dockerignore ===
@@ -235,6 +256,24 @@ mod tests {
             ("a b", "cannot read \"a b\""),
         ] {
             assert_eq!(problems(facts), [want], "{facts}");
+        }
+    }
+
+    #[test]
+    fn an_image_runs_as_nobody_s_root_and_with_a_health_check() {
+        let image = |user: &str, check: &str| {
+            let build = "FROM a:1 AS build\nUSER 1\nHEALTHCHECK CMD [\"a\"]";
+            format!("{build}\n\nFROM b:1\n{user}\n{check}\n")
+        };
+        let check = "HEALTHCHECK --interval=30s \\\n    CMD [\"dipylon\", \"healthcheck\"]";
+        assert!(image_problems(&image("USER 10001:10001", check)).is_empty());
+        for user in ["", "USER root", "USER 0:0", "USER 1\nUSER 0"] {
+            let problems = image_problems(&image(user, check));
+            assert!(matches!(&problems[..], [one] if one.contains("root")), "{user}: {problems:?}");
+        }
+        for check in ["", "HEALTHCHECK NONE"] {
+            let problems = image_problems(&image("USER 1", check));
+            assert_eq!(problems, ["the image has no HEALTHCHECK"], "{check}");
         }
     }
 
