@@ -1,18 +1,21 @@
 //! Stands before a server, which is reached as if it had been asked itself; on demand it answers "no such
-//! object" for a while after the server took one, as some replicated stores do, or that the server is busy.
+//! object" for a while after the server took one, as some replicated stores do, or that the server is busy,
+//! or breaks a list off in the middle.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -21,19 +24,38 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-type Body = BoxBody<Bytes, hyper::Error>;
+/// How long the first bytes of an answer that breaks off have.
+const BEFORE_A_BREAK: Duration = Duration::from_millis(50);
+
+type Body = BoxBody<Bytes, io::Error>;
 
 /// The relay; gone when this is dropped.
 pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
-    /// Reads that are refused from now on.
-    refusals: Arc<AtomicU32>,
+    trouble: Arc<Trouble>,
     task: JoinHandle<()>,
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// What is wrong from now on.
+#[derive(Debug, Default)]
+struct Trouble {
+    /// Reads that are refused.
+    refusals: AtomicU32,
+    /// Pages of a list that break off.
+    breaks: AtomicU32,
+}
+
+impl Trouble {
+    /// Takes one of so many.
+    fn takes(count: &AtomicU32) -> bool {
+        let one_less = |left: u32| left.checked_sub(1);
+        count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
     }
 }
 
@@ -45,7 +67,7 @@ struct State {
     lag: Duration,
     /// When that was.
     written: Mutex<HashMap<String, Instant>>,
-    refusals: Arc<AtomicU32>,
+    trouble: Arc<Trouble>,
 }
 
 impl Relay {
@@ -67,7 +89,17 @@ impl Relay {
 
     /// Answers the next reads, so many of them, with 503.
     pub(crate) fn refuse(&self, reads: u32) {
-        self.refusals.store(reads, Ordering::SeqCst);
+        self.trouble.refusals.store(reads, Ordering::SeqCst);
+    }
+
+    /// Breaks the next pages of a list, so many of them, off in the middle.
+    pub(crate) fn break_off(&self, pages: u32) {
+        self.trouble.breaks.store(pages, Ordering::SeqCst);
+    }
+
+    /// How many of those are still to come.
+    pub(crate) fn breaks_left(&self) -> u32 {
+        self.trouble.breaks.load(Ordering::SeqCst)
     }
 
     async fn start(server: &str, lag: Duration, keeps_host: bool) -> Self {
@@ -75,10 +107,9 @@ impl Relay {
         let address = listener.local_addr().unwrap();
         let client = Client::builder(TokioExecutor::new()).build_http();
         let server = server.to_owned();
-        let refusals = Arc::new(AtomicU32::new(0));
-        let (written, refused) = (Mutex::default(), Arc::clone(&refusals));
-        let state = State { server, client, keeps_host, lag, written, refusals: refused };
-        let state = Arc::new(state);
+        let trouble = Arc::new(Trouble::default());
+        let (written, made) = (Mutex::default(), Arc::clone(&trouble));
+        let state = Arc::new(State { server, client, keeps_host, lag, written, trouble: made });
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let state = Arc::clone(&state);
@@ -91,7 +122,7 @@ impl Relay {
                 tokio::spawn(connection);
             }
         });
-        Self { address, refusals, task }
+        Self { address, trouble, task }
     }
 }
 
@@ -99,15 +130,14 @@ impl State {
     async fn answer(&self, mut request: Request<Incoming>) -> Response<Body> {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let reads = matches!(method, Method::GET | Method::HEAD);
-        let one_less = |left: u32| left.checked_sub(1);
-        let (order, found) = (Ordering::SeqCst, Ordering::SeqCst);
-        if reads && self.refusals.fetch_update(order, found, one_less).is_ok() {
+        if reads && Trouble::takes(&self.trouble.refusals) {
             return said(StatusCode::SERVICE_UNAVAILABLE, "busy");
         }
         if reads && self.is_behind(&path) {
             let body = "<Error><Code>NoSuchKey</Code><Message>not yet</Message></Error>";
             return said(StatusCode::NOT_FOUND, body);
         }
+        let lists = method == Method::GET && request.uri().query().is_some_and(is_of_a_list);
         let target = request.uri().path_and_query().expect("a path").as_str();
         let there: Uri = format!("http://{}{target}", self.server).parse().expect("a URL");
         *request.uri_mut() = there;
@@ -116,11 +146,12 @@ impl State {
             request.headers_mut().remove(http::header::HOST);
         }
         match self.client.request(request).await {
+            Ok(answer) if lists && Trouble::takes(&self.trouble.breaks) => half(answer),
             Ok(answer) => {
                 if answer.status().is_success() {
                     self.note(&method, &path);
                 }
-                answer.map(BodyExt::boxed)
+                answer.map(|body| body.map_err(io::Error::other).boxed())
             }
             Err(error) => said(StatusCode::BAD_GATEWAY, &error.to_string()),
         }
@@ -142,6 +173,25 @@ impl State {
     fn is_behind(&self, path: &str) -> bool {
         self.written.lock().get(path).is_some_and(|written| written.elapsed() < self.lag)
     }
+}
+
+/// S3 and Azure ask for a page of a list like this.
+fn is_of_a_list(query: &str) -> bool {
+    query.split('&').any(|pair| matches!(pair, "list-type=2" | "comp=list"))
+}
+
+/// An answer that breaks off after its first bytes.
+fn half(answer: Response<Incoming>) -> Response<Body> {
+    let (mut head, _) = answer.into_parts();
+    head.headers.remove(http::header::CONTENT_LENGTH);
+    let begins = Frame::data(Bytes::from_static(b"<?xml version=\"1.0\""));
+    let breaks = async {
+        // What was said before has to be on its way: else the answer has no head either.
+        tokio::time::sleep(BEFORE_A_BREAK).await;
+        Err(io::Error::other("broken off"))
+    };
+    let parts = stream::once(async { Ok(begins) }).chain(stream::once(breaks));
+    Response::from_parts(head, BodyExt::boxed(StreamBody::new(parts)))
 }
 
 fn said(status: StatusCode, text: &str) -> Response<Body> {

@@ -219,8 +219,24 @@ impl Client {
     }
 
     /// One page of at most `keys_max` names that begin with `begins`, after the name `after` or from the
-    /// store's own `token` on.
+    /// store's own `token` on. One whose answer breaks off is asked for once more: the crate repeats a
+    /// request until its head has come, and with the page all pages before it would be lost.
     pub(super) async fn page(
+        &self,
+        begins: &str,
+        after: Option<&str>,
+        token: Option<String>,
+        keys_max: usize,
+    ) -> object_store::Result<Page> {
+        match self.page_once(begins, after, token.clone(), keys_max).await {
+            Err(error) if failure::is_broken_off(&error) => {
+                self.page_once(begins, after, token, keys_max).await
+            }
+            answered => answered,
+        }
+    }
+
+    async fn page_once(
         &self,
         begins: &str,
         after: Option<&str>,

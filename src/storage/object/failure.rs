@@ -130,6 +130,12 @@ pub(super) fn is_unreachable(error: &StoreError) -> bool {
     }
 }
 
+/// Whether a connection broke that was there.
+pub(super) fn is_broken_off(error: &StoreError) -> bool {
+    let broken = [HttpErrorKind::Request, HttpErrorKind::Interrupted];
+    transport_of(error).is_some_and(|error| broken.contains(&error.kind()))
+}
+
 /// Whether the store has no conditional writes.
 pub(super) fn is_not_implemented(error: &StoreError) -> bool {
     let code = cause_of(error).code;
