@@ -11,7 +11,7 @@ mod rows;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+use criterion::{BenchmarkGroup, Criterion};
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
@@ -45,8 +45,7 @@ fn save(group: &mut Group<'_>, world: &World<'_>) {
     let spools = spools_in(spools.path());
     let number = AtomicU32::new(0);
     let module = FakeModule::new("example.com/saved", "v1.0.0").filler(ZIP_BYTES);
-    group.throughput(Throughput::Bytes(ZIP_BYTES as u64));
-    group.bench_function(BenchmarkId::from_parameter("save of 1 MiB"), |bench| {
+    group.bench_function("save of 1 MiB", |bench| {
         bench.iter_batched(
             || {
                 let version = format!("v1.0.{}", number.fetch_add(1, Ordering::Relaxed));
@@ -69,7 +68,7 @@ fn read(group: &mut Group<'_>, world: &World<'_>) {
     let path = ModulePath::parse(module.path()).expect("a path");
     let version = Version::parse(module.version()).expect("a version");
     for (name, kind) in [("info", FileKind::Info), ("zip of 1 MiB", FileKind::Zip)] {
-        group.bench_function(BenchmarkId::from_parameter(name), |bench| {
+        group.bench_function(name, |bench| {
             bench.iter(|| {
                 world.runtime.block_on(async {
                     let read = world.place.storage.read(&path, &version, kind).await;
@@ -89,7 +88,7 @@ fn list(group: &mut Group<'_>, world: &World<'_>) {
         "gcp" => ("list of 1,000 versions", LISTED_VERSIONS_OF_GCP),
         _ => ("list of 10,000 versions", LISTED_VERSIONS),
     };
-    group.bench_function(BenchmarkId::from_parameter(name), |bench| {
+    group.bench_function(name, |bench| {
         if !std::mem::replace(&mut is_filled, true) {
             let version = |patch| FakeModule::new(path.as_str(), &format!("v1.0.{patch}"));
             let versions = (0..count).map(version);

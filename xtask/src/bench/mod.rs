@@ -60,7 +60,13 @@ pub(crate) fn run(root: &Path, set: Set, length: Length) -> Tally {
     if !ended.good {
         return Tally { failed: 1, ..Tally::default() };
     }
-    let results = Results::read(&home);
+    let results = match Results::read(&home) {
+        Ok(results) => results,
+        Err(why) => {
+            println!("FAILED: {why}");
+            return Tally { failed: 1, ..Tally::default() };
+        }
+    };
     let verdicts: Vec<Verdict> = set.budgets().iter().map(|one| one.judge(&results)).collect();
     let text = page::render(&results, &verdicts, &machine);
     println!("\n{text}");

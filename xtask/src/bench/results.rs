@@ -19,19 +19,23 @@ pub(crate) struct Measured {
 pub(crate) struct Results(pub(crate) Vec<Measured>);
 
 impl Results {
-    /// Reads all below `home`; what cannot be read is left out, and then its budget is not measured.
-    pub(crate) fn read(home: &Path) -> Self {
+    /// Reads all below `home`.
+    ///
+    /// # Errors
+    /// The folder of a bench whose name or median cannot be read: its row would be missing without a word.
+    pub(crate) fn read(home: &Path) -> Result<Self, String> {
         let mut found = Vec::new();
         let mut folders = vec![home.to_path_buf()];
         while let Some(folder) = folders.pop() {
             let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
             folders.extend(entries.map(|entry| entry.path()).filter(|path| path.is_dir()));
             if folder.file_name().is_some_and(|name| name == "new") {
-                found.extend(read_one(&folder));
+                let unread = || format!("cannot read what a bench left in {}", folder.display());
+                found.push(read_one(&folder).ok_or_else(unread)?);
             }
         }
         found.sort_by_key(|(written, _)| *written);
-        Self(found.into_iter().map(|(_, measured)| measured).collect())
+        Ok(Self(found.into_iter().map(|(_, measured)| measured).collect()))
     }
 
     /// The median of a bench, in nanoseconds.

@@ -39,8 +39,13 @@ fn results_stand_in_the_order_in_which_they_ran() {
         std::fs::write(folder.join("estimates.json"), estimates).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    let read = Results::read(&home);
+    let read = Results::read(&home).unwrap();
+    // A bench that has only a parameter has no name here.
+    let nameless = r#"{"group_id":"group","function_id":null,"value_str":"a"}"#;
+    std::fs::write(home.join("group/a/new/benchmark.json"), nameless).unwrap();
+    let unread = Results::read(&home).unwrap_err();
     std::fs::remove_dir_all(&home).unwrap();
+    assert!(unread.contains("group/a/new"), "{unread}");
     assert_eq!(read.0, results(&[("group", "z", 1.0), ("group", "a", 2.0)]).0);
 }
 
