@@ -45,6 +45,16 @@ async fn the_processor_s_time_is_drawn_and_told_on_a_port_of_its_own() {
     assert_eq!(profiles.get("/debug/pprof/cmdline").await.status, 404);
 }
 
+/// Nothing asks it for anything, so most seconds have no sample.
+#[tokio::test]
+async fn an_idle_gateway_is_drawn_too() {
+    let (_program, _client, profiles) = started(&[("ATHENS_ENABLE_PPROF", "true")]).await;
+    for _ in 0..3 {
+        let drawn = profiles.get("/debug/pprof/flamegraph?seconds=1").await;
+        assert!(drawn.status == 200 && drawn.text().contains("<svg"), "{:?}", drawn.body);
+    }
+}
+
 #[tokio::test]
 async fn two_profiles_at_once_are_refused_and_a_client_that_leaves_ends_its_own() {
     let (_program, _client, profiles) = started(&[("ATHENS_ENABLE_PPROF", "true")]).await;

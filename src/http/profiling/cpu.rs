@@ -18,6 +18,10 @@ pub(super) async fn profile(length: Duration) -> Result<Bytes, String> {
     Ok(profile.encode_to_vec().into())
 }
 
+/// What is drawn where no sample was taken: no graph is an empty answer.
+const IDLE: &[u8] = b"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"600\" height=\"40\"><text x=\"10\" y=\"25\">\
+    no samples: the process used no processor time</text></svg>\n";
+
 /// The same as a flame graph in SVG.
 ///
 /// # Errors
@@ -26,7 +30,7 @@ pub(super) async fn flame_graph(length: Duration) -> Result<Bytes, String> {
     let report = sample(length).await.map_err(|error| error.to_string())?;
     let mut svg = Vec::new();
     report.flamegraph(&mut svg).map_err(|error| error.to_string())?;
-    Ok(svg.into())
+    Ok(if svg.is_empty() { Bytes::from_static(IDLE) } else { svg.into() })
 }
 
 async fn sample(length: Duration) -> pprof::Result<pprof::Report> {
