@@ -24,13 +24,19 @@ pub(super) fn render(results: &Results, verdicts: &[Verdict], machine: &str) -> 
     }
     let mut group = "";
     for one in &results.0 {
+        let bare = results.nanos(&one.group, BARE);
         if one.group != group {
             group = &one.group;
-            let _ = write!(text, "\n| {group} | median | over the bare leaf |\n|---|---|---|\n");
+            let (name, rule) =
+                if bare.is_some() { (" over the bare leaf |", "---|") } else { ("", "") };
+            let _ = write!(text, "\n| {group} | median |{name}\n|---|---|{rule}\n");
         }
-        let bare = results.nanos(group, BARE).filter(|_| one.name != BARE);
-        let over = bare.map(|bare| shown(one.nanos - bare)).unwrap_or_default();
-        let _ = writeln!(text, "| {} | {} | {over} |", one.name, shown(one.nanos));
+        let _ = write!(text, "| {} | {} |", one.name, shown(one.nanos));
+        if let Some(bare) = bare {
+            let over = (one.name != BARE).then(|| shown(one.nanos - bare));
+            let _ = write!(text, " {} |", over.unwrap_or_default());
+        }
+        text.push('\n');
     }
     text
 }

@@ -71,9 +71,7 @@ fn a_layer_s_row_has_what_it_costs_over_the_bare_leaf() {
         results(&[("layers", "bare leaf", 400.0), ("layers", "auth", 1_650.0), ("x", "y", 2.5e6)]);
     let text = page::render(&results, &[], "a machine");
     assert!(text.contains("| bare leaf | 400 ns |  |\n| auth | 1.65 µs | 1.25 µs |\n"), "{text}");
-    assert!(
-        text.contains("| x | median | over the bare leaf |\n|---|---|---|\n| y | 2.50 ms |  |")
-    );
+    assert!(text.ends_with("\n| x | median |\n|---|---|\n| y | 2.50 ms |\n"), "{text}");
 }
 
 #[test]
