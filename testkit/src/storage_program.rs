@@ -63,16 +63,16 @@ impl StoreProgram {
         self.gateway("off").env("ATHENS_NETWORK_MODE", "offline")
     }
 
-    /// Five versions come through a gateway into the store; another gateway, which knows no upstream,
-    /// serves them from there: every file byte for byte, list and latest. Returns the second gateway.
+    /// Five modules come through a gateway into the store; another gateway, which knows no upstream,
+    /// serves them from there: every file byte for byte, list and latest of each. Returns the second gateway.
     ///
     /// # Panics
     /// Where it is not so, or a secret was printed.
     pub async fn serves_five_modules_without_an_upstream(&self) -> Gateway {
         let upstream = Upstream::start().await;
-        five().into_iter().for_each(|module| upstream.add(module));
+        five_modules().into_iter().for_each(|module| upstream.add(module));
         let mut first = self.gateway(&upstream.url()).start().await;
-        for module in five() {
+        for module in five_modules() {
             assert_served(&first, &module).await;
         }
         assert!(first.terminate().await.success(), "{}", first.stderr());
@@ -80,13 +80,16 @@ impl StoreProgram {
         upstream.stop();
 
         let second = self.offline().start().await;
-        for module in five() {
+        for module in five_modules() {
             assert_served(&second, &module).await;
         }
-        let list = second.get("/example.com/one/@v/list").await;
-        assert_eq!(list.text().lines().collect::<Vec<_>>(), ["v1.0.0", "v1.1.0"]);
-        let latest = second.get("/example.com/one/@latest").await;
-        assert!(latest.text().contains("v1.1.0"), "{}", latest.text());
+        for (path, versions, latest) in LISTED {
+            let list = second.get(&format!("/{path}/@v/list")).await;
+            assert_eq!(list.text().lines().collect::<Vec<_>>(), *versions, "{path}");
+            let answer = second.get(&format!("/{path}/@latest")).await;
+            let told = format!("\"{latest}\"");
+            assert!(answer.status == 200 && answer.text().contains(&told), "{}", answer.text());
+        }
         let ready = second.get("/readyz").await;
         assert_eq!(ready.status, 200, "{}", ready.text());
         self.assert_discreet(&second);
@@ -163,15 +166,30 @@ impl StoreProgram {
     }
 }
 
-/// Versions whose names and sizes are of every sort: an incompatible one without a go.mod, capitals, a
-/// major version in the path, a pseudo-version, a zip that is read in parts.
-pub fn five() -> Vec<FakeModule> {
+/// What is listed of [`five_modules`], escaped, and the latest: offline, a list has a
+/// pseudo-version where there is nothing else.
+const LISTED: &[(&str, &[&str], &str)] = &[
+    ("example.com/one", &["v1.0.0", "v1.1.0"], "v1.1.0"),
+    ("github.com/!azure/!two", &["v2.0.0+incompatible"], "v2.0.0+incompatible"),
+    ("example.com/three/v3", &["v3.1.4"], "v3.1.4"),
+    (
+        "example.com/four",
+        &["v0.0.0-20240102030405-abcdefabcdef"],
+        "v0.0.0-20240102030405-abcdefabcdef",
+    ),
+    ("example.com/five", &["v0.1.0-rc.1"], "v0.1.0-rc.1"),
+];
+
+/// Five modules whose names and sizes are of every sort: two versions of one, an incompatible one without a
+/// go.mod, capitals, a major version in the path, a pseudo-version, a pre-release, a zip that is read in parts.
+pub fn five_modules() -> Vec<FakeModule> {
     vec![
         FakeModule::new("example.com/one", "v1.0.0"),
         FakeModule::new("example.com/one", "v1.1.0").filler(100_000),
         FakeModule::new("github.com/Azure/Two", "v2.0.0+incompatible").no_go_mod(),
         FakeModule::new("example.com/three/v3", "v3.1.4").filler(20 << 20),
         FakeModule::new("example.com/four", "v0.0.0-20240102030405-abcdefabcdef"),
+        FakeModule::new("example.com/five", "v0.1.0-rc.1"),
     ]
 }
 
@@ -194,7 +212,7 @@ pub fn file_bytes(module: &FakeModule, suffix: &str) -> Bytes {
     }
 }
 
-/// The catalogue has each of the [`five`] once, and nothing else.
+/// The catalogue has each of the [`five_modules`] once, and nothing else.
 ///
 /// # Panics
 /// Where it is not so.
@@ -209,7 +227,7 @@ pub async fn assert_catalogued(gateway: &Gateway) {
     let mut entries: Vec<_> =
         catalog["modules"].as_array().expect("entries").iter().map(name).collect();
     entries.sort();
-    let mut want: Vec<_> = five()
+    let mut want: Vec<_> = five_modules()
         .iter()
         .map(|module| (module.path().to_owned(), module.version().to_owned()))
         .collect();

@@ -21,7 +21,7 @@ async fn disk_serves_five_modules_without_an_upstream() {
     let root = tempfile::tempdir().unwrap();
     let gateway = over_disk(&root).serves_five_modules_without_an_upstream().await;
     storage_program::assert_catalogued(&gateway).await;
-    for module in storage_program::five() {
+    for module in storage_program::five_modules() {
         let stored = root.path().join(module.path()).join(module.version()).join("source.zip");
         assert!(std::fs::read(stored).unwrap() == module.zip(), "{}", module.path());
     }

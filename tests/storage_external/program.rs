@@ -42,7 +42,7 @@ async fn external_storage_serves_five_modules_to_gateways_without_an_upstream() 
     let mut store = store(root.path()).start().await;
     let gateway = program(&url_of(&store)).serves_five_modules_without_an_upstream().await;
     storage_program::assert_catalogued(&gateway).await;
-    for module in storage_program::five() {
+    for module in storage_program::five_modules() {
         let stored = root.path().join(module.path()).join(module.version()).join("source.zip");
         assert!(std::fs::read(stored).unwrap() == module.zip());
     }

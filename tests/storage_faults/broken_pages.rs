@@ -6,6 +6,9 @@ use crate::backend::Backend;
 use crate::relay::Relay;
 use crate::world::{MODULE, Site};
 
+/// Times that one page is asked for at most, by the kind whose client tries most.
+const MAX_ASKED: u32 = 4;
+
 /// Of a long list all pages before would be lost. A store that breaks off whatever it says is given up.
 async fn a_page_that_breaks_off_is_asked_for_again(backend: Backend) {
     let relay = Relay::to(&backend.server).await;
@@ -19,6 +22,9 @@ async fn a_page_that_breaks_off_is_asked_for_again(backend: Backend) {
     relay.break_off(u32::MAX);
     let broken = site.get("/catalog").await;
     assert_eq!(broken.status, 503, "{}", broken.text());
+    let asked = u32::MAX - relay.breaks_left();
+    assert!((2..=MAX_ASKED).contains(&asked), "asked {asked} times");
 }
 
-over! { a_page_that_breaks_off_is_asked_for_again: minio, s3, s3_of_versitygw, azureblob }
+over! { a_page_that_breaks_off_is_asked_for_again:
+minio, s3, s3_of_versitygw, gcp, azureblob, external }

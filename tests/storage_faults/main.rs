@@ -13,7 +13,7 @@
 //! | black hole (`slow_` but on minio, disk) | here | here | here | here | here | here | here | here | (8) |
 //! | 1 kB/s (`slow_` but on minio) | here | here | here | here | here | here | here | - (7) | - (7) |
 //! | down, with a near tier | here | (5) | (5) | (5) | (5) | (5) | here | (5) | (5) |
-//! | a page of a list breaks off | here | here | here | (10) | here | - (11) | E | - (7) | - (7) |
+//! | a page of a list breaks off | here | here | here | here | here | (10) | here | - (7) | - (7) |
 //! | busy, asked again | (9) | (9) | (9) | (9) | (9) | (9) | here | - (7) | - (7) |
 //! | reads that lag behind writes | here | here | here | (1) | here | (2) | here | - (7) | - (7) |
 //! | wrong credentials, no permission | O | O | O | O | O | here, M | here | S | (8) |
@@ -29,8 +29,8 @@
 //! (4) MinIO takes any region. (5) The tier knows no kinds: it is over the same stack. (6) It is empty at
 //! the start, and nothing can be brought in offline. (7) There is no line: a file is there or not, and a
 //! disk that is slow is waited for. (8) It is the disk's own code over a directory of one process, so the
-//! disk's tests hold. (9) Their clients repeat by themselves. (10) The same code
-//! as s3. (11) A cursor goes on in messages of its own, which the driver repeats.
+//! disk's tests hold. (9) Their clients repeat by themselves. (10) Its list
+//! is one cursor, which breaks with its connection: an error like those of "latency, cut".
 
 /// One test of a fault over each of these backends; of those that are `slow` in a run that is.
 macro_rules! over {

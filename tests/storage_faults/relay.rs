@@ -137,7 +137,7 @@ impl State {
             let body = "<Error><Code>NoSuchKey</Code><Message>not yet</Message></Error>";
             return said(StatusCode::NOT_FOUND, body);
         }
-        let lists = method == Method::GET && request.uri().query().is_some_and(is_of_a_list);
+        let lists = method == Method::GET && is_of_a_list(request.uri());
         let target = request.uri().path_and_query().expect("a path").as_str();
         let there: Uri = format!("http://{}{target}", self.server).parse().expect("a URL");
         *request.uri_mut() = there;
@@ -175,9 +175,12 @@ impl State {
     }
 }
 
-/// S3 and Azure ask for a page of a list like this.
-fn is_of_a_list(query: &str) -> bool {
-    query.split('&').any(|pair| matches!(pair, "list-type=2" | "comp=list"))
+/// A page of a list, of S3 or Azure by its query, of Google or the external protocol by its path.
+fn is_of_a_list(uri: &Uri) -> bool {
+    let mut pairs = uri.query().unwrap_or_default().split('&');
+    pairs.any(|pair| matches!(pair, "list-type=2" | "comp=list"))
+        || uri.path().starts_with("/storage/v1/b/") && uri.path().ends_with("/o")
+        || uri.path().ends_with("/catalog")
 }
 
 /// An answer that breaks off after its first bytes.

@@ -12,6 +12,19 @@ use crate::step::{Tally, step};
 
 /// Seconds that one check may take.
 const CHECK_LIMIT_SECS: u64 = 60;
+/// What a platform team looks at together; a file without one of them shows less.
+const SERVICES: &[&str] = &[
+    "gateway-1",
+    "gateway-2",
+    "balancer",
+    "minio",
+    "mongo",
+    "redis",
+    "etcd",
+    "prometheus",
+    "grafana",
+    "jaeger",
+];
 /// A service that does its work and ends: it is waited for by its exit, not by its health.
 const ENDING_SERVICES: &[&str] = &["bucket"];
 
@@ -68,10 +81,17 @@ fn compose_file(root: &Path) -> Verdict {
     let read = |file: &str| ask_within(root, CHECK_LIMIT_SECS, &[&tool, file]);
     let facts = read("docker-compose.yml");
     let good = facts.and_then(|facts| {
-        let problems = problems(&facts);
+        let problems = [problems(&facts), absent(&facts)].concat();
         if problems.is_empty() { Ok(facts) } else { Err(problems.join("; ")) }
     });
     judge(good, read("xtask/compose/broken.yml"))
+}
+
+/// What the file should start, and does not.
+fn absent(facts: &str) -> Vec<String> {
+    let has = |name: &str| facts.lines().any(|line| line.split(' ').next() == Some(name));
+    let absent = SERVICES.iter().filter(|name| !has(name));
+    absent.map(|name| format!("it has no service {name}")).collect()
 }
 
 /// What the parser has no opinion on: exact versions, and a health check for whatever stays.
@@ -105,11 +125,15 @@ fn dockerfile(root: &Path) -> Verdict {
         Err(why) => return Verdict::Skipped(why),
     };
     let linted = |file: &str| ask_within(root, CHECK_LIMIT_SECS, &[&tool, file]);
-    let good = linted("Dockerfile").and_then(|_| {
-        let problems = image_problems(&read(&root.join("Dockerfile"))?);
+    let image = |file: &str| {
+        let problems = image_problems(&read(&root.join(file))?);
         if problems.is_empty() { Ok(String::new()) } else { Err(problems.join("; ")) }
-    });
-    judge(good, linted("xtask/compose/broken.Dockerfile"))
+    };
+    let [good, broken] = ["Dockerfile", "xtask/compose/broken.Dockerfile"];
+    match judge(linted(good), linted(broken)) {
+        Verdict::Good => judge(image(good), image(broken)),
+        other => other,
+    }
 }
 
 /// What the linter has no opinion on: who the program runs as, and whether anybody asks how it is. The last
@@ -257,6 +281,14 @@ mod tests {
         ] {
             assert_eq!(problems(facts), [want], "{facts}");
         }
+    }
+
+    #[test]
+    fn a_service_that_is_gone_is_missed() {
+        let facts: String = SERVICES.iter().map(|name| format!("{name} a:1 test\n")).collect();
+        assert!(absent(&facts).is_empty());
+        let without = facts.replace("redis a:1", "redis-2 a:1");
+        assert_eq!(absent(&without), ["it has no service redis"]);
     }
 
     #[test]

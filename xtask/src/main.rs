@@ -44,7 +44,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   loadtest --smoke                 all scenarios, short, against the build that the tests use
   bench           what the program costs, against its budgets; writes its table in docs/performance.md
   bench --servers every kind of store on its server; ten minutes; writes a table of its own
-  bench --quick   the first in a minute or two, to see that all of them run; writes nothing
+  bench [--servers] --quick   the same, shorter, to see that all of them run; writes nothing
   bench --once    each bench once, in the build that the tests use: only whether it runs
   ci              lint, test, bench --once, compose, loadtest --smoke
   stack           list the programs and servers that suites need; `test` gets and starts them by itself
@@ -67,6 +67,7 @@ fn main() -> ExitCode {
         ["dashboards"] => dashboards::run(&root),
         ["bench"] => bench::run(&root, Set::Program, Length::Full),
         ["bench", "--servers"] => bench::run(&root, Set::Servers, Length::Full),
+        ["bench", "--servers", "--quick"] => bench::run(&root, Set::Servers, Length::Quick),
         ["bench", "--quick"] => bench::run(&root, Set::Program, Length::Quick),
         ["bench", "--once"] => bench::once(&root),
         ["compose"] => compose::run(&root),

@@ -20,7 +20,7 @@ pub(super) async fn profile(length: Duration) -> Result<Bytes, String> {
 
 /// What is drawn where no sample was taken: no graph is an empty answer.
 const IDLE: &[u8] = b"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"600\" height=\"40\"><text x=\"10\" y=\"25\">\
-    no samples: the process used no processor time</text></svg>\n";
+    no samples: the process was idle, or nearly so</text></svg>\n";
 
 /// The same as a flame graph in SVG.
 ///

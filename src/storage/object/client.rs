@@ -219,8 +219,8 @@ impl Client {
     }
 
     /// One page of at most `keys_max` names that begin with `begins`, after the name `after` or from the
-    /// store's own `token` on. One whose answer breaks off is asked for once more: the crate repeats a
-    /// request until its head has come, and with the page all pages before it would be lost.
+    /// store's own `token` on. One that breaks off after its head is asked for once more: up to there the
+    /// crate repeats a request, and with the page all pages before it would be lost.
     pub(super) async fn page(
         &self,
         begins: &str,
@@ -230,6 +230,7 @@ impl Client {
     ) -> object_store::Result<Page> {
         match self.page_once(begins, after, token.clone(), keys_max).await {
             Err(error) if failure::is_broken_off(&error) => {
+                tracing::debug!(storage = self.kind, %error, "a page of a list broke off: again");
                 self.page_once(begins, after, token, keys_max).await
             }
             answered => answered,

@@ -130,10 +130,10 @@ pub(super) fn is_unreachable(error: &StoreError) -> bool {
     }
 }
 
-/// Whether a connection broke that was there.
+/// Whether an answer broke off after its head. Before it, a broken connection is a `Request` that the crate
+/// has sent again (see `http.rs`).
 pub(super) fn is_broken_off(error: &StoreError) -> bool {
-    let broken = [HttpErrorKind::Request, HttpErrorKind::Interrupted];
-    transport_of(error).is_some_and(|error| broken.contains(&error.kind()))
+    transport_of(error).is_some_and(|error| error.kind() == HttpErrorKind::Interrupted)
 }
 
 /// Whether the store has no conditional writes.

@@ -75,7 +75,9 @@ pub(crate) fn run(root: &Path, set: Set, length: Length) -> Tally {
         // So short a run can be held to no budget.
         _ => Tally { skipped: left_out(&ended), ..ran(results.0.len()) },
     };
-    if length == Length::Full
+    if tally.skipped > 0 {
+        println!("{PAGE} stays as it is: not everything could be measured");
+    } else if length == Length::Full
         && let Err(why) = keep(root, set, &text)
     {
         println!("{PAGE}: {why}");
@@ -97,7 +99,7 @@ pub(crate) fn once(root: &Path) -> Tally {
 /// not run.
 fn counted(ended: &Ended) -> Tally {
     let passed = ended.lines.iter().filter(|line| line.trim() == "Success").count();
-    let tally = ran(passed);
+    let tally = Tally { skipped: left_out(ended), ..ran(passed) };
     Tally { failed: tally.failed.max(usize::from(!ended.good)), ..tally }
 }
 
@@ -111,9 +113,9 @@ fn ran(benches: usize) -> Tally {
     Tally { passed: benches, failed: usize::from(benches == 0), ..Tally::default() }
 }
 
-/// Where the servers of a set are. What cannot be started is said, and its benches are left out.
+/// Where the servers of a set are. What cannot be had is said, and its benches are left out.
 fn servers(root: &Path, set: Set, needs: &mut Machine) -> Vec<(String, String)> {
-    for name in set.servers() {
+    for name in set.needs() {
         // The machine says what is missing.
         let _ = needs.have(root, name);
     }

@@ -24,10 +24,10 @@ impl Set {
         }
     }
 
-    /// What `cargo xtask stack` starts for them.
-    pub(super) fn servers(self) -> &'static [&'static str] {
+    /// What they need of the machine, in the words of a suite's `needs`.
+    pub(super) fn needs(self) -> &'static [&'static str] {
         match self {
-            Self::Program => &[],
+            Self::Program => &["the nginx program"],
             Self::Servers => &["minio", "versitygw", "gcs", "azurite", "mongo"],
         }
     }
