@@ -71,6 +71,11 @@ fn judge(good: Result<String, String>, broken: Result<String, String>) -> Verdic
     }
 }
 
+/// What was found wrong, in one line.
+fn none_of(problems: &[String]) -> Result<String, String> {
+    if problems.is_empty() { Ok(String::new()) } else { Err(problems.join("; ")) }
+}
+
 // === docker-compose.yml ===
 
 fn compose_file(root: &Path) -> Verdict {
@@ -80,10 +85,7 @@ fn compose_file(root: &Path) -> Verdict {
     };
     let read = |file: &str| ask_within(root, CHECK_LIMIT_SECS, &[&tool, file]);
     let facts = read("docker-compose.yml");
-    let good = facts.and_then(|facts| {
-        let problems = [problems(&facts), absent(&facts)].concat();
-        if problems.is_empty() { Ok(facts) } else { Err(problems.join("; ")) }
-    });
+    let good = facts.and_then(|facts| none_of(&[problems(&facts), absent(&facts)].concat()));
     judge(good, read("xtask/compose/broken.yml"))
 }
 
@@ -125,10 +127,7 @@ fn dockerfile(root: &Path) -> Verdict {
         Err(why) => return Verdict::Skipped(why),
     };
     let linted = |file: &str| ask_within(root, CHECK_LIMIT_SECS, &[&tool, file]);
-    let image = |file: &str| {
-        let problems = image_problems(&read(&root.join(file))?);
-        if problems.is_empty() { Ok(String::new()) } else { Err(problems.join("; ")) }
-    };
+    let image = |file: &str| none_of(&image_problems(&read(&root.join(file))?));
     let [good, broken] = ["Dockerfile", "xtask/compose/broken.Dockerfile"];
     match judge(linted(good), linted(broken)) {
         Verdict::Good => judge(image(good), image(broken)),

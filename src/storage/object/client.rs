@@ -230,7 +230,9 @@ impl Client {
     ) -> object_store::Result<Page> {
         match self.page_once(begins, after, token.clone(), keys_max).await {
             Err(error) if failure::is_broken_off(&error) => {
-                tracing::debug!(storage = self.kind, %error, "a page of a list broke off: again");
+                // In our words: the crate's error may hold what was signed.
+                let error = self.failed("list", begins, &error);
+                tracing::debug!(%error, "a page of a list broke off: it is asked for again");
                 self.page_once(begins, after, token, keys_max).await
             }
             answered => answered,
