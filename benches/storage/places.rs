@@ -4,7 +4,6 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use dipylon::config::{Config, ExternalStorage, LoadArgs, UrlText};
 use dipylon::external_storage::{Options, serve};
@@ -13,9 +12,10 @@ use dipylon::storage::memory::Memory;
 use dipylon_middleware::ports::Storage;
 use dipylon_middleware::telemetry::Telemetry;
 use dipylon_testkit::athens::Names;
+use dipylon_testkit::services::given::{KeyedServer, fresh_name};
 
 use crate::fill::Inside;
-use crate::raw::{self, JsonBucket, Raw, Server};
+use crate::raw::{self, JsonBucket, Raw};
 
 /// A store.
 pub(crate) struct Place {
@@ -52,16 +52,16 @@ pub(crate) async fn open(kind: &'static str, server: &str) -> Place {
         "disk" => disk(kind).await,
         "external" => external(kind).await,
         "minio" => {
-            let server = Server::at(server);
+            let server = KeyedServer::at(server);
             let inside = bucket(Names::Directory, &server, &name);
-            configured(kind, "minio", minio(server, &name), inside).await
+            configured(kind, "minio", server.as_minio(&name), inside).await
         }
         "s3" | "s3 of versitygw" => {
-            let server = Server::at(server);
+            let server = KeyedServer::at(server);
             let inside = || bucket(Names::Blob, &server, &name);
             // This kind makes no bucket; the other one does.
-            configured(kind, "minio", minio(server.clone(), &name), inside()).await;
-            configured(kind, "s3", s3(server.clone(), &name), inside()).await
+            configured(kind, "minio", server.as_minio(&name), inside()).await;
+            configured(kind, "s3", s3(&server, &name), inside()).await
         }
         "gcp" => {
             let raw = Raw::Json(Box::new(JsonBucket::make(server, &name).await));
@@ -85,7 +85,7 @@ pub(crate) async fn open(kind: &'static str, server: &str) -> Place {
     }
 }
 
-fn bucket(names: Names, server: &Server, bucket: &str) -> Inside {
+fn bucket(names: Names, server: &KeyedServer, bucket: &str) -> Inside {
     Inside::Bucket(names, Raw::Client(raw::s3(server, bucket)))
 }
 
@@ -127,18 +127,8 @@ async fn configured(
     Place { kind, storage, inside, _keep: None }
 }
 
-fn minio(server: Server, bucket: &str) -> Settings {
-    let Server { endpoint, key, secret } = server;
-    vec![
-        ("ATHENS_MINIO_ENDPOINT", endpoint),
-        ("ATHENS_MINIO_ACCESS_KEY_ID", key),
-        ("ATHENS_MINIO_SECRET_ACCESS_KEY", secret),
-        ("ATHENS_MINIO_BUCKET_NAME", bucket.to_owned()),
-    ]
-}
-
-fn s3(server: Server, bucket: &str) -> Settings {
-    let Server { endpoint, key, secret } = server;
+fn s3(server: &KeyedServer, bucket: &str) -> Settings {
+    let KeyedServer { endpoint, key, secret } = server.clone();
     vec![
         ("AWS_REGION", "us-east-1".to_owned()),
         ("AWS_ENDPOINT", endpoint),
@@ -158,12 +148,4 @@ fn azureblob(server: &str, key: String, container: &str) -> Settings {
         ("ATHENS_AZURE_ACCOUNT_KEY", key),
         ("ATHENS_AZURE_CONTAINER_NAME", container.to_owned()),
     ]
-}
-
-/// A name of a bucket or database that nobody else has.
-fn fresh_name() -> String {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    format!("b{}-{}-{number}", time.expect("after 1970").as_millis(), std::process::id())
 }

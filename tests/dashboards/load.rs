@@ -256,6 +256,9 @@ async fn until(what: &str, holds: impl AsyncFn() -> bool) {
 
 /// More background fetches than may wait, while upstream is silent.
 pub(crate) async fn flood(world: &World) {
+    // What is in the store before, the store sends from then on.
+    let stored = path(&FakeModule::new(LIB, "v1.0.0"), "zip");
+    until("a zip is in the store", async || world.gateway.get(&stored).await.status == 302).await;
     world.upstream.fault(When::prefix("/example.com/"), Fault::HangBeforeHeaders);
     let address = world.gateway.address();
     for first in (0..FLOOD_REQUESTS).step_by(FLOOD_CHUNK) {
@@ -272,9 +275,11 @@ pub(crate) async fn flood(world: &World) {
     }
 }
 
-/// A miss that finds no place, and connections beyond the limit.
+/// A zip that the store itself sends, a miss that finds no place, and connections beyond the limit.
 pub(crate) async fn overload(world: &World, round: usize) {
     let client = world.gateway.client();
+    let stored = path(&FakeModule::new(LIB, "v1.0.0"), "zip");
+    assert_eq!(client.get(&stored).await.status, 302);
     let zips = (0..3).map(|n| format!("/example.com/wanted{n}/@v/v1.{round}.0.zip"));
     let waiting: Vec<_> = zips
         .map(|zip| {

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::names::{NOT_MADE, is_not_made};
 use crate::prometheus::Prometheus;
 use crate::promql::names;
 use crate::variables::Chosen;
@@ -53,20 +52,17 @@ impl Looks {
         looks
     }
 
-    /// Looks for the value of an expression, unless it speaks of what the load does not make.
+    /// Looks for the value of an expression.
     fn add_whole(&mut self, place: &str, expr: &str) {
         let expr = self.chosen.fill(expr);
-        let selectors = names(&expr).expect("its names are checked").selectors;
-        if !selectors.iter().any(is_not_made) {
-            self.places.entry(expr).or_default().insert(place.to_owned());
-        }
+        self.places.entry(expr).or_default().insert(place.to_owned());
     }
 
-    /// Looks for each of its selectors but those.
+    /// Looks for each of its selectors.
     fn add_parts(&mut self, place: &str, expr: &str) {
         let expr = self.chosen.fill(expr);
         let selectors = names(&expr).expect("its names are checked").selectors;
-        for selector in selectors.iter().filter(|selector| !is_not_made(selector)) {
+        for selector in selectors {
             self.places.entry(selector.to_string()).or_default().insert(place.to_owned());
         }
     }
@@ -107,27 +103,6 @@ pub(crate) async fn assert_hidden_is_found(prometheus: &Prometheus) {
     parts.add_parts("hidden", HIDDEN);
     assert_eq!(whole.empty(prometheus).await, Vec::<String>::new(), "it is 0, which is a value");
     assert_eq!(parts.empty(prometheus).await, [format!("hidden: {HIDDEN_PART}")]);
-}
-
-/// Makes sure that what is left out because the load does not make it has no series indeed.
-///
-/// # Panics
-/// When it has.
-pub(crate) async fn assert_not_made_is_empty(prometheus: &Prometheus) {
-    for (name, reason) in NOT_MADE {
-        let series = prometheus.series(name).await;
-        assert_eq!(series, 0, "{name} has series, and should not be in NOT_MADE: {reason}");
-    }
-}
-
-#[test]
-fn what_the_load_does_not_make_is_not_looked_for() {
-    let mut looks = Looks::new(Chosen::anything());
-    for expr in [NOT_MADE[0].0, &format!("{} / a", NOT_MADE[0].0)] {
-        looks.add_whole("p", expr);
-        looks.add_parts("p", expr);
-    }
-    assert_eq!(looks.places.keys().collect::<Vec<_>>(), ["a{}"]);
 }
 
 #[test]

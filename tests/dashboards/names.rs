@@ -11,14 +11,6 @@ use crate::promql::{Selector, names};
 const TARGET_LABELS: [&str; 2] = ["job", "instance"];
 const TARGET_METRICS: [&str; 3] = ["up", "scrape_samples_scraped", "scrape_duration_seconds"];
 
-/// Metrics in panels for which the load of the check has no series, each with the reason.
-pub(crate) const NOT_MADE: &[(&str, &str)] = &[
-    ("dipylon_presigned_total", NOTHING_IS_SIGNED),
-    ("dipylon_presigned_bytes_total", NOTHING_IS_SIGNED),
-];
-const NOTHING_IS_SIGNED: &str =
-    "the gateways under load keep versions on disks, and only an object store signs URLs";
-
 /// The recording rules, each with the labels of what it records.
 pub(crate) type Recorded = BTreeMap<String, BTreeSet<String>>;
 
@@ -108,34 +100,15 @@ fn values(name: &str, label: &str) -> BTreeSet<&'static str> {
     infos.flat_map(|info| info.values.iter().map(|(value, _)| *value)).collect()
 }
 
-/// What is wrong with what `expressions` show of the catalogue, one line each: a metric that is in none of
-/// them, and an entry of `not_made` that has no reason or nothing to leave out.
-fn unseen(expressions: &[String], not_made: &[(&str, &str)]) -> Vec<String> {
+/// The metrics of the catalogue that are in none of `expressions`, one line each.
+fn unseen(expressions: &[String]) -> Vec<String> {
     let found = expressions.iter().filter_map(|text| names(text).ok());
     let seen: BTreeSet<&str> = found
         .flat_map(|found| found.selectors)
         .filter_map(|selector| metric(&selector.metric).map(|metric| metric.name))
         .collect();
-    let mut problems = Vec::new();
-    for name in METRICS.iter().map(|metric| metric.name) {
-        if !seen.contains(name) {
-            problems.push(format!("{name} is in no panel and in no rule"));
-        }
-    }
-    for (name, reason) in not_made {
-        if METRICS.iter().all(|metric| metric.name != *name) {
-            problems.push(format!("{name} is not made and not in the catalogue"));
-        } else if reason.is_empty() {
-            problems.push(format!("{name} is not made without a reason"));
-        }
-    }
-    problems
-}
-
-/// Whether the load of the check has no series for a selector's metric.
-pub(crate) fn is_not_made(selector: &Selector) -> bool {
-    let metric = metric(&selector.metric);
-    metric.is_some_and(|metric| NOT_MADE.iter().any(|(name, _)| *name == metric.name))
+    let unseen = METRICS.iter().map(|metric| metric.name).filter(|name| !seen.contains(name));
+    unseen.map(|name| format!("{name} is in no panel and in no rule")).collect()
 }
 
 /// The expressions of every panel and every rule.
@@ -146,7 +119,7 @@ fn everything() -> Vec<String> {
 
 #[test]
 fn every_metric_of_the_catalogue_is_in_a_panel_or_a_rule() {
-    let found = unseen(&everything(), NOT_MADE);
+    let found = unseen(&everything());
     assert!(found.is_empty(), "{found:#?}");
 }
 
@@ -156,10 +129,7 @@ fn a_metric_that_nothing_shows_is_named() {
     let without: Vec<String> = all.iter().filter(|expr| !expr.contains(gone)).cloned().collect();
     assert!(without.len() < all.len(), "something shows it");
     let missing = [format!("{gone} is in no panel and in no rule")];
-    assert_eq!(unseen(&without, &[]), missing);
-    assert_eq!(unseen(&without, &[(gone, "a reason")]), missing, "not made is shown all the same");
-    assert_eq!(unseen(&all, &[(gone, "")]), [format!("{gone} is not made without a reason")]);
-    assert_eq!(unseen(&all, &[("x", "y")]), ["x is not made and not in the catalogue"]);
+    assert_eq!(unseen(&without), missing);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Two gateways: one that is used and meets every fault, one that is flooded.
+//! Two gateways: one that is used and meets every fault, one that is flooded and has its zips sent by MinIO.
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use dipylon_testkit::checksum_db::ChecksumDb;
 use dipylon_testkit::gateway::Gateway;
 use dipylon_testkit::module::FakeModule;
+use dipylon_testkit::services::given::{KeyedServer, fresh_name};
 use dipylon_testkit::services::redis::{PASSWORD, RedisServer};
 use dipylon_testkit::upstream::Upstream;
 use tempfile::TempDir;
@@ -59,18 +60,25 @@ impl World {
         .await
     }
 
-    /// The gateway that is flooded: one miss at a time, few connections, an upstream that is silent.
+    /// The gateway that is flooded: one miss at a time, few connections, an upstream that is silent. Its store
+    /// is MinIO, which sends every zip itself.
     pub(crate) async fn flooded() -> Self {
+        let store = KeyedServer::of("DIPYLON_TEST_MINIO").as_minio(&fresh_name());
         let modes = "downloadURL = \"\"\nmode = \"sync\"\n\
                      download \"example.com/background/*\" {\n  mode = \"async\"\n}\n";
-        Self::start(&[
+        let background = format!("custom:{}", STANDARD.encode(modes));
+        let mut variables: Vec<(&str, &str)> =
+            store.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        variables.extend([
+            ("DIPYLON_TIERED_DIRECTORY", ""),
+            ("DIPYLON_PRESIGNED_MIN_BYTES", "1"),
             ("ATHENS_PROTOCOL_WORKERS", "1"),
             ("DIPYLON_MISS_QUEUE_TIMEOUT", "1"),
             ("DIPYLON_MAX_CONNECTIONS", "8"),
             ("ATHENS_LOG_LEVEL", "error"),
-            ("ATHENS_DOWNLOAD_MODE", &format!("custom:{}", STANDARD.encode(modes))),
-        ])
-        .await
+            ("ATHENS_DOWNLOAD_MODE", &background),
+        ]);
+        Self::start(&variables).await
     }
 
     async fn start(variables: &[(&str, &str)]) -> Self {

@@ -3,9 +3,10 @@
 use dipylon::config::{AzureBlobStorage, Secret};
 use dipylon::storage::azureblob::Extensions;
 use dipylon_testkit::athens::Names;
+use dipylon_testkit::services::given::fresh_name;
 use dipylon_testkit::storage_suite::Subject;
 
-use crate::bench::{Bench, fresh_bucket};
+use crate::bench::Bench;
 use crate::minio::{MANY_VERSIONS, no_environment};
 use crate::raw::{self, Raw};
 use crate::s3;
@@ -35,7 +36,7 @@ pub(crate) fn config(account: &str, key: &str, container: &str) -> AzureBlobStor
 }
 
 pub(crate) async fn bench() -> Bench {
-    let ((endpoint, account, key), container) = (server(), fresh_bucket());
+    let ((endpoint, account, key), container) = (server(), fresh_name());
     let ours = Extensions { endpoint: &endpoint, create_container: true };
     let config = config(&account, &key, &container);
     let storage = dipylon::storage::azureblob::open(&config, ours, &no_environment).await;

@@ -1,7 +1,6 @@
 //! A store on a real server, and the same bucket seen without the gateway's code.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use dipylon_middleware::ports::Storage;
 use dipylon_protocol::path::ModulePath;
@@ -12,14 +11,6 @@ use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::storage_suite::{Subject, read_range};
 
 use crate::raw::Raw;
-
-/// A bucket name that no other test has.
-pub(crate) fn fresh_bucket() -> String {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    format!("t{}-{}-{number}", time.as_millis(), std::process::id())
-}
 
 /// A store and its bucket.
 pub(crate) struct Bench {

@@ -1,5 +1,6 @@
 //! Where the credentials of `s3` come from: the endpoint, the keys, the chain, in this order.
 
+use dipylon_testkit::services::given::{KeyedServer, fresh_name};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,8 +8,6 @@ use dipylon::config::{S3Storage, Secret, UrlText};
 use dipylon_testkit::gateway::Gateway;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::bench::fresh_bucket;
-use crate::raw::Server;
 use crate::{minio, s3};
 
 /// A credentials endpoint that gives the same answer to each question, and counts them.
@@ -34,15 +33,15 @@ async fn endpoint(status: &'static str, body: String) -> (String, Arc<AtomicUsiz
     (format!("http://{address}/creds"), asked)
 }
 
-fn answer(server: &Server) -> String {
+fn answer(server: &KeyedServer) -> String {
     format!(
         r#"{{"AccessKeyId":"{}","SecretAccessKey":"{}","Token":"","Expiration":"2099-01-01T00:00:00Z"}}"#,
         server.key, server.secret
     )
 }
 
-async fn ready_bucket(server: &Server) -> String {
-    let bucket = fresh_bucket();
+async fn ready_bucket(server: &KeyedServer) -> String {
+    let bucket = fresh_name();
     let config = minio::config(server, &bucket);
     dipylon::storage::minio::open(&config, &minio::no_environment).await.unwrap();
     bucket
@@ -76,7 +75,7 @@ async fn the_keys_are_taken_where_the_endpoint_has_no_valid_answer() {
     let server = minio::server();
     let right = s3::config(&server, &ready_bucket(&server).await);
     for (status, body) in [
-        ("500 Internal Server Error", answer(&server)),
+        ("500 Internal KeyedServer Error", answer(&server)),
         ("200 OK", "<html>".to_owned()),
         ("200 OK", r#"{"AccessKeyId":"","SecretAccessKey":""}"#.to_owned()),
         ("200 OK", answer(&server).replace("2099-01-01T00:00:00Z", "soon")),

@@ -1,5 +1,6 @@
 //! Wrong settings and servers that are down: errors that name backend, operation and cause, and no secret.
 
+use dipylon_testkit::services::given::{KeyedServer, fresh_name};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -10,8 +11,6 @@ use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 
-use crate::bench::fresh_bucket;
-use crate::raw::Server;
 use crate::{azureblob, gcp, minio, s3};
 
 async fn refused(config: &MinioStorage) -> String {
@@ -26,7 +25,7 @@ async fn refused(config: &MinioStorage) -> String {
 #[ignore = "needs minio: run by cargo xtask test"]
 async fn wrong_credentials_are_named_without_being_told() {
     let server = minio::server();
-    let right = minio::config(&server, &fresh_bucket());
+    let right = minio::config(&server, &fresh_name());
     let wrong_key = MinioStorage { key: Secret::new("wrongkeyid"), ..right.clone() };
     let text = refused(&wrong_key).await;
     assert!(text.starts_with("minio storage cannot list t"), "{text}");
@@ -108,7 +107,7 @@ async fn a_server_that_is_down_is_an_error_and_no_miss() {
 #[tokio::test]
 #[ignore = "needs minio: run by cargo xtask test"]
 async fn a_bucket_that_goes_away_is_an_error_and_no_miss() {
-    let (server, bucket) = (minio::server(), fresh_bucket());
+    let (server, bucket) = (minio::server(), fresh_name());
     let config = minio::config(&server, &bucket);
     let storage = dipylon::storage::minio::open(&config, &minio::no_environment).await.unwrap();
     minio::remove_bucket(&server, &bucket).await;
@@ -131,11 +130,12 @@ async fn s3_names_a_missing_bucket_and_wrong_credentials() {
 #[tokio::test]
 #[ignore = "needs versitygw: run by cargo xtask test"]
 async fn s3_of_versitygw_names_a_missing_bucket_and_wrong_credentials() {
-    a_missing_bucket_and_wrong_credentials_are_named(&Server::of("DIPYLON_TEST_VERSITYGW")).await;
+    a_missing_bucket_and_wrong_credentials_are_named(&KeyedServer::of("DIPYLON_TEST_VERSITYGW"))
+        .await;
 }
 
-async fn a_missing_bucket_and_wrong_credentials_are_named(server: &Server) {
-    let right = s3::config(server, &fresh_bucket());
+async fn a_missing_bucket_and_wrong_credentials_are_named(server: &KeyedServer) {
+    let right = s3::config(server, &fresh_name());
     let text = s3_refused(&right).await;
     assert!(text.starts_with("s3 storage cannot list t"), "{text}");
     assert!(text.contains("NoSuchBucket") && text.contains("create it"), "{text}");
@@ -159,7 +159,7 @@ async fn s3_refused(config: &S3Storage) -> String {
 #[tokio::test]
 #[ignore = "needs gcs: run by cargo xtask test"]
 async fn gcp_names_a_missing_bucket_and_useless_credentials() {
-    let bucket = fresh_bucket();
+    let bucket = fresh_name();
     let emulator = gcp::emulator();
     let opened =
         dipylon::storage::gcp::open(&gcp::config(&bucket), &emulator, &minio::no_environment).await;
@@ -196,7 +196,7 @@ async fn gcp_names_a_missing_bucket_and_useless_credentials() {
 #[tokio::test]
 #[ignore = "needs azurite: run by cargo xtask test"]
 async fn azureblob_names_a_missing_container_and_wrong_credentials() {
-    let ((endpoint, account, key), container) = (azureblob::server(), fresh_bucket());
+    let ((endpoint, account, key), container) = (azureblob::server(), fresh_name());
     let ours = Extensions { endpoint: &endpoint, create_container: false };
     let refused = async |key: &str| {
         let config = azureblob::config(&account, key, &container);

@@ -2,9 +2,10 @@
 
 use dipylon::config::{GcpStorage, Secret};
 use dipylon_testkit::athens::Names;
+use dipylon_testkit::services::given::fresh_name;
 use dipylon_testkit::storage_suite::Subject;
 
-use crate::bench::{Bench, fresh_bucket};
+use crate::bench::Bench;
 use crate::minio::{MANY_VERSIONS, no_environment};
 use crate::raw::{JsonBucket, Raw};
 
@@ -21,7 +22,7 @@ pub(crate) fn config(bucket: &str) -> GcpStorage {
 }
 
 pub(crate) async fn bench() -> Bench {
-    let (base, bucket) = (emulator(), fresh_bucket());
+    let (base, bucket) = (emulator(), fresh_name());
     let raw = JsonBucket::make(&base, &bucket).await;
     let storage = dipylon::storage::gcp::open(&config(&bucket), &base, &no_environment).await;
     Bench {

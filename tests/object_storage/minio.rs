@@ -3,12 +3,13 @@
 use dipylon::config::{MinioStorage, Secret, UrlText};
 use dipylon::storage::object::Connector;
 use dipylon_testkit::athens::Names;
+use dipylon_testkit::services::given::{KeyedServer, fresh_name};
 use dipylon_testkit::storage_suite::Subject;
 use object_store::aws::{AwsAuthorizer, AwsCredential};
 use object_store::client::HttpRequestBody;
 
-use crate::bench::{Bench, fresh_bucket};
-use crate::raw::{self, Raw, Server};
+use crate::bench::Bench;
+use crate::raw::{self, Raw};
 
 mod suite {
     dipylon_testkit::storage_suite!(super::fresh, "needs minio: run by cargo xtask test");
@@ -18,11 +19,11 @@ mod suite_in_a_folder {
     dipylon_testkit::storage_suite!(super::fresh_folder, "needs minio: run by cargo xtask test");
 }
 
-pub(crate) fn server() -> Server {
-    Server::of("DIPYLON_TEST_MINIO")
+pub(crate) fn server() -> KeyedServer {
+    KeyedServer::of("DIPYLON_TEST_MINIO")
 }
 
-pub(crate) fn config(server: &Server, bucket: &str) -> MinioStorage {
+pub(crate) fn config(server: &KeyedServer, bucket: &str) -> MinioStorage {
     MinioStorage {
         endpoint: UrlText::new(server.endpoint.as_str()),
         key: Secret::new(server.key.as_str()),
@@ -39,20 +40,14 @@ pub(crate) fn no_environment(_: &str) -> Option<String> {
 }
 
 pub(crate) async fn bench() -> Bench {
-    let (server, bucket) = (server(), fresh_bucket());
+    let (server, bucket) = (server(), fresh_name());
     let storage = dipylon::storage::minio::open(&config(&server, &bucket), &no_environment).await;
     Bench {
         subject: Subject::new(storage.unwrap()),
         raw: Raw::Client(raw::s3(&server, &bucket)),
         names: Names::Directory,
         types: ["application/octet-stream"; 3],
-        settings: vec![
-            ("ATHENS_STORAGE_TYPE", "minio".to_owned()),
-            ("ATHENS_MINIO_ENDPOINT", server.endpoint),
-            ("ATHENS_MINIO_ACCESS_KEY_ID", server.key),
-            ("ATHENS_MINIO_SECRET_ACCESS_KEY", server.secret),
-            ("ATHENS_MINIO_BUCKET_NAME", bucket),
-        ],
+        settings: server.as_minio(&bucket),
     }
 }
 
@@ -64,13 +59,13 @@ async fn fresh() -> Subject {
 }
 
 async fn fresh_folder() -> Subject {
-    let place = format!("{}/some/folder", fresh_bucket());
+    let place = format!("{}/some/folder", fresh_name());
     let storage = dipylon::storage::minio::open(&config(&server(), &place), &no_environment).await;
     Subject::new(storage.unwrap()).refusing_token("no name").many_versions(MANY_VERSIONS)
 }
 
 /// `DeleteBucket`.
-pub(crate) async fn remove_bucket(server: &Server, bucket: &str) {
+pub(crate) async fn remove_bucket(server: &KeyedServer, bucket: &str) {
     let credential = AwsCredential {
         key_id: server.key.clone(),
         secret_key: server.secret.clone(),

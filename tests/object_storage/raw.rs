@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dipylon::storage::object::Connector;
+use dipylon_testkit::services::given::KeyedServer;
 use futures::TryStreamExt as _;
 use http::Method;
 use object_store::aws::AmazonS3Builder;
@@ -12,38 +13,12 @@ use object_store::client::HttpRequestBody;
 use object_store::path::Path;
 use object_store::{Attribute, ObjectStore, ObjectStoreExt as _};
 
-/// A server as `DIPYLON_TEST_…` names it: `http://KEY:SECRET@HOST:PORT`.
-#[derive(Clone, Debug)]
-pub(crate) struct Server {
-    pub(crate) endpoint: String,
-    pub(crate) key: String,
-    pub(crate) secret: String,
-}
-
-impl Server {
-    pub(crate) fn of(variable: &str) -> Self {
-        let url = std::env::var(variable);
-        Self::at(&url.unwrap_or_else(|_| panic!("{variable} is not set: cargo xtask test sets it")))
-    }
-
-    pub(crate) fn at(url: &str) -> Self {
-        let (scheme, rest) = url.split_once("://").expect("a scheme");
-        let (user, host) = rest.split_once('@').expect("credentials");
-        let (key, secret) = user.split_once(':').expect("a key and a secret");
-        Self {
-            endpoint: format!("{scheme}://{}", host.trim_end_matches('/')),
-            key: key.to_owned(),
-            secret: secret.to_owned(),
-        }
-    }
-}
-
 fn connector() -> Connector {
     Connector::new(&|_| None).unwrap()
 }
 
 /// The bucket as a plain client of S3 sees it.
-pub(crate) fn s3(server: &Server, bucket: &str) -> Arc<dyn ObjectStore> {
+pub(crate) fn s3(server: &KeyedServer, bucket: &str) -> Arc<dyn ObjectStore> {
     let store = AmazonS3Builder::new()
         .with_endpoint(server.endpoint.as_str())
         .with_region("us-east-1")

@@ -1,5 +1,6 @@
 //! `StorageType = "s3"`, against two servers that speak it; and where its credentials come from.
 
+use dipylon_testkit::services::given::{KeyedServer, fresh_name};
 use std::sync::Arc;
 
 use dipylon::config::{S3Storage, Secret, UrlText};
@@ -7,9 +8,9 @@ use dipylon_middleware::ports::Storage;
 use dipylon_testkit::athens::Names;
 use dipylon_testkit::storage_suite::Subject;
 
-use crate::bench::{Bench, fresh_bucket};
+use crate::bench::Bench;
 use crate::minio::{self, no_environment};
-use crate::raw::{self, Raw, Server};
+use crate::raw::{self, Raw};
 
 mod suite {
     dipylon_testkit::storage_suite!(super::fresh, "needs minio: run by cargo xtask test");
@@ -24,7 +25,7 @@ mod suite_on_versitygw {
 
 pub(crate) const TYPES: [&str; 3] = ["application/json", "text/plain", "application/octet-stream"];
 
-pub(crate) fn config(server: &Server, bucket: &str) -> S3Storage {
+pub(crate) fn config(server: &KeyedServer, bucket: &str) -> S3Storage {
     S3Storage {
         region: "us-east-1".to_owned(),
         key: Secret::new(server.key.as_str()),
@@ -44,7 +45,7 @@ pub(crate) async fn open(config: &S3Storage) -> Arc<dyn Storage> {
 }
 
 pub(crate) async fn bench(variable: &str) -> Bench {
-    let (server, bucket) = (Server::of(variable), fresh_bucket());
+    let (server, bucket) = (KeyedServer::of(variable), fresh_name());
     // This kind makes no bucket; the other one does.
     dipylon::storage::minio::open(&minio::config(&server, &bucket), &no_environment).await.unwrap();
     Bench {

@@ -3,6 +3,7 @@
 //! A real server answers under those names. No name service knows them here, so requests go through an
 //! HTTP proxy on loopback, which passes them on as they are, and notes which hosts they were for.
 
+use dipylon_testkit::services::given::fresh_name;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use http::header::HOST;
 use object_store::client::HttpRequestBody;
 use parking_lot::Mutex;
 
-use crate::bench::{fresh_bucket, names};
+use crate::bench::names;
 use crate::front::{Front, PassOn};
 use crate::minio::{self, MANY_VERSIONS, no_environment};
 use crate::s3;
@@ -100,7 +101,7 @@ fn presigning() -> Option<Presigning> {
 }
 
 async fn as_amazon() -> Behind {
-    let (server, bucket, proxy) = (minio::server(), fresh_bucket(), Proxy::start().await);
+    let (server, bucket, proxy) = (minio::server(), fresh_name(), Proxy::start().await);
     // This kind makes no bucket; the other one does.
     dipylon::storage::minio::open(&minio::config(&server, &bucket), &no_environment).await.unwrap();
     let config = S3Storage {
@@ -114,7 +115,7 @@ async fn as_amazon() -> Behind {
 
 /// As minio, which makes its bucket.
 async fn as_minio(host: &str, region: &str) -> Behind {
-    let (bucket, proxy) = (fresh_bucket(), Proxy::start().await);
+    let (bucket, proxy) = (fresh_name(), Proxy::start().await);
     let config = MinioStorage {
         endpoint: UrlText::new(format!("http://{host}")),
         region: region.to_owned(),

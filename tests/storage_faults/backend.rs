@@ -1,11 +1,10 @@
 //! The columns of the table: a fresh place on each real server, and how the program is led there.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use bytes::Bytes;
 use dipylon::config::{MinioStorage, Secret, UrlText};
 use dipylon_testkit::client::Client;
 use dipylon_testkit::gateway::Gateway;
+use dipylon_testkit::services::given::{KeyedServer, fresh_name, variable};
 use http::Method;
 
 use crate::relay::Relay;
@@ -33,32 +32,11 @@ impl Backend {
     }
 }
 
-fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is set by cargo xtask test"))
-}
-
-/// A name that no other test has.
-fn fresh_name() -> String {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    format!("f{}-{}-{number}", time.as_millis(), std::process::id())
-}
-
-/// `http://KEY:SECRET@HOST:PORT` in its parts.
-fn keyed(name: &str) -> (String, String, String) {
-    let url = variable(name);
-    let rest = url.trim_start_matches("http://").trim_end_matches('/');
-    let (user, server) = rest.split_once('@').expect("credentials");
-    let (key, secret) = user.split_once(':').expect("a key and a secret");
-    (server.to_owned(), key.to_owned(), secret.to_owned())
-}
-
-async fn make_bucket(server: &str, key: &str, secret: &str, bucket: &str) {
+async fn make_bucket(server: &KeyedServer, bucket: &str) {
     let config = MinioStorage {
-        endpoint: UrlText::new(format!("http://{server}")),
-        key: Secret::new(key),
-        secret: Secret::new(secret),
+        endpoint: UrlText::new(server.endpoint.as_str()),
+        key: Secret::new(server.key.as_str()),
+        secret: Secret::new(server.secret.as_str()),
         enable_ssl: false,
         bucket: bucket.to_owned(),
         region: String::new(),
@@ -66,16 +44,17 @@ async fn make_bucket(server: &str, key: &str, secret: &str, bucket: &str) {
     dipylon::storage::minio::open(&config, &|_| None).await.expect("this kind makes its bucket");
 }
 
+fn host(server: &KeyedServer) -> String {
+    server.endpoint.trim_start_matches("http://").to_owned()
+}
+
 pub(crate) async fn minio() -> Backend {
-    let ((server, key, secret), bucket) = (keyed("DIPYLON_TEST_MINIO"), fresh_name());
-    make_bucket(&server, &key, &secret, &bucket).await;
+    let (keyed, bucket) = (KeyedServer::of("DIPYLON_TEST_MINIO"), fresh_name());
+    make_bucket(&keyed, &bucket).await;
+    let server = host(&keyed);
     let settings = move |address: &str| {
-        vec![
-            ("ATHENS_MINIO_ENDPOINT", format!("http://{address}")),
-            ("ATHENS_MINIO_ACCESS_KEY_ID", key.clone()),
-            ("ATHENS_MINIO_SECRET_ACCESS_KEY", secret.clone()),
-            ("ATHENS_MINIO_BUCKET_NAME", bucket.clone()),
-        ]
+        let through = KeyedServer { endpoint: format!("http://{address}"), ..keyed.clone() };
+        through.as_minio(&bucket)
     };
     Backend { kind: "minio", server, settings: Box::new(settings), _running: None }
 }
@@ -88,16 +67,17 @@ pub(crate) async fn s3_of_versitygw() -> Backend {
     s3_at("DIPYLON_TEST_VERSITYGW").await
 }
 
-async fn s3_at(variable: &str) -> Backend {
-    let ((server, key, secret), bucket) = (keyed(variable), fresh_name());
-    make_bucket(&server, &key, &secret, &bucket).await;
+async fn s3_at(name: &str) -> Backend {
+    let (keyed, bucket) = (KeyedServer::of(name), fresh_name());
+    make_bucket(&keyed, &bucket).await;
+    let server = host(&keyed);
     let settings = move |address: &str| {
         vec![
             ("AWS_REGION", "us-east-1".to_owned()),
             ("AWS_ENDPOINT", format!("http://{address}")),
             ("AWS_FORCE_PATH_STYLE", "true".to_owned()),
-            ("AWS_ACCESS_KEY_ID", key.clone()),
-            ("AWS_SECRET_ACCESS_KEY", secret.clone()),
+            ("AWS_ACCESS_KEY_ID", keyed.key.clone()),
+            ("AWS_SECRET_ACCESS_KEY", keyed.secret.clone()),
             ("ATHENS_S3_BUCKET_NAME", bucket.clone()),
         ]
     };

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use dipylon::config::{MongoStorage, UrlText};
 use dipylon_middleware::ports::Storage;
@@ -10,6 +9,7 @@ use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use dipylon_testkit::module::FakeModule;
+use dipylon_testkit::services::given::{fresh_name, variable};
 use dipylon_testkit::storage_suite::{Subject, read_range};
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use mongodb::bson::oid::ObjectId;
@@ -20,19 +20,7 @@ use crate::rows::{self, zip_name};
 
 /// The server's URL.
 pub(crate) fn url() -> String {
-    url_in("DIPYLON_TEST_MONGO")
-}
-
-fn url_in(variable: &str) -> String {
-    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is set by cargo xtask test"))
-}
-
-/// A name of a database that no other test has.
-pub(crate) fn fresh_name() -> String {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    format!("t{}-{}-{number}", time.as_millis(), std::process::id())
+    variable("DIPYLON_TEST_MONGO")
 }
 
 pub(crate) fn config(url: &str, database: &str) -> MongoStorage {
@@ -54,7 +42,7 @@ pub(crate) async fn fresh() -> Subject {
 }
 
 pub(crate) async fn fresh_over_postgresql() -> Subject {
-    let config = config(&url_in("DIPYLON_TEST_MONGOPG"), &fresh_name());
+    let config = config(&variable("DIPYLON_TEST_MONGOPG"), &fresh_name());
     let storage = dipylon::storage::mongo::open(&config).await.unwrap();
     Subject::new(storage).refusing_token("no-object-id").many_versions(MANY_VERSIONS)
 }

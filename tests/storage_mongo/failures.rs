@@ -8,10 +8,11 @@ use dipylon_middleware::error::{Error, ErrorKind};
 use dipylon_middleware::ports::SaveResult;
 use dipylon_protocol::route::FileKind;
 use dipylon_testkit::module::FakeModule;
+use dipylon_testkit::services::given::fresh_name;
 use dipylon_testkit::storage_suite::{Subject, read_range};
 use mongodb::bson::{Document, doc};
 
-use crate::bench::{Raw, bench, config, fresh_name, names, read, url};
+use crate::bench::{Raw, bench, config, names, read, url};
 use crate::guard::Guard;
 use crate::wire::{Line, Wire};
 

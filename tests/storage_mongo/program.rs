@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use dipylon_testkit::services::given::fresh_name;
 use dipylon_testkit::storage_program::{self, StoreProgram};
 
-use crate::bench::{fresh_name, url};
+use crate::bench::url;
 
 /// Time for one large transfer; the server that stands for MongoDB here is no fast one.
 const TRANSFER_LIMIT: Duration = Duration::from_secs(400);

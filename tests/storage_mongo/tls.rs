@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use dipylon::config::MongoStorage;
+use dipylon_testkit::services::given::fresh_name;
 use rustls::pki_types::PrivateKeyDer;
 use tempfile::NamedTempFile;
 use tokio_rustls::TlsAcceptor;
 
-use crate::bench::{config, fresh_name, url};
+use crate::bench::{config, url};
 use crate::wire::Wire;
 
 /// A line with TLS, and the certificate of its server end in PEM.

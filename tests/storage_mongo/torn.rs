@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use dipylon::storage::mongo::TORN_AGE;
 use dipylon_middleware::ports::SaveResult;
 use dipylon_testkit::module::FakeModule;
+use dipylon_testkit::services::given::fresh_name;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, DateTime, doc};
 
-use crate::bench::{Bench, Raw, bench, fresh_name, names, old_id};
+use crate::bench::{Bench, Raw, bench, names, old_id};
 use crate::rows::{binary, zip_name};
 
 /// A version that reads as absent and is in no list, until it is saved.

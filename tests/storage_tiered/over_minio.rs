@@ -1,7 +1,6 @@
 //! Over MinIO: the compliance suite, and what a hit costs near and far.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use dipylon::config::{MinioStorage, Secret, UrlText};
@@ -11,6 +10,7 @@ use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use dipylon_testkit::module::FakeModule;
+use dipylon_testkit::services::given::{KeyedServer, fresh_name};
 use dipylon_testkit::storage_suite::{Subject, new_version, spools_in};
 
 use crate::bench::{opened, room};
@@ -22,24 +22,14 @@ mod suite {
     dipylon_testkit::storage_suite!(super::fresh, "needs minio: run by cargo xtask test");
 }
 
-fn fresh_bucket() -> String {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    format!("near{}-{}-{number}", time.as_millis(), std::process::id())
-}
-
 fn config() -> MinioStorage {
-    let url = std::env::var("DIPYLON_TEST_MINIO").expect("cargo xtask test sets it");
-    let (scheme, rest) = url.split_once("://").expect("a scheme");
-    let (user, host) = rest.split_once('@').expect("credentials");
-    let (key, secret) = user.split_once(':').expect("a key and a secret");
+    let server = KeyedServer::of("DIPYLON_TEST_MINIO");
     MinioStorage {
-        endpoint: UrlText::new(format!("{scheme}://{host}")),
-        key: Secret::new(key),
-        secret: Secret::new(secret),
+        endpoint: UrlText::new(server.endpoint),
+        key: Secret::new(server.key),
+        secret: Secret::new(server.secret),
         enable_ssl: true,
-        bucket: fresh_bucket(),
+        bucket: fresh_name(),
         region: String::new(),
     }
 }

@@ -4,27 +4,35 @@
 
 use std::path::Path;
 
+use crate::needs::Machine;
 use crate::report;
-use crate::stack;
-use crate::step::{Tally, cargo, run as run_command, step};
+use crate::step::{Tally, cargo, run_with, step};
 
-/// What the suite runs: Prometheus with promtool, and Redis as the lock service of a gateway.
-const PROGRAMS: [&str; 2] = ["prometheus", "redis"];
+/// What the suite needs: Prometheus with promtool, Redis as the lock service of a gateway, MinIO as the store
+/// of another.
+const NEEDS: [&str; 3] = ["the prometheus program", "the redis program", "minio"];
 
-/// Runs the whole suite. Without one of the programs, what needs them is skipped, loudly.
+/// Runs the whole suite. Without one of its needs, what wants them is skipped, loudly.
 pub(crate) fn run(root: &Path) -> Tally {
-    let mut programs = PROGRAMS.iter().map(|name| stack::component(name).and_then(stack::ensure));
-    let programs = programs.try_for_each(|found| found.map(drop));
+    // Servers run for as long as it lives.
+    let mut machine = Machine::new(false);
+    let found = step("programs and servers", || {
+        NEEDS
+            .iter()
+            .try_for_each(|words| machine.have(root, words).map_err(|why| why.to_string()))?;
+        machine.environment()
+    });
     let mut args = vec!["test", "--package", "dipylon", "--test", "dashboards"];
-    if programs.is_ok() {
+    if found.is_ok() {
         args.extend(["--", "--include-ignored"]);
     }
-    let ended = step("dashboards", || run_command(root, &cargo(), &args));
+    let env = found.as_deref().unwrap_or_default();
+    let ended = step("dashboards", || run_with(root, &cargo(), &args, env));
     let mut tally = report::sum(&ended.lines);
     if !ended.good && tally.failed == 0 {
         tally.failed = 1;
     }
-    if let Err(why) = programs {
+    if let Err(why) = found {
         let left_out = report::ignored(&ended.lines).len();
         println!("SKIPPED {left_out} tests: {why}");
         tally = tally.missing(left_out);

@@ -1,7 +1,8 @@
 //! Real servers as child processes: each in a folder of its own, on free ports of 127.0.0.1, and killed
-//! by pid when it is dropped.
+//! by pid when it is dropped. Those that the run gives to all suites are in `given.rs`.
 
 pub mod etcd;
+pub mod given;
 pub mod redis;
 pub mod sentinel;
 
