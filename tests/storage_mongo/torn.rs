@@ -126,6 +126,32 @@ async fn a_zip_with_a_hole_is_absent_and_mended() {
     }
 }
 
+/// A list has small zips brought many at a time, and judges each for itself.
+#[tokio::test]
+#[ignore = "needs mongo: run by cargo xtask test"]
+async fn small_zips_that_are_brought_together_are_judged_apart() {
+    let bench = bench().await;
+    let versions = ["v1.0.0", "v1.1.0", "v1.2.0", "v1.3.0", "v1.4.0", "v1.5.0"];
+    let module = |version: &str| FakeModule::new("example.com/small", version);
+    let mut ids = Vec::new();
+    for version in versions {
+        bench.raw.put_document(ObjectId::new(), &module(version)).await;
+        let bytes =
+            if version == "v1.5.0" { module("v9.9.9").zip() } else { module(version).zip() };
+        ids.push(bench.raw.put_zip(&zip_name(&module(version)), &bytes).await);
+    }
+    let data = module("v1.1.0").zip().slice(1..).to_vec();
+    let cut = binary(&data);
+    bench.raw.set("fs.chunks", doc! { "files_id": &ids[1] }, doc! { "data": &cut }).await;
+    bench.raw.remove("fs.chunks", doc! { "files_id": &ids[2] }).await;
+    bench.raw.insert("fs.chunks", doc! { "files_id": &ids[3], "n": 1, "data": cut }).await;
+    // Another process, which remembers nothing; the second list is that of one which does.
+    let bench = Bench::open(bench.raw).await;
+    for _ in 0..2 {
+        assert_eq!(bench.list("example.com/small").await, ["v1.0.0", "v1.4.0"]);
+    }
+}
+
 /// Makes a version of ours one of long ago.
 async fn rename_id(raw: &Raw, module: &FakeModule, id: ObjectId) {
     let old = old_id();

@@ -4,6 +4,7 @@
 //! without publishing it at their end. A chunk that is missing or has another length than it should is
 //! an error, so no wrong byte is ever passed on.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -17,10 +18,10 @@ use mongodb::bson::oid::ObjectId;
 use mongodb::bson::raw::RawBsonRef;
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, RawDocument, RawDocumentBuf, doc, rawdoc};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::failure::Failure;
-use super::layout::{CHUNK_BYTES, ZipFile};
+use super::layout::{CHUNK_BYTES, ZipFile, key_of, one_of};
 use super::place::{Place, call};
 
 /// Chunks of Athens's size sent with one request: 2 MiB.
@@ -29,6 +30,11 @@ const BATCH_CHUNKS: u32 = 8;
 pub const MAX_BATCHES_HELD: usize = 4;
 /// Chunks of Athens's size that an answer brings: what one download holds, 1 MiB.
 const READ_CHUNKS: u32 = 4;
+/// Bytes of the small zips that one question brings whole, and how many they are at most.
+const HELD_BYTES: u64 = 4 << 20;
+const HELD_ZIPS: usize = 1_000;
+/// Such questions of all lists at once: 16 MiB.
+const MAX_HELD_AT_ONCE: usize = 4;
 
 /// Why bytes of a zip cannot be had.
 #[derive(Debug)]
@@ -50,11 +56,73 @@ impl From<Failure> for Trouble {
 pub(super) struct Chunks {
     place: Place,
     batches: Arc<Semaphore>,
+    held: Arc<Semaphore>,
+}
+
+/// Small zips, whole and in memory.
+pub(super) struct Held {
+    zips: HashMap<String, Bytes>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Held {
+    /// `None` where a zip is not whole.
+    pub(super) fn get(&self, file: &ZipFile) -> Option<&Bytes> {
+        self.zips.get(&key_of(&file.id))
+    }
+}
+
+/// How many of `files`, from the first on, one question may bring; none where the first is no small one.
+pub(super) fn holdable<'f>(files: impl Iterator<Item = &'f ZipFile>) -> usize {
+    let mut bytes = 0;
+    let fits = |file: &&ZipFile| {
+        bytes += file.length;
+        file.chunks() == 1 && bytes <= HELD_BYTES
+    };
+    files.take(HELD_ZIPS).take_while(fits).count()
 }
 
 impl Chunks {
     pub(super) fn new(place: &Place) -> Self {
-        Self { place: place.clone(), batches: Arc::new(Semaphore::new(MAX_BATCHES_HELD)) }
+        let batches = Arc::new(Semaphore::new(MAX_BATCHES_HELD));
+        let held = Arc::new(Semaphore::new(MAX_HELD_AT_ONCE));
+        Self { place: place.clone(), batches, held }
+    }
+
+    /// Brings as many small zips as [`holdable`] allows with one question. A server without an index for it
+    /// goes through all chunks there are for each question, so one for all is as dear as one for each.
+    pub(super) async fn hold(&self, files: &[&ZipFile]) -> Result<Held, Failure> {
+        let room = Arc::clone(&self.held).acquire_owned().await.expect("it is never closed");
+        let mut held = Held { zips: HashMap::new(), _room: room };
+        let lengths: HashMap<String, u64> =
+            files.iter().map(|file| (key_of(&file.id), file.length)).collect();
+        let ids = files.iter().map(|file| file.id.clone()).collect();
+        let find = self.place.chunks.find(doc! { "files_id": one_of(ids) });
+        let find = find.projection(doc! { "_id": 0, "files_id": 1, "n": 1, "data": 1 });
+        let mut cursor = call(find).await?;
+        let (mut met, mut bytes) = (HashSet::new(), 0);
+        while call(cursor.advance()).await? {
+            let chunk = cursor.current();
+            bytes += chunk.as_bytes().len() as u64;
+            if bytes > 2 * HELD_BYTES {
+                // Files have chunks that their records say nothing of: each is looked into by itself.
+                held.zips.clear();
+                return Ok(held);
+            }
+            let Ok(Some(id)) = chunk.get("files_id") else { continue };
+            let Ok(id) = Bson::try_from(id).map(|id| key_of(&id)) else { continue };
+            let length = lengths.get(&id).copied().unwrap_or_default();
+            match data_of(chunk, 0, length) {
+                Ok(data) if met.insert(id.clone()) => {
+                    held.zips.insert(id, Bytes::copy_from_slice(data));
+                }
+                _ => {
+                    held.zips.remove(&id);
+                    met.insert(id);
+                }
+            }
+        }
+        Ok(held)
     }
 
     /// Writes all chunks of a complete zip under the id of a file that has no record yet.

@@ -3,7 +3,7 @@
 //! A version is believed when its document has both texts and a zip. One of its own `_id` is ours, and was
 //! whole before there was a document. One of Athens's name is looked into, once (see `whose.rs`), because
 //! Athens ends a broken upload as if it were whole; that it is the version's is remembered. Zips are asked
-//! for in batches.
+//! for in batches, and so are the bytes of small ones that have to be looked into.
 //!
 //! Documents are taken one at a time, so memory does not grow with the collection; a list holds the
 //! versions that it hands out.
@@ -23,15 +23,20 @@ use mongodb::bson::{Bson, Document, doc};
 use sha2::{Digest as _, Sha256};
 
 use super::super::whole::{Listing, MIN_ZIP_BYTES, PageRoom};
+use super::chunks::holdable;
 use super::failure::Failure;
-use super::layout::{ZipFile, binary, file_name, is_unsettled, number};
+use super::layout::{ZipFile, binary, file_name, is_unsettled, key_of, number, one_of};
 use super::place::{call, collect};
 use super::read::{MAX_REVISIONS, youngest};
-use super::whose::{Whose, whose};
+use super::whose::{Whose, Zip, whose};
 use super::{Engine, KIND};
 
-/// Documents whose zips are asked for at once.
-const BATCH_DOCUMENTS: usize = 2_000;
+/// Documents whose zips are asked for at once. A server without an index goes through all zips for each
+/// batch, and compares each zip of the batch's range with the batch: with fewer, a list of 100,000 versions
+/// is too many walks; with four times as many, comparing costs more than the walks.
+const BATCH_DOCUMENTS: usize = 8_000;
+/// Names of zips that are asked for at once, for the same reason; comparing them is dearer.
+const BATCH_NAMES: usize = 2_000;
 /// Zips that one list or page looks into at once.
 const MAX_LOOKS: usize = 16;
 /// Zips of Athens's that are remembered as their version's, about 60 bytes each.
@@ -66,18 +71,6 @@ impl Entry {
 
     fn zip_name(&self) -> String {
         file_name(self.module.as_str(), self.version.as_str())
-    }
-}
-
-/// What selects some ids. The range says nothing new; but a server without an index for `$in` is done sooner
-/// with most of what it looks at.
-fn one_of(ids: Vec<Bson>) -> Document {
-    let own: Vec<ObjectId> = ids.iter().filter_map(Bson::as_object_id).collect();
-    match (own.iter().min(), own.iter().max()) {
-        (Some(first), Some(last)) if own.len() == ids.len() => {
-            doc! { "$gte": first, "$lte": last, "$in": ids }
-        }
-        _ => doc! { "$in": ids },
     }
 }
 
@@ -168,6 +161,8 @@ impl Engine {
         let has_own = |entry: &Entry| with_own.contains(&key_of(&entry.id));
         let names = entries.iter().filter(|entry| !has_own(entry)).map(Entry::zip_name);
         let named = self.zips_named(names.map(Bson::String).collect()).await?;
+        let unsure = entries.iter().filter(|entry| !has_own(entry));
+        self.look_ahead(unsure, &named).await?;
         let looks = entries.into_iter().map(|entry| {
             let is_own = has_own(&entry);
             let of_name = named.get(&entry.zip_name()).map(Vec::as_slice).unwrap_or_default();
@@ -181,6 +176,35 @@ impl Engine {
         Ok(looked.into_iter().flatten().collect())
     }
 
+    /// Looks into the youngest zips of some versions, as far as they are small, many at a time. What turns out
+    /// to be the version's is remembered; all else [`Engine::has_one_of`] looks into.
+    async fn look_ahead(
+        &self,
+        entries: impl Iterator<Item = &Entry>,
+        named: &HashMap<String, Vec<ZipFile>>,
+    ) -> Result<(), Failure> {
+        let youngest = entries.filter_map(|entry| {
+            let file = named.get(&entry.zip_name())?.first()?;
+            let is_known = self.zips.get(&ZipOf::new(entry, file)).is_some();
+            (!is_known && holdable(std::iter::once(file)) == 1).then_some((entry, file))
+        });
+        let youngest: Vec<_> = youngest.collect();
+        let mut left = youngest.as_slice();
+        while !left.is_empty() {
+            let (batch, rest) = left.split_at(holdable(left.iter().map(|(_, file)| *file)).max(1));
+            left = rest;
+            let files: Vec<&ZipFile> = batch.iter().map(|(_, file)| *file).collect();
+            let held = self.chunks.hold(&files).await?;
+            for (entry, file) in batch {
+                let Some(bytes) = held.get(file) else { continue };
+                if whose(Zip::Held(bytes), &entry.module, &entry.version).await? == Whose::This {
+                    self.zips.insert(ZipOf::new(entry, file), ());
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Whether one of these zips, the youngest first, is that of the version, and whole.
     async fn has_one_of(&self, entry: &Entry, files: &[ZipFile]) -> Result<bool, Failure> {
         let is_known = |file: &ZipFile| self.zips.get(&ZipOf::new(entry, file)).is_some();
@@ -188,7 +212,8 @@ impl Engine {
             return Ok(true);
         }
         for file in files {
-            if whose(&self.chunks, file, &entry.module, &entry.version).await? == Whose::This {
+            let zip = Zip::Stored(&self.chunks, file);
+            if whose(zip, &entry.module, &entry.version).await? == Whose::This {
                 self.zips.insert(ZipOf::new(entry, file), ());
                 return Ok(true);
             }
@@ -216,19 +241,18 @@ impl Engine {
     /// The zips of some names, the youngest first, without those that belong to no version yet.
     async fn zips_named(&self, names: Vec<Bson>) -> Result<HashMap<String, Vec<ZipFile>>, Failure> {
         let mut found: HashMap<String, Vec<Document>> = HashMap::new();
-        if names.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let find = self.place.files.find(doc! { "filename": { "$in": names } });
-        let fields = doc! { "filename": 1, "length": 1, "chunkSize": 1, "uploadDate": 1 };
-        let mut cursor = call(find.projection(fields)).await?;
-        while call(cursor.advance()).await? {
-            let record: Document = cursor.deserialize_current()?;
-            let Ok(name) = record.get_str("filename").map(str::to_owned) else { continue };
-            let of_name = found.entry(name).or_default();
-            of_name.push(record);
-            if of_name.len() == 2 * MAX_REVISIONS {
-                youngest(of_name);
+        for names in names.chunks(BATCH_NAMES) {
+            let find = self.place.files.find(doc! { "filename": { "$in": names } });
+            let fields = doc! { "filename": 1, "length": 1, "chunkSize": 1, "uploadDate": 1 };
+            let mut cursor = call(find.projection(fields)).await?;
+            while call(cursor.advance()).await? {
+                let record: Document = cursor.deserialize_current()?;
+                let Ok(name) = record.get_str("filename").map(str::to_owned) else { continue };
+                let of_name = found.entry(name).or_default();
+                of_name.push(record);
+                if of_name.len() == 2 * MAX_REVISIONS {
+                    youngest(of_name);
+                }
             }
         }
         let zips = found.into_iter().map(|(name, mut of_name)| {
@@ -237,15 +261,6 @@ impl Engine {
             (name, of_name.iter().filter_map(ZipFile::of).collect())
         });
         Ok(zips.collect())
-    }
-}
-
-/// A value that can be looked up, with its type.
-fn key_of(value: &Bson) -> String {
-    match value {
-        Bson::ObjectId(id) => id.to_hex(),
-        Bson::String(text) => format!("\"{text}"),
-        other => format!("{other:?}"),
     }
 }
 

@@ -23,7 +23,7 @@ use super::chunks::StoredZip;
 use super::failure::Failure;
 use super::layout::{ZipFile, file_name, is_unsettled, of_version, take_bytes};
 use super::place::{call, collect};
-use super::whose::{Whose, is_complete, whose};
+use super::whose::{Whose, Zip, is_complete, whose};
 
 /// Zips of one name that are looked at, the youngest first. Athens leaves one for each upload.
 pub(super) const MAX_REVISIONS: usize = 16;
@@ -169,7 +169,7 @@ impl Engine {
         let records = collect(find.limit(limit), MAX_REVISIONS).await?;
         let mut broken = Vec::new();
         for file in records.iter().filter(|record| !is_unsettled(record)).filter_map(ZipFile::of) {
-            match whose(&self.chunks, &file, module, version).await? {
+            match whose(Zip::Stored(&self.chunks, &file), module, version).await? {
                 Whose::This => return Ok((Some(file), broken)),
                 Whose::Broken => broken.push(file.id),
                 Whose::Another => {}

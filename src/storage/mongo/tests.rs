@@ -1,6 +1,7 @@
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, DateTime, doc};
 
+use super::chunks::holdable;
 use super::layout::{NOT_YET, ZipFile, file_name, is_unsettled, number};
 
 #[test]
@@ -38,6 +39,16 @@ fn a_record_that_no_zip_can_have_is_none() {
 fn each_chunk_but_the_last_is_full() {
     let file = ZipFile { id: Bson::Null, length: 25, chunk_bytes: 10 };
     assert_eq!([0, 1, 2, 3].map(|chunk| file.bytes_of(chunk)), [10, 10, 5, 0]);
+}
+
+#[test]
+fn one_question_brings_small_zips_only_and_not_too_many_bytes() {
+    let file = |length| ZipFile { id: Bson::Null, length, chunk_bytes: 261_120 };
+    let taken = |files: &[ZipFile]| holdable(files.iter());
+    assert_eq!(taken(&vec![file(900); 1_500]), 1_000);
+    assert_eq!(taken(&vec![file(261_120); 20]), 16, "4 MiB");
+    assert_eq!(taken(&[file(900), file(261_121), file(900)]), 1, "one of two chunks ends it");
+    assert_eq!(taken(&[file(261_121)]), 0);
 }
 
 #[test]

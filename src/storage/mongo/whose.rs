@@ -2,7 +2,10 @@
 //!
 //! Athens finds a zip by a name that two modules may share, and ends the upload of one that broke off as
 //! if it were whole. So the zip itself is asked: it has its end, and its entries begin with the module
-//! and version. That costs two or three small reads, once for each version and process.
+//! and version. That costs two or three small reads, once for each version and process; a list has the
+//! small ones brought many at a time instead.
+
+use std::ops::Range;
 
 use bytes::Bytes;
 use dipylon_protocol::path::ModulePath;
@@ -38,16 +41,55 @@ pub(super) enum Whose {
     Another,
 }
 
+/// Where the bytes of a zip are.
+#[derive(Clone, Copy)]
+pub(super) enum Zip<'a> {
+    /// At the server.
+    Stored(&'a Chunks, &'a ZipFile),
+    /// Here, all of them.
+    Held(&'a Bytes),
+}
+
+impl Zip<'_> {
+    fn length(self) -> u64 {
+        match self {
+            Self::Stored(_, file) => file.length,
+            Self::Held(bytes) => bytes.len() as u64,
+        }
+    }
+
+    async fn is_complete(self) -> Result<bool, Failure> {
+        match self {
+            Self::Stored(chunks, file) => is_complete(chunks, file).await,
+            Self::Held(_) => Ok(true),
+        }
+    }
+
+    /// A part of it within its length, or `None` where it is damaged there.
+    async fn part(self, range: Range<u64>) -> Result<Option<Bytes>, Failure> {
+        match self {
+            Self::Stored(chunks, file) => match chunks.read(file, range).await {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(Trouble::Damaged(_)) => Ok(None),
+                Err(Trouble::Failed(failure)) => Err(failure),
+            },
+            Self::Held(bytes) => {
+                let at = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+                Ok(Some(bytes.slice(at(range.start)..at(range.end))))
+            }
+        }
+    }
+}
+
 /// Looks into a zip.
 pub(super) async fn whose(
-    chunks: &Chunks,
-    file: &ZipFile,
+    zip: Zip<'_>,
     module: &ModulePath,
     version: &Version,
 ) -> Result<Whose, Failure> {
     let begins = format!("{module}@{version}/");
-    let name = match is_complete(chunks, file).await? {
-        true => name_in_directory(chunks, file).await?,
+    let name = match zip.is_complete().await? {
+        true => name_in_directory(zip).await?,
         false => Name::Unknown,
     };
     match name {
@@ -55,7 +97,7 @@ pub(super) async fn whose(
         Name::Known(name) if name.starts_with(begins.as_bytes()) => Ok(Whose::This),
         Name::Known(_) => Ok(Whose::Another),
         Name::Unknown => {
-            let start = part(chunks, file, 0..ENTRY_BYTES.min(file.length)).await?;
+            let start = zip.part(0..ENTRY_BYTES.min(zip.length())).await?;
             let name = start.and_then(|start| name_of(&start, FILE_SIGNATURE, &FILE_NAME));
             let is_anothers = name.is_some_and(|name| !name.starts_with(begins.as_bytes()));
             Ok(if is_anothers { Whose::Another } else { Whose::Broken })
@@ -77,32 +119,19 @@ enum Name {
     Unknown,
 }
 
-async fn name_in_directory(chunks: &Chunks, file: &ZipFile) -> Result<Name, Failure> {
-    let tail_start = file.length.saturating_sub(MAX_TAIL_BYTES as u64);
-    let Some(tail) = part(chunks, file, tail_start..file.length).await? else {
+async fn name_in_directory(zip: Zip<'_>) -> Result<Name, Failure> {
+    let tail_start = zip.length().saturating_sub(MAX_TAIL_BYTES as u64);
+    let Some(tail) = zip.part(tail_start..zip.length()).await? else {
         return Ok(Name::Unknown);
     };
     let Some(directory) = directory_start(&tail, tail_start) else { return Ok(Name::Unknown) };
     if directory.bytes == 0 {
         return Ok(Name::None);
     }
-    let end = file.length.min(directory.start.saturating_add(ENTRY_BYTES));
-    let entry = part(chunks, file, directory.start..end).await?;
+    let end = zip.length().min(directory.start.saturating_add(ENTRY_BYTES));
+    let entry = zip.part(directory.start..end).await?;
     let name = entry.and_then(|entry| name_of(&entry, DIRECTORY_SIGNATURE, &DIRECTORY_NAME));
     Ok(name.map_or(Name::Unknown, Name::Known))
-}
-
-/// A part of a zip, or `None` where it is damaged there.
-async fn part(
-    chunks: &Chunks,
-    file: &ZipFile,
-    range: std::ops::Range<u64>,
-) -> Result<Option<Bytes>, Failure> {
-    match chunks.read(file, range).await {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(Trouble::Damaged(_)) => Ok(None),
-        Err(Trouble::Failed(failure)) => Err(failure),
-    }
 }
 
 /// The name in an entry, as much of it as was read.
