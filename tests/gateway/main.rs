@@ -12,6 +12,7 @@ mod drain;
 mod endpoints;
 mod limits;
 mod misses;
+mod mode_table;
 mod modes;
 mod outcomes;
 mod profiles;
