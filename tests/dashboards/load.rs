@@ -256,7 +256,7 @@ async fn until(what: &str, holds: impl AsyncFn() -> bool) {
 
 /// More background fetches than may wait, while upstream is silent.
 pub(crate) async fn flood(world: &World) {
-    // What is in the store before, the store sends from then on.
+    // For what is in the store before, clients are sent there from then on.
     let stored = path(&FakeModule::new(LIB, "v1.0.0"), "zip");
     until("a zip is in the store", async || world.gateway.get(&stored).await.status == 302).await;
     world.upstream.fault(When::prefix("/example.com/"), Fault::HangBeforeHeaders);
@@ -275,7 +275,7 @@ pub(crate) async fn flood(world: &World) {
     }
 }
 
-/// A zip that the store itself sends, a miss that finds no place, and connections beyond the limit.
+/// A zip for which the client is sent to the store, a miss that finds no place, and connections beyond the limit.
 pub(crate) async fn overload(world: &World, round: usize) {
     let client = world.gateway.client();
     let stored = path(&FakeModule::new(LIB, "v1.0.0"), "zip");

@@ -1,4 +1,4 @@
-//! Two gateways: one that is used and meets every fault, one that is flooded and has its zips sent by MinIO.
+//! Two gateways: one that is used and meets every fault, one that is flooded and redirects to MinIO.
 
 use std::path::{Path, PathBuf};
 
@@ -61,7 +61,7 @@ impl World {
     }
 
     /// The gateway that is flooded: one miss at a time, few connections, an upstream that is silent. Its store
-    /// is MinIO, which sends every zip itself.
+    /// is MinIO, to which it redirects for every zip.
     pub(crate) async fn flooded() -> Self {
         let store = KeyedServer::of("DIPYLON_TEST_MINIO").as_minio(&fresh_name());
         let modes = "downloadURL = \"\"\nmode = \"sync\"\n\

@@ -33,8 +33,8 @@ pub(crate) fn config(url: &str, database: &str) -> MongoStorage {
     }
 }
 
-/// More versions than the first answer of a server to a `find` has, several times over. `many.rs` and
-/// `layout.rs` have more than a batch of ours; SQLite takes minutes to save so many.
+/// More versions than the first answer of a server to a `find` has, several times over. `many.rs` has
+/// more than a batch of ours; SQLite takes minutes to save so many.
 const MANY_VERSIONS: usize = 520;
 
 pub(crate) async fn fresh() -> Subject {

@@ -1,4 +1,4 @@
-//! More documents than one batch of a cursor has; a hundred thousand are in `long.rs`.
+//! More documents than one batch of a list has; a hundred thousand are in `long.rs`.
 
 use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::storage_suite::many::{self, MODULE};
@@ -7,9 +7,9 @@ use mongodb::bson::oid::ObjectId;
 use crate::bench::bench;
 use crate::rows;
 
-const VERSIONS: u32 = 2_500;
+const VERSIONS: u32 = 8_500;
 /// Entries of a catalogue page.
-const PAGE: usize = 700;
+const PAGE: usize = 2_900;
 
 /// An id that was made long ago; those of larger numbers come later.
 fn id(number: u32) -> ObjectId {

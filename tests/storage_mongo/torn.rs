@@ -9,8 +9,9 @@ use dipylon_testkit::services::given::fresh_name;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, DateTime, doc};
 
-use crate::bench::{Bench, Raw, bench, names, old_id};
+use crate::bench::{Bench, Raw, bench, config, names, old_id, url};
 use crate::rows::{binary, zip_name};
+use crate::wire::Wire;
 
 /// A version that reads as absent and is in no list, until it is saved.
 async fn is_mended(bench: &Bench, left: &FakeModule, how: &str) {
@@ -150,6 +151,26 @@ async fn small_zips_that_are_brought_together_are_judged_apart() {
     for _ in 0..2 {
         assert_eq!(bench.list("example.com/small").await, ["v1.0.0", "v1.4.0"]);
     }
+}
+
+/// What a list of small zips of Athens's costs is a few questions, not some for each.
+#[tokio::test]
+#[ignore = "needs mongo: run by cargo xtask test"]
+async fn small_zips_are_brought_with_few_questions() {
+    const VERSIONS: usize = 200;
+    let (name, server) = (fresh_name(), url());
+    let wire = Wire::to(server.trim_start_matches("mongodb://").trim_end_matches('/'), None).await;
+    let config = config(&format!("mongodb://{}", wire.address), &name);
+    let storage = dipylon::storage::mongo::open(&config).await.unwrap();
+    let raw = Raw::new(&name).await;
+    for number in 0..VERSIONS {
+        raw.put(&FakeModule::new("example.com/few", &format!("v1.{number}.0"))).await;
+    }
+    let before = wire.requests();
+    let (path, _) = names(&FakeModule::new("example.com/few", "v1.0.0"));
+    assert_eq!(storage.list(&path).await.unwrap().len(), VERSIONS);
+    let questions = wire.requests() - before;
+    assert!((3..VERSIONS / 4).contains(&questions), "{questions} for {VERSIONS} zips");
 }
 
 /// Makes a version of ours one of long ago.

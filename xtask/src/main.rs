@@ -87,7 +87,8 @@ fn main() -> ExitCode {
         }
     };
     println!("{tally}");
-    exit(tally.failed == 0)
+    // The one suite that `dashboards` is says nothing when what it needs is missing.
+    exit(tally.failed == 0 && (words != ["dashboards"] || tally.missing == 0))
 }
 
 /// Lint first, since it is the cheaper; the tests run all the same, so that one look shows everything.

@@ -33,8 +33,10 @@ const READ_CHUNKS: u32 = 4;
 /// Bytes of the small zips that one question brings whole, and how many they are at most.
 const HELD_BYTES: u64 = 4 << 20;
 const HELD_ZIPS: usize = 1_000;
-/// Such questions of all lists at once: 16 MiB.
-const MAX_HELD_AT_ONCE: usize = 4;
+/// Bytes of such zips that all lists hold at once, and in which units they are counted. While an answer is read
+/// its bytes are there twice.
+const HELD_BYTES_OF_ALL: usize = 16 << 20;
+const HELD_UNIT_BYTES: usize = 1024;
 
 /// Why bytes of a zip cannot be had.
 #[derive(Debug)]
@@ -85,14 +87,17 @@ pub(super) fn holdable<'f>(files: impl Iterator<Item = &'f ZipFile>) -> usize {
 impl Chunks {
     pub(super) fn new(place: &Place) -> Self {
         let batches = Arc::new(Semaphore::new(MAX_BATCHES_HELD));
-        let held = Arc::new(Semaphore::new(MAX_HELD_AT_ONCE));
+        let held = Arc::new(Semaphore::new(HELD_BYTES_OF_ALL / HELD_UNIT_BYTES));
         Self { place: place.clone(), batches, held }
     }
 
     /// Brings as many small zips as [`holdable`] allows with one question. A server without an index for it
     /// goes through all chunks there are for each question, so one for all is as dear as one for each.
     pub(super) async fn hold(&self, files: &[&ZipFile]) -> Result<Held, Failure> {
-        let room = Arc::clone(&self.held).acquire_owned().await.expect("it is never closed");
+        let bytes: u64 = files.iter().map(|file| file.length).sum();
+        let units = u32::try_from(bytes.div_ceil(HELD_UNIT_BYTES as u64)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.held).acquire_many_owned(units).await;
+        let room = room.expect("it is never closed");
         let mut held = Held { zips: HashMap::new(), _room: room };
         let lengths: HashMap<String, u64> =
             files.iter().map(|file| (key_of(&file.id), file.length)).collect();

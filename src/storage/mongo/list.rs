@@ -11,7 +11,7 @@
 //! The catalogue is in the order of `_id`, which is about that of the saves. A token is the `_id` handed
 //! out last, in hexadecimal: Athens's.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use dipylon_middleware::error::{Error, ErrorKind};
 use dipylon_middleware::ports::{CatalogEntry, CatalogPage};
@@ -120,8 +120,8 @@ impl Engine {
         let mut after = read_token(token)?;
         let mut page = CatalogPage::default();
         // One entry more is looked for, so that a last page that is full has no token.
-        let batch_documents = BATCH_DOCUMENTS.min(room.entries() + 1);
         loop {
+            let batch_documents = BATCH_DOCUMENTS.min(room.entries() + 1);
             let batch = self.documents_after(after, batch_documents).await;
             let batch = batch.map_err(|failure| self.place.failed("list", &failure))?;
             let believed = self.believed(&batch).await;
@@ -160,14 +160,14 @@ impl Engine {
         let with_own = self.with_own_zip(&entries).await?;
         let has_own = |entry: &Entry| with_own.contains(&key_of(&entry.id));
         let names = entries.iter().filter(|entry| !has_own(entry)).map(Entry::zip_name);
-        let named = self.zips_named(names.map(Bson::String).collect()).await?;
+        let named = self.zips_named(names.collect()).await?;
         let unsure = entries.iter().filter(|entry| !has_own(entry));
-        self.look_ahead(unsure, &named).await?;
+        let others = &self.look_ahead(unsure, &named).await?;
         let looks = entries.into_iter().map(|entry| {
             let is_own = has_own(&entry);
             let of_name = named.get(&entry.zip_name()).map(Vec::as_slice).unwrap_or_default();
             async move {
-                let is_believed = is_own || self.has_one_of(&entry, of_name).await?;
+                let is_believed = is_own || self.has_one_of(&entry, of_name, others).await?;
                 Ok::<_, Failure>(is_believed.then_some(entry))
             }
         });
@@ -177,18 +177,20 @@ impl Engine {
     }
 
     /// Looks into the youngest zips of some versions, as far as they are small, many at a time. What turns out
-    /// to be the version's is remembered; all else [`Engine::has_one_of`] looks into.
+    /// to be the version's is remembered, what does not is handed back; all else [`Engine::has_one_of`] looks into.
     async fn look_ahead(
         &self,
         entries: impl Iterator<Item = &Entry>,
         named: &HashMap<String, Vec<ZipFile>>,
-    ) -> Result<(), Failure> {
+    ) -> Result<HashSet<ZipOf>, Failure> {
         let youngest = entries.filter_map(|entry| {
-            let file = named.get(&entry.zip_name())?.first()?;
-            let is_known = self.zips.get(&ZipOf::new(entry, file)).is_some();
-            (!is_known && holdable(std::iter::once(file)) == 1).then_some((entry, file))
+            let files = named.get(&entry.zip_name())?;
+            let file = files.first()?;
+            let is_small = holdable(std::iter::once(file)) == 1;
+            (is_small && !self.knows_one_of(entry, files)).then_some((entry, file))
         });
         let youngest: Vec<_> = youngest.collect();
+        let mut others = HashSet::new();
         let mut left = youngest.as_slice();
         while !left.is_empty() {
             let (batch, rest) = left.split_at(holdable(left.iter().map(|(_, file)| *file)).max(1));
@@ -197,21 +199,33 @@ impl Engine {
             let held = self.chunks.hold(&files).await?;
             for (entry, file) in batch {
                 let Some(bytes) = held.get(file) else { continue };
-                if whose(Zip::Held(bytes), &entry.module, &entry.version).await? == Whose::This {
-                    self.zips.insert(ZipOf::new(entry, file), ());
+                let key = ZipOf::new(entry, file);
+                match whose(Zip::Held(bytes), &entry.module, &entry.version).await? {
+                    Whose::This => self.zips.insert(key, ()),
+                    Whose::Broken | Whose::Another => drop(others.insert(key)),
                 }
             }
         }
-        Ok(())
+        Ok(others)
+    }
+
+    /// Whether one of these zips is remembered as that of the version.
+    fn knows_one_of(&self, entry: &Entry, files: &[ZipFile]) -> bool {
+        files.iter().any(|file| self.zips.get(&ZipOf::new(entry, file)).is_some())
     }
 
     /// Whether one of these zips, the youngest first, is that of the version, and whole.
-    async fn has_one_of(&self, entry: &Entry, files: &[ZipFile]) -> Result<bool, Failure> {
-        let is_known = |file: &ZipFile| self.zips.get(&ZipOf::new(entry, file)).is_some();
-        if files.iter().any(is_known) {
+    /// Those in `others` are known not to be.
+    async fn has_one_of(
+        &self,
+        entry: &Entry,
+        files: &[ZipFile],
+        others: &HashSet<ZipOf>,
+    ) -> Result<bool, Failure> {
+        if self.knows_one_of(entry, files) {
             return Ok(true);
         }
-        for file in files {
+        for file in files.iter().filter(|file| !others.contains(&ZipOf::new(entry, file))) {
             let zip = Zip::Stored(&self.chunks, file);
             if whose(zip, &entry.module, &entry.version).await? == Whose::This {
                 self.zips.insert(ZipOf::new(entry, file), ());
@@ -239,9 +253,14 @@ impl Engine {
     }
 
     /// The zips of some names, the youngest first, without those that belong to no version yet.
-    async fn zips_named(&self, names: Vec<Bson>) -> Result<HashMap<String, Vec<ZipFile>>, Failure> {
-        let mut found: HashMap<String, Vec<Document>> = HashMap::new();
+    async fn zips_named(
+        &self,
+        names: BTreeSet<String>,
+    ) -> Result<HashMap<String, Vec<ZipFile>>, Failure> {
+        let mut zips = HashMap::new();
+        let names: Vec<String> = names.into_iter().collect();
         for names in names.chunks(BATCH_NAMES) {
+            let mut found: HashMap<String, Vec<Document>> = HashMap::new();
             let find = self.place.files.find(doc! { "filename": { "$in": names } });
             let fields = doc! { "filename": 1, "length": 1, "chunkSize": 1, "uploadDate": 1 };
             let mut cursor = call(find.projection(fields)).await?;
@@ -254,13 +273,13 @@ impl Engine {
                     youngest(of_name);
                 }
             }
+            zips.extend(found.into_iter().map(|(name, mut of_name)| {
+                youngest(&mut of_name);
+                of_name.retain(|record| !is_unsettled(record));
+                (name, of_name.iter().filter_map(ZipFile::of).collect::<Vec<_>>())
+            }));
         }
-        let zips = found.into_iter().map(|(name, mut of_name)| {
-            youngest(&mut of_name);
-            of_name.retain(|record| !is_unsettled(record));
-            (name, of_name.iter().filter_map(ZipFile::of).collect())
-        });
-        Ok(zips.collect())
+        Ok(zips)
     }
 }
 
