@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dipylon_middleware::filter::Rules;
+use dipylon_middleware::lock::LockHealth;
 use dipylon_middleware::ports::{
     BoxFuture, Decision, Fetched, Fetcher, Index, Lock, Mode, Policy, Storage, Validator, Verifier,
 };
@@ -422,6 +423,25 @@ impl Readiness for StorageReady {
     }
     fn check<'a>(&'a self, context: &'a RequestContext) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.0.check(context))
+    }
+}
+
+/// Locks across replicas: without them each replica fetches for itself.
+pub(crate) struct LockReady(pub(crate) LockHealth);
+
+impl Readiness for LockReady {
+    fn part(&self) -> &'static str {
+        "lock"
+    }
+    fn check<'a>(&'a self, _: &'a RequestContext) -> BoxFuture<'a, Result<(), Error>> {
+        let checked = self.0.check().map_err(|error| {
+            let text = format!("degraded, each replica fetches for itself: {error}");
+            Error::new(ErrorKind::Internal, text)
+        });
+        Box::pin(std::future::ready(checked))
+    }
+    fn is_vital(&self) -> bool {
+        false
     }
 }
 

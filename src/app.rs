@@ -44,7 +44,7 @@ use dipylon_middleware::{Error, ErrorKind};
 use tokio_util::task::TaskTracker;
 use tower::Layer as _;
 
-use crate::adapters::Adapters;
+use crate::adapters::{Adapters, LockReady};
 use crate::config::{self, Config};
 use crate::fetch::go_command::Runs;
 use crate::fetch::sumdb_proxy::SumDbProxy;
@@ -90,10 +90,11 @@ impl App {
             tasks: tasks.clone(),
             telemetry: telemetry.clone(),
         };
-        let stash = build.stash_stack(ports, adapters.lock.clone());
+        let lock = build.lock_layer(&ports, adapters.lock.clone());
+        let admin = build.admin(&adapters, lock.as_ref());
+        let stash = build.stash_stack(ports, lock);
         let guards = build.guards(&adapters);
         let modules = build.module_stack(&storage, fetched, stash, list, policy, guards);
-        let admin = build.admin(&adapters);
         let edge = build.edge_stack(modules, build.sumdb_stack(sumdb), admin);
         Self { edge, tasks, telemetry, lock: adapters.lock, go_runs: adapters.go_runs }
     }
@@ -196,18 +197,21 @@ pub(crate) fn direct_stack(
 }
 
 impl Build<'_> {
+    /// Locks across replicas, where there are any.
+    fn lock_layer(&self, ports: &StashPorts, lock: Option<Arc<dyn Lock>>) -> Option<LockLayer> {
+        let Self { config, telemetry, tasks } = self;
+        let (limits, storage) = (lock::limits(config), ports.storage.clone());
+        let (timeout, tasks) = (config.stash_timeout, (*tasks).clone());
+        lock.map(|lock| LockLayer::new(lock, limits, timeout, storage, tasks, telemetry))
+    }
+
     /// Stash: fetch, verify, save, index; once for each version, however many ask.
     fn stash_stack(
         &self,
         ports: StashPorts,
-        lock: Option<Arc<dyn Lock>>,
+        lock: Option<LockLayer>,
     ) -> Border<StashRequest, Stashed> {
         let Self { config, telemetry, tasks } = self;
-        let lock = lock.map(|lock| {
-            let (limits, storage) = (lock::limits(config), ports.storage.clone());
-            let (timeout, tasks) = (config.stash_timeout, (*tasks).clone());
-            LockLayer::new(lock, limits, timeout, storage, tasks, telemetry)
-        });
         Stack::new(telemetry)
             // Outermost: everything below runs once per key; followers cost nothing further down.
             .push(
@@ -349,7 +353,7 @@ impl Build<'_> {
         Border::new(context.layer(inside))
     }
 
-    fn admin(&self, adapters: &Adapters) -> Arc<dyn AdminPages> {
+    fn admin(&self, adapters: &Adapters, lock: Option<&LockLayer>) -> Arc<dyn AdminPages> {
         let config = self.config;
         let prefix = config.path_prefix.as_str().trim_end_matches('/').to_owned();
         let pages = AdminConfig {
@@ -362,7 +366,10 @@ impl Build<'_> {
             metrics: config.stats_exporter == config::StatsExporter::Prometheus,
         };
         let Adapters { storage, index, .. } = adapters;
-        let parts = adapters.readiness();
+        let mut parts = adapters.readiness();
+        if let Some(lock) = lock {
+            parts.push(Arc::new(LockReady(lock.health())));
+        }
         Arc::new(Admin::new(pages, storage.clone(), Arc::clone(index), parts, self.telemetry))
     }
 }

@@ -39,6 +39,10 @@ pub trait Readiness: Send + Sync + 'static {
     fn part(&self) -> &'static str;
     /// Whether it can do its work now.
     fn check<'a>(&'a self, context: &'a RequestContext) -> BoxFuture<'a, Result<(), Error>>;
+    /// Whether requests fail without it. What costs only time is shown, and no reason to send no request.
+    fn is_vital(&self) -> bool {
+        true
+    }
 }
 
 /// What the pages are told.
@@ -104,7 +108,7 @@ impl Admin {
         Ok(whole("text/html; charset=utf-8", self.config.home.render(&base)))
     }
 
-    /// Each part with "ok" or its reason; 503 where one is not ready.
+    /// Each part with "ok" or its reason; 503 where one that is vital is not ready.
     async fn ready(&self, context: &RequestContext) -> Result<Response<Body>, Error> {
         let mut parts = serde_json::Map::new();
         let mut ready = true;
@@ -113,7 +117,7 @@ impl Admin {
                 Ok(()) => "ok".to_owned(),
                 Err(error) => {
                     tracing::warn!(part = part.part(), %error, "not ready");
-                    ready = false;
+                    ready &= !part.is_vital();
                     error.message().to_owned()
                 }
             };

@@ -24,6 +24,8 @@ pub(super) struct Service {
     telemetry: Telemetry,
     /// Whether it counts as down.
     down: watch::Sender<bool>,
+    /// Why it does.
+    why: Mutex<Option<LockError>>,
     /// Looks whether it works again; there is one such task at most.
     check: Mutex<Option<AbortHandle>>,
 }
@@ -38,12 +40,17 @@ impl Service {
         for result in [LockWait::Granted, LockWait::Stored, LockWait::Degraded] {
             telemetry.metrics.lock_wait_seconds.get((result,));
         }
-        let (down, check) = (watch::Sender::new(false), Mutex::new(None));
-        Arc::new(Self { lock, telemetry: telemetry.clone(), down, check })
+        let (down, why, check) = (watch::Sender::new(false), Mutex::new(None), Mutex::new(None));
+        Arc::new(Self { lock, telemetry: telemetry.clone(), down, why, check })
     }
 
     pub(super) fn is_up(&self) -> bool {
         !*self.down.borrow()
+    }
+
+    /// Why it counts as down, if it does.
+    fn trouble(&self) -> Option<LockError> {
+        self.why.lock().clone()
     }
 
     /// Resolves once the service counts as down.
@@ -92,6 +99,7 @@ impl Service {
         if self.down.send_replace(true) {
             return;
         }
+        *self.why.lock() = Some(error.clone());
         self.telemetry.metrics.lock_degraded.get(()).set(1);
         tracing::warn!(kind = self.lock.kind(), %error,
             "the lock service is down: each replica fetches for itself until it works again");
@@ -115,6 +123,7 @@ impl Service {
         self.telemetry.metrics.lock_degraded.get(()).set(0);
         tracing::info!(kind = self.lock.kind(), "the lock service works again");
         self.down.send_replace(false);
+        *self.why.lock() = None;
         *check = None;
     }
 }
@@ -124,6 +133,20 @@ impl Drop for Service {
         if let Some(check) = self.check.get_mut().take() {
             check.abort();
         }
+    }
+}
+
+/// Whether the lock service works, for who asks from outside: `/readyz`.
+#[derive(Clone)]
+pub struct LockHealth(pub(super) Arc<Service>);
+
+impl LockHealth {
+    /// Whether locks are used now. Asks nobody: the service is asked by the layer, while it is down too.
+    ///
+    /// # Errors
+    /// What the service said last, where misses go on without a lock.
+    pub fn check(&self) -> Result<(), LockError> {
+        self.0.trouble().map_or(Ok(()), Err)
     }
 }
 

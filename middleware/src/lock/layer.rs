@@ -3,7 +3,7 @@ use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 use tower::Layer;
 
-use super::health::Service;
+use super::health::{LockHealth, Service};
 use super::service::{Locked, Shared};
 use super::state::LockLimits;
 use crate::ports::Lock;
@@ -32,6 +32,11 @@ impl LockLayer {
         let telemetry = telemetry.clone();
         let shared = Shared::new(service, limits, stash_timeout, storage, tasks, telemetry);
         Self { shared: Arc::new(shared) }
+    }
+
+    /// Whether the lock service works.
+    pub fn health(&self) -> LockHealth {
+        self.shared.health()
     }
 }
 

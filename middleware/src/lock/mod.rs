@@ -34,7 +34,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use health::OPERATION_TIMEOUT;
+pub use health::{LockHealth, OPERATION_TIMEOUT};
 pub use layer::LockLayer;
 pub use service::{LOOK_TIMEOUT, Locked};
 pub use state::{Contest, Footing, Hold, LockLimits, Loss, Next, Tend, Why};

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tower::util::ServiceExt as _;
 
-use super::health::Service;
+use super::health::{LockHealth, Service};
 use super::holding::{Holding, Keeper};
 use super::state::{Contest, Footing, LockLimits, Next, Why};
 use crate::blob::Blob;
@@ -92,6 +92,10 @@ impl Shared {
         let instance = RandomState::new().hash_one(std::process::id());
         let wishes = AtomicU64::new(0);
         Self { service, limits, stash_timeout, storage, tasks, telemetry, instance, wishes }
+    }
+
+    pub(super) fn health(&self) -> LockHealth {
+        LockHealth(Arc::clone(&self.service))
     }
 
     /// Athens's key, and an owner that is nobody else's.
