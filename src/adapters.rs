@@ -100,8 +100,9 @@ impl Adapters {
         let variable = |name: &str| env.get(name).and_then(|value| value.into_string().ok());
         // First, because nothing is opened yet that a mistake in a file would leave behind.
         let (policy, filter) = (policy(config)?, filter(config)?);
-        let lock = lock::open(config)?;
         let backend = storage::open(config, &variable, telemetry).await?;
+        // Behind the store, which makes the bucket that a lock may lie in.
+        let lock = lock::open(config, &variable).await?;
         let spools = open_spools(config, backend.staging_directory(), telemetry)?;
         let storage = open_storage(config, backend, telemetry).await?;
         let settings = settings(config, &variable).await?;
@@ -164,7 +165,7 @@ impl Adapters {
         ] {
             directory.as_deref().map_or(Ok(()), |directory| may_hold(key, directory))?;
         }
-        lock::check(config)?;
+        lock::check(config, &variable)?;
         open_index(config)?;
         let settings = settings(config, &variable).await?;
         go_command::probe(config, &settings, &variable).await?;

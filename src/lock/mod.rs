@@ -9,7 +9,15 @@
 pub mod etcd;
 #[cfg(feature = "redis")]
 pub mod redis;
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "s3", feature = "minio", feature = "gcp", feature = "azureblob"))]
+pub mod stores;
+#[cfg(any(
+    feature = "redis",
+    feature = "s3",
+    feature = "minio",
+    feature = "gcp",
+    feature = "azureblob"
+))]
 mod wakers;
 
 use std::sync::Arc;
@@ -19,7 +27,10 @@ use dipylon_middleware::error::Error;
 use dipylon_middleware::lock::LockLimits;
 use dipylon_middleware::ports::Lock;
 
-use crate::config::{Config, LockConfig, SingleFlightType};
+use crate::config::{Config, LockConfig, SingleFlightType, StorageType};
+#[cfg(any(feature = "gcp", feature = "azureblob"))]
+use crate::storage::object::Access;
+use crate::storage::{self, Variables};
 
 /// The keys `TTL`, `Timeout` and `MaxRetries` of a kind that does not have them: Athens's defaults.
 const TTL: Duration = Duration::from_secs(900);
@@ -27,11 +38,20 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 const MAX_RETRIES: u32 = 10;
 
 /// Opens what `SingleFlightType` names; `None` where no lock is needed, or where this build has none
-/// of that kind. Must be called within a runtime.
+/// of that kind. Must be called within a runtime. `variables` is the process's environment, which a lock
+/// in the store needs as the store does.
 ///
 /// # Errors
-/// `Unsupported` for settings that can never work; one line says which and why.
-pub fn open(config: &Config) -> Result<Option<Arc<dyn Lock>>, Error> {
+/// `Unsupported` for settings that can never work, and what the store's own settings are refused with; one
+/// line says which and why.
+#[cfg_attr(
+    not(any(feature = "s3", feature = "minio", feature = "gcp", feature = "azureblob")),
+    expect(unused_variables)
+)]
+pub async fn open(
+    config: &Config,
+    variables: Variables<'_>,
+) -> Result<Option<Arc<dyn Lock>>, Error> {
     let kind = config.single_flight_type;
     #[cfg(any(feature = "etcd", feature = "redis"))]
     let lease = config.dipylon.lock.lease;
@@ -52,6 +72,30 @@ pub fn open(config: &Config) -> Result<Option<Arc<dyn Lock>>, Error> {
             let servers = redis::Servers::behind_sentinels(&config.single_flight.redis_sentinel)?;
             Some(Arc::new(redis::RedisLock::open(kind.as_str(), servers, lease)))
         }
+        #[cfg(feature = "gcp")]
+        SingleFlightType::Gcp => {
+            let access = gcp_access(config, variables)?;
+            let stale = config.single_flight.gcp.stale_threshold;
+            let terms =
+                stores::Terms { lease: limits(config).lease, foreign: stale, longest: stale };
+            Some(Arc::new(stores::ObjectLock::gcp(access, terms)))
+        }
+        #[cfg(feature = "azureblob")]
+        SingleFlightType::AzureBlob => {
+            let access = azure_access(config, variables)?;
+            Some(Arc::new(stores::AzureLock::open(access, limits(config).lease)))
+        }
+        #[cfg(feature = "s3")]
+        SingleFlightType::S3 if config.storage_type == StorageType::S3 => {
+            let access = storage::s3::access(&config.storage.s3, variables).await?;
+            Some(Arc::new(stores::ObjectLock::s3(access, s3_terms(config))))
+        }
+        #[cfg(feature = "minio")]
+        SingleFlightType::S3 if config.storage_type == StorageType::Minio => {
+            let access = storage::minio::access(&config.storage.minio, variables)?;
+            Some(Arc::new(stores::ObjectLock::s3(access, s3_terms(config))))
+        }
+        #[allow(unreachable_patterns, reason = "with every feature S3 alone could come here")]
         other => {
             // Locks save fetches, never bytes: without one each replica fetches for itself.
             tracing::warn!(
@@ -64,11 +108,15 @@ pub fn open(config: &Config) -> Result<Option<Arc<dyn Lock>>, Error> {
     })
 }
 
-/// What can be said of the settings without opening anything.
+/// What can be said of the settings without asking anybody. A lock in the store has the store's settings.
 ///
 /// # Errors
 /// As [`open`].
-pub fn check(config: &Config) -> Result<(), Error> {
+#[cfg_attr(
+    not(any(feature = "minio", feature = "gcp", feature = "azureblob")),
+    expect(unused_variables)
+)]
+pub fn check(config: &Config, variables: Variables<'_>) -> Result<(), Error> {
     match config.single_flight_type {
         #[cfg(feature = "etcd")]
         SingleFlightType::Etcd => etcd::Members::of(&config.single_flight.etcd).map(drop),
@@ -78,13 +126,56 @@ pub fn check(config: &Config) -> Result<(), Error> {
         SingleFlightType::RedisSentinel => {
             redis::Servers::behind_sentinels(&config.single_flight.redis_sentinel).map(drop)
         }
+        #[cfg(feature = "gcp")]
+        SingleFlightType::Gcp => gcp_access(config, variables).map(drop),
+        #[cfg(feature = "azureblob")]
+        SingleFlightType::AzureBlob => azure_access(config, variables).map(drop),
+        #[cfg(feature = "minio")]
+        SingleFlightType::S3 if config.storage_type == StorageType::Minio => {
+            storage::minio::access(&config.storage.minio, variables).map(drop)
+        }
+        // The region and the credentials of S3 may be known to an instance alone, which would be asked.
         _ => Ok(()),
+    }
+}
+
+#[cfg(feature = "gcp")]
+fn gcp_access(config: &Config, variables: Variables<'_>) -> Result<Access, Error> {
+    let emulator = config.dipylon.storage_emulator_host.as_str();
+    storage::gcp::access(&config.storage.gcp, emulator, variables)
+}
+
+#[cfg(feature = "azureblob")]
+fn azure_access(config: &Config, variables: Variables<'_>) -> Result<Access, Error> {
+    let ours = storage::azureblob::Extensions {
+        endpoint: config.dipylon.azure_endpoint.as_str(),
+        create_container: config.dipylon.azure_create_container,
+    };
+    storage::azureblob::access(&config.storage.azure_blob, ours, variables)
+}
+
+/// An Athens holder does not renew: it has its lock for `TTL`.
+#[cfg(any(feature = "s3", feature = "minio"))]
+fn s3_terms(config: &Config) -> stores::Terms {
+    let (lease, ttl) = (config.dipylon.lock.lease, config.single_flight.s3.ttl);
+    stores::Terms { lease, foreign: ttl, longest: Duration::MAX }
+}
+
+/// The lease as the kind can have it.
+fn lease(config: &Config) -> Duration {
+    let lease = config.dipylon.lock.lease;
+    match config.single_flight_type {
+        #[cfg(feature = "azureblob")]
+        SingleFlightType::AzureBlob => lease.clamp(stores::MIN_LEASE, stores::MAX_LEASE),
+        SingleFlightType::Gcp => lease.min(config.single_flight.gcp.stale_threshold),
+        _ => lease,
     }
 }
 
 /// How the lock behaves.
 pub fn limits(config: &Config) -> LockLimits {
     let ours = &config.dipylon.lock;
+    let lease = lease(config);
     let (ttl, timeout, max_retries) = match config.single_flight_type {
         SingleFlightType::Redis => athens(&config.single_flight.redis.lock_config),
         SingleFlightType::RedisSentinel => athens(&config.single_flight.redis_sentinel.lock_config),
@@ -95,8 +186,9 @@ pub fn limits(config: &Config) -> LockLimits {
         _ => (TTL, TIMEOUT, MAX_RETRIES),
     };
     LockLimits {
-        lease: ours.lease,
-        renewal: ours.renewal,
+        lease,
+        // One that is lost leaves time for another, also where the kind shortens the lease.
+        renewal: ours.renewal.min(lease / 2),
         poll: Duration::from_millis(u64::from(ours.poll_millis)),
         ttl,
         timeout,

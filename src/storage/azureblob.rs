@@ -10,13 +10,14 @@ use dipylon_middleware::ports::{BoxFuture, Storage};
 use http::header::CONTENT_LENGTH;
 use http::{Method, Request, StatusCode};
 use object_store::azure::{
-    AzureAccessKey, AzureAuthorizer, AzureConfigKey, AzureCredential, MicrosoftAzureBuilder,
+    AzureAccessKey, AzureAuthorizer, AzureConfigKey, AzureCredential, AzureCredentialProvider,
+    MicrosoftAzure, MicrosoftAzureBuilder,
 };
-use object_store::client::HttpRequestBody;
+use object_store::client::{HttpRequest, HttpRequestBody};
 
 use super::object::{
-    Connector, ContentTypes, Kind, LargeCommit, Layout, MakeBucket, ObjectStorage, Place,
-    Presigning, Resume, client_options, retries,
+    Access, Connector, ContentTypes, Dialect, Kind, LargeCommit, Layout, MakeBucket, ObjectStorage,
+    Place, Presigning, Resume, Sign, client_options, retries,
 };
 use crate::config::AzureBlobStorage;
 
@@ -71,30 +72,12 @@ pub async fn open_with(
     presigning: Option<Presigning>,
 ) -> Result<Arc<dyn Storage>, Error> {
     let connector = Connector::new(environment)?;
-    let endpoint = match ours.endpoint.trim_end_matches('/') {
-        "" => format!("https://{}.blob.core.windows.net", config.account_name),
-        endpoint => endpoint.to_owned(),
-    };
-    let builder = MicrosoftAzureBuilder::new()
-        .with_account(config.account_name.as_str())
-        .with_container_name(config.container_name.as_str())
-        .with_endpoint(endpoint.clone())
-        .with_allow_http(endpoint.starts_with("http://"))
-        .with_client_options(client_options(TYPES))
-        .with_retry(retries())
-        .with_http_connector(connector.clone());
+    let endpoint = endpoint_of(config, ours);
     let identity = config.managed_identity_resource_id.as_str();
-    let builder = match identity {
-        "" => builder.with_access_key(config.account_key.expose()),
-        identity => {
-            warn_of_scope(&config.credential_scope);
-            builder.with_config(AzureConfigKey::MsiResourceId, identity)
-        }
-    };
-    // What the client says of a key may quote it.
-    let build = |builder: MicrosoftAzureBuilder| {
-        builder.build().map_err(|_| refused("the account's key or endpoint is malformed"))
-    };
+    if !identity.is_empty() {
+        warn_of_scope(&config.credential_scope);
+    }
+    let builder = builder(config, &endpoint, &connector);
     let store = build(builder.clone())?;
     let signing = match presigning {
         Some(rules) => {
@@ -119,6 +102,70 @@ pub async fn open_with(
         ObjectStorage::new(&KIND, &place, Arc::new(store), &connector, make).signing(signing);
     storage.start().await?;
     Ok(Arc::new(storage))
+}
+
+fn endpoint_of(config: &AzureBlobStorage, ours: Extensions<'_>) -> String {
+    match ours.endpoint.trim_end_matches('/') {
+        "" => format!("https://{}.blob.core.windows.net", config.account_name),
+        endpoint => endpoint.to_owned(),
+    }
+}
+
+fn builder(
+    config: &AzureBlobStorage,
+    endpoint: &str,
+    connector: &Connector,
+) -> MicrosoftAzureBuilder {
+    let builder = MicrosoftAzureBuilder::new()
+        .with_account(config.account_name.as_str())
+        .with_container_name(config.container_name.as_str())
+        .with_endpoint(endpoint.to_owned())
+        .with_allow_http(endpoint.starts_with("http://"))
+        .with_client_options(client_options(TYPES))
+        .with_retry(retries())
+        .with_http_connector(connector.clone());
+    match config.managed_identity_resource_id.as_str() {
+        "" => builder.with_access_key(config.account_key.expose()),
+        identity => builder.with_config(AzureConfigKey::MsiResourceId, identity),
+    }
+}
+
+fn build(builder: MicrosoftAzureBuilder) -> Result<MicrosoftAzure, Error> {
+    // What the client says of a key may quote it.
+    builder.build().map_err(|_| refused("the account's key or endpoint is malformed"))
+}
+
+/// A way into the container past the store, for locks. Asks nobody yet.
+///
+/// # Errors
+/// `Storage` when the key is not base64, or the endpoint is no URL.
+pub fn access(
+    config: &AzureBlobStorage,
+    ours: Extensions<'_>,
+    environment: &(dyn Fn(&str) -> Option<String> + Sync),
+) -> Result<Access, Error> {
+    let connector = Connector::new(environment)?;
+    let endpoint = endpoint_of(config, ours);
+    let client = build(builder(config, &endpoint, &connector))?;
+    let account = config.account_name.clone();
+    let signer = Signer { credentials: Arc::clone(client.credentials()), account };
+    let base = format!("{endpoint}/{}", config.container_name);
+    Ok(Access::new(Dialect::Azure, base, &config.container_name, connector, signer))
+}
+
+/// Signs with the account's key, or with a managed identity's token.
+struct Signer {
+    credentials: AzureCredentialProvider,
+    account: String,
+}
+
+impl Sign for Signer {
+    fn sign<'a>(&'a self, request: &'a mut HttpRequest) -> BoxFuture<'a, object_store::Result<()>> {
+        Box::pin(async move {
+            let credential = self.credentials.get_credential().await?;
+            AzureAuthorizer::new(&credential, &self.account).try_authorize(request)
+        })
+    }
 }
 
 fn refused(reason: &str) -> Error {

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use dipylon_middleware::error::{Error, ErrorKind};
 use dipylon_middleware::ports::{BoxFuture, Storage};
 use http::{Method, Request};
+use object_store::StaticCredentialProvider;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, AwsCredential};
 use object_store::client::HttpRequestBody;
 
 use super::object::{
-    Connector, ContentTypes, Kind, LargeCommit, Layout, MakeBucket, ObjectStorage, Place,
-    Presigning, Resume, Signing, client_options, retries,
+    Access, Connector, ContentTypes, Dialect, Kind, LargeCommit, Layout, MakeBucket, ObjectStorage,
+    Place, Presigning, Resume, SigV4, Signing, client_options, retries,
 };
 use crate::config::{MinioStorage, UrlText};
 
@@ -73,16 +74,36 @@ pub async fn open_with(
         Some(rules) => Some(signing(rules, config, builder, &store)?),
         None => None,
     };
-    let credential = AwsCredential {
-        key_id: config.key.expose().to_owned(),
-        secret_key: config.secret.expose().to_owned(),
-        token: None,
-    };
+    let credential = credential(config);
     let make = bucket_maker(connector.clone(), target.clone(), credential);
     let storage = ObjectStorage::new(&KIND, &target.place, Arc::new(store), &connector, Some(make))
         .signing(signing);
     storage.start().await?;
     Ok(Arc::new(storage))
+}
+
+fn credential(config: &MinioStorage) -> AwsCredential {
+    AwsCredential {
+        key_id: config.key.expose().to_owned(),
+        secret_key: config.secret.expose().to_owned(),
+        token: None,
+    }
+}
+
+/// A way into the bucket past the store, for locks. Asks nobody yet.
+///
+/// # Errors
+/// `Storage` when the endpoint is no URL.
+pub fn access(
+    config: &MinioStorage,
+    environment: &(dyn Fn(&str) -> Option<String> + Sync),
+) -> Result<Access, Error> {
+    let connector = Connector::new(environment)?;
+    let target = Target::of(config)?;
+    let credentials = Arc::new(StaticCredentialProvider::new(credential(config)));
+    let signer = SigV4 { credentials, region: target.region.clone() };
+    let (base, place) = (target.bucket_url(), &target.place);
+    Ok(Access::new(Dialect::S3, base, &place.bucket, connector, signer).below(&place.folder))
 }
 
 /// Signs for the address at which clients reach the store.

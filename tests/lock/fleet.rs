@@ -24,7 +24,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) struct Fleet {
     pub(crate) upstream: Upstream,
     pub(crate) gateways: Vec<Gateway>,
-    folder: TempDir,
+    /// Of the store, where that is a disk.
+    _folder: TempDir,
 }
 
 impl Fleet {
@@ -36,7 +37,7 @@ impl Fleet {
         std::fs::create_dir(&storage).expect("a folder for the store");
         let starting = (0..REPLICAS).map(|_| builder(&upstream.url(), &storage, variables).start());
         let gateways = join_all(starting).await;
-        Self { upstream, gateways, folder }
+        Self { upstream, gateways, _folder: folder }
     }
 
     /// Adds a version to the upstream.
@@ -60,9 +61,16 @@ impl Fleet {
         join_all(asking).await
     }
 
-    pub(crate) fn is_stored(&self, module: &FakeModule) -> bool {
-        let name = format!("storage/{}/{}/source.zip", module.path(), module.version());
-        self.folder.path().join(name).is_file()
+    /// Whether the store has a version, as any of the gateways that live says.
+    pub(crate) async fn is_stored(&self, module: &FakeModule) -> bool {
+        for gateway in &self.gateways {
+            let asked = gateway.client().try_request(http::Method::GET, "/catalog", &[], "").await;
+            let Ok(answer) = asked else { continue };
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            return answer.text().contains(module.path())
+                && answer.text().contains(module.version());
+        }
+        panic!("no gateway answers")
     }
 
     /// The sum of a metric over all gateways.

@@ -1,11 +1,20 @@
 //! Locks across replicas: the lock suite on every service, and whole gateways that share a store.
 
+mod careless;
 mod cases;
 mod fleet;
+mod line;
 mod on_etcd;
 mod on_redis;
 mod on_sentinel;
+mod on_stores;
+#[path = "../object_storage/raw.rs"]
+mod raw;
+#[path = "../storage_faults/relay.rs"]
+#[allow(dead_code, reason = "its faults are another suite's")]
+mod relay;
 mod service;
+mod stores;
 
 /// One test per case of [`cases`] for a service.
 macro_rules! fleet_suite {
@@ -49,5 +58,48 @@ mod fleet_on_three_etcd {
         many_clients_of_three_replicas_cost_one_fetch_and_leave_no_key,
         many_cold_versions_at_once_are_fetched_once_each,
         a_leader_that_is_killed_during_a_hold_costs_no_second_fetch,
+    }
+}
+
+mod fleet_on_s3 {
+    fleet_suite! { @cases crate::service::Service::minio, "needs minio: run by cargo xtask test";
+        many_clients_of_three_replicas_cost_one_fetch_and_leave_no_key,
+        many_cold_versions_at_once_are_fetched_once_each,
+        when_the_holder_is_killed_another_serves_within_the_lease_and_two_seconds,
+        when_the_store_is_cut_off_misses_stream_through_unstored_and_are_flagged,
+        a_holder_that_is_stopped_for_three_leases_comes_back_to_one_stored_version,
+        the_async_mode_stores_under_a_lock,
+        a_holder_that_is_told_to_stop_stores_and_gives_its_lock_back,
+    }
+}
+
+mod fleet_on_s3_of_versitygw {
+    fleet_suite! { @cases crate::service::Service::versitygw,
+        "needs versitygw: run by cargo xtask test";
+        many_clients_of_three_replicas_cost_one_fetch_and_leave_no_key,
+        many_cold_versions_at_once_are_fetched_once_each,
+    }
+}
+
+mod fleet_on_gcp {
+    fleet_suite! { @cases crate::service::Service::gcp, "needs gcs: run by cargo xtask test";
+        many_clients_of_three_replicas_cost_one_fetch_and_leave_no_key,
+        many_cold_versions_at_once_are_fetched_once_each,
+        when_the_holder_is_killed_another_serves_within_the_lease_and_two_seconds,
+        when_the_store_is_cut_off_misses_stream_through_unstored_and_are_flagged,
+        a_holder_that_is_stopped_for_three_leases_comes_back_to_one_stored_version,
+        the_async_mode_stores_under_a_lock,
+        a_holder_that_is_told_to_stop_stores_and_gives_its_lock_back,
+    }
+}
+
+mod fleet_on_azureblob {
+    fleet_suite! { @cases crate::service::Service::azurite, "needs azurite: run by cargo xtask test";
+        many_clients_of_three_replicas_cost_one_fetch_and_leave_no_key,
+        many_cold_versions_at_once_are_fetched_once_each,
+        when_the_holder_is_killed_another_serves_within_the_lease_and_two_seconds,
+        when_the_store_is_cut_off_misses_stream_through_unstored_and_are_flagged,
+        the_async_mode_stores_under_a_lock,
+        a_holder_that_is_told_to_stop_stores_and_gives_its_lock_back,
     }
 }

@@ -5,12 +5,14 @@ use std::time::Duration;
 use dipylon_testkit::services::etcd::EtcdCluster;
 use dipylon_testkit::services::redis::{PASSWORD, RedisServer};
 
+use crate::stores::Store;
 use crate::{on_etcd, on_redis};
 
 /// A lock service of a test.
 pub(crate) enum Service {
     Redis(RedisServer),
     Etcd(EtcdCluster),
+    Store(Box<Store>),
 }
 
 impl Service {
@@ -26,6 +28,30 @@ impl Service {
         Self::Etcd(EtcdCluster::start(3))
     }
 
+    pub(crate) async fn minio() -> Self {
+        Self::Store(Box::new(Store::minio().await))
+    }
+
+    pub(crate) async fn versitygw() -> Self {
+        Self::Store(Box::new(Store::versitygw().await))
+    }
+
+    pub(crate) async fn gcp() -> Self {
+        Self::Store(Box::new(Store::gcp().await))
+    }
+
+    pub(crate) async fn azurite() -> Self {
+        Self::Store(Box::new(Store::azurite().await))
+    }
+
+    /// How long a lock of the default settings outlives its holder.
+    pub(crate) fn default_lease(&self) -> Duration {
+        match self {
+            Self::Redis(_) | Self::Etcd(_) => Duration::from_secs(10),
+            Self::Store(store) => store.default_lease(),
+        }
+    }
+
     /// What a gateway is told of it.
     pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
         match self {
@@ -38,6 +64,7 @@ impl Service {
                 ("ATHENS_SINGLE_FLIGHT_TYPE", "etcd".to_owned()),
                 ("ATHENS_ETCD_ENDPOINTS", cluster.endpoints()),
             ],
+            Self::Store(store) => store.variables(),
         }
     }
 
@@ -46,6 +73,7 @@ impl Service {
         match self {
             Self::Redis(server) => server.stop(),
             Self::Etcd(cluster) => cluster.stop(),
+            Self::Store(store) => store.stop(),
         }
     }
 
@@ -54,13 +82,14 @@ impl Service {
         match self {
             Self::Redis(server) => server.restart(),
             Self::Etcd(cluster) => cluster.restart(),
+            Self::Store(store) => store.restart(),
         }
     }
 
     /// Kills the member of a cluster that leads.
     pub(crate) fn kill_leader(&mut self) {
         match self {
-            Self::Redis(_) => panic!("one server has no leader"),
+            Self::Redis(_) | Self::Store(_) => panic!("one server has no leader"),
             Self::Etcd(cluster) => {
                 cluster.kill_leader();
             }
@@ -72,6 +101,7 @@ impl Service {
         match self {
             Self::Redis(server) => on_redis::command(&server.url(), &["KEYS", "*"]).await,
             Self::Etcd(cluster) => on_etcd::keys(&cluster.endpoints()).await,
+            Self::Store(store) => store.left().await,
         }
     }
 

@@ -16,14 +16,15 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use dipylon_middleware::error::{Error, ErrorKind};
-use dipylon_middleware::ports::Storage;
+use dipylon_middleware::ports::{BoxFuture, Storage};
 use object_store::StaticCredentialProvider;
-use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
+use object_store::client::HttpRequest;
+use object_store::gcp::{GcpCredential, GcpCredentialProvider, GoogleCloudStorageBuilder};
 use serde::Deserialize;
 
 use super::object::{
-    Connector, ContentTypes, Kind, LargeCommit, Layout, ObjectStorage, Place, Presigning, Resume,
-    Signing, client_options, retries,
+    Access, Connector, ContentTypes, Dialect, Kind, LargeCommit, Layout, ObjectStorage, Place,
+    Presigning, Resume, Sign, Signing, bearer, client_options, retries,
 };
 use crate::config::GcpStorage;
 use api::Api;
@@ -69,19 +70,8 @@ pub async fn open_with(
     presigning: Option<Presigning>,
 ) -> Result<Arc<dyn Storage>, Error> {
     let connector = Connector::new(environment)?;
-    if config.bucket.contains(['/', '?', '#', '%', ' ']) {
-        return Err(refused("Bucket is a bucket's name, without a folder"));
-    }
-    let builder = GoogleCloudStorageBuilder::new()
-        .with_bucket_name(config.bucket.as_str())
-        .with_client_options(client_options(TYPES))
-        .with_retry(retries())
-        .with_http_connector(connector.clone());
     let base = base_url(emulator);
-    let reads = match emulator {
-        "" => with_credentials(builder, config, environment)?,
-        _ => with_emulator(builder, &base).build().map_err(|error| said(&error))?,
-    };
+    let reads = client(config, emulator, environment, &connector)?;
     let signing = match presigning {
         Some(rules) if emulator.is_empty() => Some(signing(rules, config, &reads, &connector)?),
         Some(_) => {
@@ -96,6 +86,55 @@ pub async fn open_with(
         ObjectStorage::new(&KIND, &place, Arc::new(store), &connector, None).signing(signing);
     storage.start().await?;
     Ok(Arc::new(storage))
+}
+
+/// The crate's client of the bucket.
+fn client(
+    config: &GcpStorage,
+    emulator: &str,
+    environment: &(dyn Fn(&str) -> Option<String> + Sync),
+    connector: &Connector,
+) -> Result<Store, Error> {
+    if config.bucket.contains(['/', '?', '#', '%', ' ']) {
+        return Err(refused("Bucket is a bucket's name, without a folder"));
+    }
+    let builder = GoogleCloudStorageBuilder::new()
+        .with_bucket_name(config.bucket.as_str())
+        .with_client_options(client_options(TYPES))
+        .with_retry(retries())
+        .with_http_connector(connector.clone());
+    match emulator {
+        "" => with_credentials(builder, config, environment),
+        _ => with_emulator(builder, &base_url(emulator)).build().map_err(|error| said(&error)),
+    }
+}
+
+/// A way into the bucket past the store, for locks. Asks nobody yet.
+///
+/// # Errors
+/// `Storage` when the credentials cannot be read.
+pub fn access(
+    config: &GcpStorage,
+    emulator: &str,
+    environment: &(dyn Fn(&str) -> Option<String> + Sync),
+) -> Result<Access, Error> {
+    let connector = Connector::new(environment)?;
+    let client = client(config, emulator, environment, &connector)?;
+    let signer = Bearer(Arc::clone(client.credentials()));
+    let base = base_url(emulator);
+    Ok(Access::new(Dialect::Gcs, base, &config.bucket, connector, signer))
+}
+
+/// Signs with a token; an emulator has none.
+struct Bearer(GcpCredentialProvider);
+
+impl Sign for Bearer {
+    fn sign<'a>(&'a self, request: &'a mut HttpRequest) -> BoxFuture<'a, object_store::Result<()>> {
+        Box::pin(async move {
+            let credential = self.0.get_credential().await?;
+            bearer(request, &credential.bearer)
+        })
+    }
 }
 
 /// Signs for the address at which clients reach the store.

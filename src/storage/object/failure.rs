@@ -130,6 +130,22 @@ pub(super) fn is_unreachable(error: &StoreError) -> bool {
     }
 }
 
+/// A failure in one line without the names of what was asked for.
+pub(super) fn short(error: &StoreError) -> String {
+    let cause = cause_of(error);
+    let who = if is_about_a_token(error) { "no token was given: " } else { "" };
+    match (cause.code.as_str(), cause.said.as_str()) {
+        ("", said) => format!("{who}{said}"),
+        (code, "") => format!("{who}{code}"),
+        (code, said) => format!("{who}{code}: {said}"),
+    }
+}
+
+/// Whether the connection broke before an answer's head, so that the request may be sent again at once.
+pub(super) fn is_broken_connection(error: &StoreError) -> bool {
+    transport_of(error).is_some_and(|error| error.kind() == HttpErrorKind::Request)
+}
+
 /// Whether an answer broke off after its head. Before it, a broken connection is a `Request` that the crate
 /// has sent again (see `http.rs`).
 pub(super) fn is_broken_off(error: &StoreError) -> bool {

@@ -26,6 +26,7 @@ use dipylon_protocol::version::Version;
 use super::saves::{Saves, detached};
 use super::whole::MAX_REMEMBERED_VERSIONS;
 
+mod access;
 mod assemble;
 mod claim;
 mod client;
@@ -42,6 +43,14 @@ mod save;
 mod tests;
 mod upload;
 
+#[cfg(any(feature = "minio", feature = "s3"))]
+pub(super) use access::SigV4;
+#[cfg(any(feature = "gcp", feature = "azureblob"))]
+pub(super) use access::Sign;
+#[cfg(feature = "gcp")]
+pub(super) use access::bearer;
+pub use access::{Access, Dialect};
+pub(crate) use access::{Answer, cause, is_broken_connection};
 pub use assemble::MAX_OPEN_VERSIONS;
 pub use claim::{CLAIM_LEASE, CLAIM_WAIT_MAX};
 pub(super) use client::Backend;

@@ -11,8 +11,8 @@ use dipylon_middleware::ports::Storage;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 
 use super::object::{
-    Connector, ContentTypes, Kind, LargeCommit, Layout, ObjectStorage, Place, Presigning, Resume,
-    Signing, client_options, retries,
+    Access, Connector, ContentTypes, Dialect, Kind, LargeCommit, Layout, ObjectStorage, Place,
+    Presigning, Resume, SigV4, Signing, client_options, retries,
 };
 use crate::config::{S3Storage, UrlText};
 
@@ -59,9 +59,7 @@ pub async fn open_with(
 ) -> Result<Arc<dyn Storage>, Error> {
     let connector = Connector::new(environment)?;
     let chain = Chain::load(&config.region).await;
-    let region = chain.region().ok_or_else(|| {
-        refused("no region is known: set Storage.S3.Region in the file, or AWS_REGION")
-    })?;
+    let region = chain.region().ok_or_else(no_region)?;
     let target = Target::of(config, &region)?;
     let credentials = Credentials::new(config, connector.clone(), chain)?;
     let builder = AmazonS3Builder::new()
@@ -83,6 +81,27 @@ pub async fn open_with(
         ObjectStorage::new(&KIND, &place, Arc::new(store), &connector, None).signing(signing);
     storage.start().await?;
     Ok(Arc::new(storage))
+}
+
+/// A way into the bucket past the store, for locks. Asks nobody yet but for a region that is not set.
+///
+/// # Errors
+/// `Storage` when there is no region, or the endpoint is no URL.
+pub async fn access(
+    config: &S3Storage,
+    environment: &(dyn Fn(&str) -> Option<String> + Sync),
+) -> Result<Access, Error> {
+    let connector = Connector::new(environment)?;
+    let chain = Chain::load(&config.region).await;
+    let region = chain.region().ok_or_else(no_region)?;
+    let base = Target::of(config, &region)?.bucket_url();
+    let credentials = Arc::new(Credentials::new(config, connector.clone(), chain)?);
+    let signer = SigV4 { credentials, region };
+    Ok(Access::new(Dialect::S3, base, &config.bucket, connector, signer))
+}
+
+fn no_region() -> Error {
+    refused("no region is known: set Storage.S3.Region in the file, or AWS_REGION")
 }
 
 /// Signs for the address at which clients reach the store.
@@ -145,6 +164,14 @@ impl Target {
         match self.is_virtual_hosted {
             true => format!("{scheme}://{bucket}.{authority}"),
             false => format!("{scheme}://{authority}"),
+        }
+    }
+
+    /// The URL under which the objects lie.
+    fn bucket_url(&self) -> String {
+        match self.is_virtual_hosted {
+            true => self.endpoint(),
+            false => format!("{}/{}", self.endpoint(), self.bucket),
         }
     }
 }

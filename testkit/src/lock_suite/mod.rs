@@ -141,10 +141,19 @@ pub(crate) async fn eventually(
 }
 
 /// Makes one test per case for the lock that the async function `$make` opens. `$reason` says what the
-/// tests need.
+/// tests need. A service that pushes no release to other replicas is `polled`.
 #[macro_export]
 macro_rules! lock_suite {
     ($make:path, $reason:literal) => {
+        $crate::lock_suite! { polled $make, $reason }
+        $crate::lock_suite! { @cases $make, $reason;
+            wakes: a_release_wakes_who_waits_in_another_replica,
+            wakes: a_release_before_the_wait_is_not_missed,
+            wakes: a_release_wakes_all_who_wait,
+            wakes: a_wake_is_prompt,
+        }
+    };
+    (polled $make:path, $reason:literal) => {
         $crate::lock_suite! { @cases $make, $reason;
             grants: a_free_lock_is_granted,
             grants: a_lock_that_another_replica_has_is_held,
@@ -173,11 +182,8 @@ macro_rules! lock_suite {
             leases: a_lock_that_was_taken_away_is_not_renewed,
             leases: a_late_holder_does_not_free_its_successor,
             leases: a_question_that_is_dropped_can_be_asked_again,
-            wakes: a_release_wakes_who_waits_in_another_replica,
             wakes: a_release_wakes_who_waits_in_the_same_replica,
-            wakes: a_release_before_the_wait_is_not_missed,
-            wakes: a_release_wakes_all_who_wait,
-            wakes: a_wake_is_prompt,
+            wakes: who_polls_has_what_is_released_within_300_milliseconds,
             service: a_working_service_says_so,
             service: a_check_takes_no_lock_and_leaves_nothing,
             service: nothing_is_left_when_all_is_released,

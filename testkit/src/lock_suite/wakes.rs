@@ -1,13 +1,19 @@
 //! Who waits is woken.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dipylon_middleware::ports::Acquired;
 use tokio::time::{sleep, timeout};
 
 use super::{PATIENCE, Subject, granted, held, released};
 
 /// Time for a push to be listened to; a replica that was opened this moment polls until then.
 const SETTLED: Duration = Duration::from_millis(500);
+/// The default pause between two questions of who waits.
+const POLL: Duration = Duration::from_millis(250);
+/// What the median may take from a release until who polls has the lock.
+const POLLED: Duration = Duration::from_millis(300);
 /// Rounds whose median counts.
 const ROUNDS: usize = 15;
 /// What the median of a push may take on a machine that is busy with other tests.
@@ -87,4 +93,34 @@ pub async fn a_wake_is_prompt(subject: Subject) {
     }
     took.sort();
     assert!(took[ROUNDS / 2] <= PROMPT, "{took:?}");
+}
+
+/// With a push or without.
+pub async fn who_polls_has_what_is_released_within_300_milliseconds(subject: Subject) {
+    let (holder, waiter) = (subject.replica(), subject.replica());
+    let mut took = Vec::new();
+    for number in 0..ROUNDS {
+        let name = format!("m{number}");
+        let (mine, next) = (subject.claim(&name, "a"), subject.claim(&name, "b"));
+        granted(&holder, &mine).await;
+        held(&waiter, &next).await;
+        let (waiting, claim) = (Arc::clone(&waiter), next.clone());
+        let waiting = tokio::spawn(async move {
+            loop {
+                sleep(POLL).await;
+                if let Ok(Acquired::Granted { .. }) = waiting.acquire(&claim).await {
+                    return Instant::now();
+                }
+            }
+        });
+        // Anywhere between two questions.
+        sleep(POLL / 20 * u32::try_from(number).expect("a small number")).await;
+        let began = Instant::now();
+        released(&holder, &mine).await;
+        let granted = timeout(PATIENCE, waiting).await.expect("a grant in time").expect("no panic");
+        took.push(granted.saturating_duration_since(began));
+        released(&waiter, &next).await;
+    }
+    took.sort();
+    assert!(took[ROUNDS / 2] <= POLLED, "{took:?}");
 }

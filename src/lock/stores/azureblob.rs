@@ -1,0 +1,234 @@
+//! `SingleFlightType = "azureblob"`: a lease on a blob, as Athens has it.
+//!
+//! The blob is `lease/<module>@<version>`, one byte long, and Athens's too: whoever has its lease has the
+//! lock, so both wait for each other. A holder that dies stops renewing, and its lease ends. The blob stays
+//! when the lease is given back, as Athens leaves it: Athens asks for a lease on a blob that it has just seen,
+//! and one that is gone by then fails the request of whoever waits there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dipylon_middleware::ports::{Acquired, BoxFuture, Held, Lock, LockClaim, LockError};
+use http::header::IF_NONE_MATCH;
+use http::{Method, StatusCode};
+use std::hash::{BuildHasher as _, RandomState};
+
+use super::super::wakers::Wakers;
+use super::hash::uuid;
+use super::wire::{Call, Lane, Wire, code_of, in_path, refused};
+use crate::storage::object::{Access, Answer};
+
+/// The bounds of a lease that Azure grants.
+pub const MIN_LEASE: Duration = Duration::from_secs(15);
+/// See [`MIN_LEASE`].
+pub const MAX_LEASE: Duration = Duration::from_secs(60);
+
+/// Where Athens has its leases.
+const PREFIX: &str = "lease/";
+/// Where a blob lies whose lease is asked for to see whether that works.
+const CHECK_PREFIX: &str = ".dipylon/lock-check/";
+/// What Athens writes into a blob that is only leased.
+const CONTENT: &[u8] = &[1];
+/// A blob may be removed between two requests so often.
+const MAX_ROUNDS: usize = 3;
+
+/// Locks in a container.
+pub struct AzureLock {
+    wire: Wire,
+    lease_seconds: u64,
+    check_name: String,
+    wakers: Arc<Wakers>,
+}
+
+/// What a question about a lease came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leased {
+    /// It is as was asked.
+    Done,
+    /// The lease is another's, or nobody's.
+    Refused,
+    /// There is no such blob.
+    Missing,
+}
+
+impl AzureLock {
+    /// Locks that lapse after `lease`, brought within what Azure grants. Connects nowhere.
+    pub fn open(access: Access, lease: Duration) -> Self {
+        let wire = Wire::new(access);
+        let random = RandomState::new().hash_one(std::process::id());
+        let check_name = wire.name(CHECK_PREFIX, &format!("{random:016x}"));
+        let lease_seconds = lease.clamp(MIN_LEASE, MAX_LEASE).as_secs();
+        Self { wire, lease_seconds, check_name, wakers: Arc::default() }
+    }
+
+    fn name(&self, key: &str) -> String {
+        self.wire.name(PREFIX, key)
+    }
+
+    fn url(&self, name: &str) -> String {
+        format!("{}/{}", self.wire.access.base, in_path(name))
+    }
+
+    async fn lease(
+        &self,
+        lane: Lane,
+        name: &str,
+        action: &'static str,
+        more: &[(&'static str, String)],
+    ) -> Result<Leased, LockError> {
+        let url = format!("{}?comp=lease", self.url(name));
+        let mut call = Call::new(Method::PUT, url).with("x-ms-lease-action", action);
+        call.headers.extend(more.iter().cloned());
+        let answer = self.wire.send(lane, &call).await?;
+        match answer.status {
+            status if status.is_success() => Ok(Leased::Done),
+            StatusCode::CONFLICT if is_of_the_lease(&answer) => Ok(Leased::Refused),
+            StatusCode::PRECONDITION_FAILED => Ok(Leased::Refused),
+            StatusCode::NOT_FOUND if is_of_the_blob(&answer) => Ok(Leased::Missing),
+            _ => Err(refused(&format!("{action} a lease"), &answer)),
+        }
+    }
+
+    /// The lease for this owner, asked for again as often as wanted.
+    async fn take(&self, lane: Lane, name: &str, owner: &str) -> Result<Leased, LockError> {
+        let wanted = [
+            ("x-ms-proposed-lease-id", uuid(owner)),
+            ("x-ms-lease-duration", self.lease_seconds.to_string()),
+        ];
+        self.lease(lane, name, "acquire", &wanted).await
+    }
+
+    /// Makes the blob unless it is there.
+    async fn make(&self, lane: Lane, name: &str) -> Result<(), LockError> {
+        let call = Call::new(Method::PUT, self.url(name))
+            .with("x-ms-blob-type", "BlockBlob")
+            .with(IF_NONE_MATCH.as_str(), "*");
+        let answer =
+            self.wire.send(lane, &Call { body: Bytes::from_static(CONTENT), ..call }).await?;
+        match answer.status {
+            status if status.is_success() => Ok(()),
+            // It is there, or leased by now.
+            StatusCode::PRECONDITION_FAILED => Ok(()),
+            StatusCode::CONFLICT if is_there(&answer) => Ok(()),
+            _ => Err(refused("make the blob of a lease", &answer)),
+        }
+    }
+
+    async fn try_acquire(&self, claim: &LockClaim) -> Result<Acquired, LockError> {
+        let waker = self.wakers.register(&claim.key);
+        let name = self.name(&claim.key);
+        for _ in 0..MAX_ROUNDS {
+            match self.take(Lane::Question, &name, &claim.owner).await? {
+                Leased::Done => {
+                    let fencing = self.wire.clock.token(0);
+                    return Ok(Acquired::Granted { fencing });
+                }
+                Leased::Refused => {
+                    let released = Box::pin(waker.woken());
+                    return Ok(Acquired::Held(Held { lapses_in: None, released }));
+                }
+                Leased::Missing => self.make(Lane::Question, &name).await?,
+            }
+        }
+        Err(LockError::new("the blob of a lease is removed as soon as it is made"))
+    }
+
+    async fn ours(&self, claim: &LockClaim, action: &'static str) -> Result<bool, LockError> {
+        let id = [("x-ms-lease-id", uuid(&claim.owner))];
+        let name = self.name(&claim.key);
+        Ok(self.lease(Lane::Upkeep, &name, action, &id).await? == Leased::Done)
+    }
+
+    async fn try_check(&self) -> Result<(), LockError> {
+        let (lane, name) = (Lane::Upkeep, &self.check_name);
+        self.make(lane, name).await?;
+        match self.take(lane, name, name).await? {
+            Leased::Done => {}
+            state => {
+                return Err(LockError::new(format!("a lease was not to be had: {state:?}")));
+            }
+        }
+        let remove = Call::new(Method::DELETE, self.url(name)).with("x-ms-lease-id", uuid(name));
+        let answer = self.wire.send(lane, &remove).await?;
+        match answer.status.is_success() || answer.status == StatusCode::NOT_FOUND {
+            true => Ok(()),
+            false => Err(refused("remove the blob of a lease", &answer)),
+        }
+    }
+}
+
+/// The server's own name for what is wrong: in a header, and mostly in the body too.
+fn code(answer: &Answer) -> Option<String> {
+    let header = answer.headers.get("x-ms-error-code").and_then(|code| code.to_str().ok());
+    header.map(str::to_owned).or_else(|| code_of(&answer.body))
+}
+
+/// Whether a conflict is about the lease: others, such as an account that is being moved, say nothing of it.
+fn is_of_the_lease(answer: &Answer) -> bool {
+    code(answer).is_some_and(|code| code.starts_with("Lease"))
+}
+
+fn is_of_the_blob(answer: &Answer) -> bool {
+    code(answer).is_none_or(|code| matches!(code.as_str(), "BlobNotFound" | "ResourceNotFound"))
+}
+
+fn is_there(answer: &Answer) -> bool {
+    code(answer).is_some_and(|code| code == "BlobAlreadyExists" || code.starts_with("Lease"))
+}
+
+impl Lock for AzureLock {
+    fn kind(&self) -> &'static str {
+        "azureblob"
+    }
+
+    fn acquire<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<Acquired, LockError>> {
+        Box::pin(self.try_acquire(claim))
+    }
+
+    fn renew<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<bool, LockError>> {
+        Box::pin(self.ours(claim, "renew"))
+    }
+
+    fn release<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<bool, LockError>> {
+        Box::pin(async move {
+            let released = self.ours(claim, "release").await?;
+            if released {
+                self.wakers.wake(&claim.key);
+            }
+            Ok(released)
+        })
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), LockError>> {
+        Box::pin(self.try_check())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+
+    fn answer(status: StatusCode, code: &str) -> Answer {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-ms-error-code", code.parse().unwrap());
+        Answer { status, headers, body: Bytes::new() }
+    }
+
+    #[test]
+    fn a_conflict_is_another_holder_only_where_it_is_about_the_lease() {
+        let conflict = |code| answer(StatusCode::CONFLICT, code);
+        assert!(is_of_the_lease(&conflict("LeaseAlreadyPresent")));
+        assert!(is_of_the_lease(&conflict("LeaseIdMismatchWithLeaseOperation")));
+        assert!(!is_of_the_lease(&conflict("AccountBeingCreated")));
+        assert!(!is_of_the_lease(&conflict("ContainerBeingDeleted")));
+    }
+
+    #[test]
+    fn a_missing_container_is_no_missing_blob() {
+        assert!(is_of_the_blob(&answer(StatusCode::NOT_FOUND, "BlobNotFound")));
+        assert!(!is_of_the_blob(&answer(StatusCode::NOT_FOUND, "ContainerNotFound")));
+    }
+}

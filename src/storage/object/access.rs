@@ -1,0 +1,144 @@
+//! A way into a bucket past the engine: for locks, which have to see each answer as it came, and must wait
+//! for no save.
+
+use std::fmt;
+
+use bytes::Bytes;
+use dipylon_middleware::ports::BoxFuture;
+use http::{HeaderMap, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use object_store::client::{HttpError, HttpErrorKind, HttpRequest};
+
+use super::http::Connector;
+
+/// Largest answer that is read: a lock has some 200 bytes, an error a page.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// Makes a request the gateway's own.
+pub(in crate::storage) trait Sign: Send + Sync + 'static {
+    /// Adds what proves who asks.
+    fn sign<'a>(&'a self, request: &'a mut HttpRequest) -> BoxFuture<'a, object_store::Result<()>>;
+}
+
+/// How requests are addressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Amazon's.
+    S3,
+    /// Google's JSON API.
+    Gcs,
+    /// Azure's blobs.
+    Azure,
+}
+
+/// A bucket, and connections of its own to it.
+pub struct Access {
+    pub(crate) dialect: Dialect,
+    /// The URL of the bucket without a slash at its end; of Google the API's own, since its paths differ.
+    pub(crate) base: String,
+    pub(crate) bucket: String,
+    /// The folder with its slash, or nothing.
+    pub(crate) folder: String,
+    connector: Connector,
+    signer: Box<dyn Sign>,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Access({:?} {}/{})", self.dialect, self.bucket, self.folder)
+    }
+}
+
+/// An answer that came whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Access {
+    /// Into a bucket at its root.
+    pub(in crate::storage) fn new(
+        dialect: Dialect,
+        base: String,
+        bucket: &str,
+        connector: Connector,
+        signer: impl Sign,
+    ) -> Self {
+        let (bucket, folder, signer) = (bucket.to_owned(), String::new(), Box::new(signer));
+        Self { dialect, base, bucket, folder, connector, signer }
+    }
+
+    /// Below a folder, which has no slashes at its ends.
+    #[cfg(feature = "minio")]
+    pub(in crate::storage) fn below(mut self, folder: &str) -> Self {
+        if !folder.is_empty() {
+            self.folder = format!("{folder}/");
+        }
+        self
+    }
+
+    /// Signs and sends one request, once.
+    ///
+    /// # Errors
+    /// What kept the answer from coming whole; any status is an answer.
+    pub(crate) async fn send(&self, mut request: HttpRequest) -> object_store::Result<Answer> {
+        self.signer.sign(&mut request).await?;
+        let answer = self.connector.send(request).await.map_err(transport)?;
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+        let body = body
+            .map_err(|error| transport(HttpError::new_boxed(HttpErrorKind::Interrupted, error)))?;
+        Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
+    }
+}
+
+fn transport(error: HttpError) -> object_store::Error {
+    object_store::Error::Generic { store: "lock", source: Box::new(error) }
+}
+
+/// What kept an answer from coming, in one line without secrets.
+pub(crate) fn cause(error: &object_store::Error) -> String {
+    super::failure::short(error)
+}
+
+/// Whether the connection broke before the answer, as one does that the server closed while it lay idle.
+pub(crate) fn is_broken_connection(error: &object_store::Error) -> bool {
+    super::failure::is_broken_connection(error)
+}
+
+/// Sets a bearer's token.
+#[cfg(feature = "gcp")]
+pub(in crate::storage) fn bearer(
+    request: &mut HttpRequest,
+    token: &str,
+) -> object_store::Result<()> {
+    if token.is_empty() {
+        return Ok(());
+    }
+    let value = http::HeaderValue::from_str(&format!("Bearer {token}"));
+    let mut value =
+        value.map_err(|error| transport(HttpError::new(HttpErrorKind::Unknown, error)))?;
+    value.set_sensitive(true);
+    request.headers_mut().insert(http::header::AUTHORIZATION, value);
+    Ok(())
+}
+
+/// Signs for S3.
+#[cfg(any(feature = "minio", feature = "s3"))]
+pub(in crate::storage) struct SigV4 {
+    pub(in crate::storage) credentials: object_store::aws::AwsCredentialProvider,
+    pub(in crate::storage) region: String,
+}
+
+#[cfg(any(feature = "minio", feature = "s3"))]
+impl Sign for SigV4 {
+    fn sign<'a>(&'a self, request: &'a mut HttpRequest) -> BoxFuture<'a, object_store::Result<()>> {
+        Box::pin(async move {
+            let credential = self.credentials.get_credential().await?;
+            object_store::aws::AwsAuthorizer::new(&credential, "s3", &self.region)
+                .try_authorize(request, None)
+        })
+    }
+}
