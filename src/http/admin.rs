@@ -116,8 +116,10 @@ impl Admin {
             let text = match part.check(context).await {
                 Ok(()) => "ok".to_owned(),
                 Err(error) => {
-                    tracing::warn!(part = part.part(), %error, "not ready");
-                    ready &= !part.is_vital();
+                    if part.is_vital() {
+                        tracing::warn!(part = part.part(), %error, "not ready");
+                        ready = false;
+                    }
                     error.message().to_owned()
                 }
             };

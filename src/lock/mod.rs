@@ -27,10 +27,14 @@ use dipylon_middleware::error::Error;
 use dipylon_middleware::lock::LockLimits;
 use dipylon_middleware::ports::Lock;
 
-use crate::config::{Config, LockConfig, SingleFlightType, StorageType};
+#[cfg(any(feature = "s3", feature = "minio"))]
+use crate::config::StorageType;
+use crate::config::{Config, LockConfig, SingleFlightType};
+#[cfg(any(feature = "s3", feature = "minio", feature = "gcp", feature = "azureblob"))]
+use crate::storage;
+use crate::storage::Variables;
 #[cfg(any(feature = "gcp", feature = "azureblob"))]
 use crate::storage::object::Access;
-use crate::storage::{self, Variables};
 
 /// The keys `TTL`, `Timeout` and `MaxRetries` of a kind that does not have them: Athens's defaults.
 const TTL: Duration = Duration::from_secs(900);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dipylon_middleware::ports::{Acquired, LockClaim};
+use dipylon_middleware::ports::{Acquired, Lock, LockClaim};
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
@@ -155,6 +155,61 @@ async fn a_store_that_is_cut_off_is_an_error_and_used_again_when_it_is_back() {
     store.restart();
     assert_eq!(lock.check().await, Ok(()));
     assert!(matches!(lock.acquire(&claim("ours")).await, Ok(Acquired::Granted { .. })));
+}
+
+#[tokio::test]
+#[ignore = "needs minio: run by cargo xtask test"]
+async fn a_write_whose_answer_was_lost_in_minio_is_found_to_be_ours() {
+    a_write_whose_answer_was_lost_is_found_to_be_ours(Store::minio().await).await;
+}
+
+#[tokio::test]
+#[ignore = "needs gcs: run by cargo xtask test"]
+async fn a_write_whose_answer_was_lost_in_gcp_is_found_to_be_ours() {
+    a_write_whose_answer_was_lost_is_found_to_be_ours(Store::gcp().await).await;
+}
+
+/// Who has heard of no answer is like a process of its own that knows the owner alone.
+async fn a_write_whose_answer_was_lost_is_found_to_be_ours(store: Store) {
+    let (written, unaware) = (store.open(LEASE), store.open(LEASE));
+    let granted = async |lock: &Arc<dyn Lock>| match lock.acquire(&claim("ours")).await {
+        Ok(Acquired::Granted { fencing }) => fencing,
+        other => panic!("not granted: {other:?}"),
+    };
+    let fencing = granted(&written).await;
+    assert_eq!(granted(&unaware).await, fencing, "it is the same grant");
+    // Each renewal is unheard of by the other, and by the time of the last so is what was written before.
+    assert_eq!(written.renew(&claim("ours")).await, Ok(true));
+    assert_eq!(unaware.renew(&claim("ours")).await, Ok(true));
+    assert_eq!(written.renew(&claim("ours")).await, Ok(true));
+    assert_eq!(unaware.release(&claim("ours")).await, Ok(true));
+    assert_eq!(written.renew(&claim("ours")).await, Ok(false));
+    assert_eq!(store.left().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+#[ignore = "needs minio: run by cargo xtask test"]
+async fn no_renewal_waits_for_those_who_wait_for_a_lock() {
+    let store = Store::minio().await;
+    let lock = store.open(LEASE);
+    assert!(matches!(lock.acquire(&claim("ours")).await, Ok(Acquired::Granted { .. })));
+    let asking = (0..400).map(|number| {
+        let (lock, claim) = (Arc::clone(&lock), claim(&format!("other {number}")));
+        tokio::spawn(async move { lock.acquire(&claim).await })
+    });
+    let asking: Vec<_> = asking.collect();
+    tokio::task::yield_now().await;
+    let mut renewals = 0;
+    while !asking.iter().all(tokio::task::JoinHandle::is_finished) {
+        assert_eq!(lock.renew(&claim("ours")).await, Ok(true));
+        renewals += 1;
+    }
+    for asked in asking {
+        let answer = asked.await.expect("no panic");
+        assert!(!matches!(answer, Ok(Acquired::Granted { .. })), "{answer:?}");
+    }
+    assert!(renewals > 2, "{renewals} while 400 asked");
+    assert_eq!(lock.release(&claim("ours")).await, Ok(true));
 }
 
 #[tokio::test]

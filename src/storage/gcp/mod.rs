@@ -122,7 +122,8 @@ pub fn access(
     let client = client(config, emulator, environment, &connector)?;
     let signer = Bearer(Arc::clone(client.credentials()));
     let base = base_url(emulator);
-    Ok(Access::new(Dialect::Gcs, base, &config.bucket, connector, signer))
+    let access = Access::new(Dialect::Gcs, base, &config.bucket, connector, signer);
+    Ok(access.proven(emulator.is_empty()))
 }
 
 /// Signs with a token; an emulator has none.

@@ -39,6 +39,8 @@ pub struct Access {
     pub(crate) bucket: String,
     /// The folder with its slash, or nothing.
     pub(crate) folder: String,
+    /// Whether its conditions need no trial: those of Google's own store are promised.
+    pub(crate) is_proven: bool,
     connector: Connector,
     signer: Box<dyn Sign>,
 }
@@ -67,7 +69,14 @@ impl Access {
         signer: impl Sign,
     ) -> Self {
         let (bucket, folder, signer) = (bucket.to_owned(), String::new(), Box::new(signer));
-        Self { dialect, base, bucket, folder, connector, signer }
+        Self { dialect, base, bucket, folder, is_proven: false, connector, signer }
+    }
+
+    /// As `is_proven` says.
+    #[cfg(feature = "gcp")]
+    pub(in crate::storage) fn proven(mut self, is_proven: bool) -> Self {
+        self.is_proven = is_proven;
+        self
     }
 
     /// Below a folder, which has no slashes at its ends.
