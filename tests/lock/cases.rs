@@ -14,6 +14,10 @@ use crate::service::Service;
 const CLIENTS: usize = 40;
 /// Cold versions that are wanted at once.
 const VERSIONS: usize = 30;
+/// Commits that others wait for.
+const COMMITS: usize = 20;
+/// What the median may take, in seconds, until waiters that poll have seen one.
+const SEEN_AFTER: f64 = 0.3;
 /// What may come on top of the lease until the next replica serves.
 const TAKE_OVER: Duration = Duration::from_secs(2);
 
@@ -73,6 +77,39 @@ pub(crate) async fn many_cold_versions_at_once_are_fetched_once_each(service: Se
     assert_eq!(fetches, VERSIONS);
     fleet.assert_at_rest().await;
     service.assert_empty().await;
+}
+
+pub(crate) async fn who_waits_sees_a_commit_within_its_poll(service: Service) {
+    let fleet = start(&service, &[]).await;
+    let waits = [("result", "stored")];
+    let mut took = Vec::new();
+    for patch in 0..COMMITS {
+        // Anywhere between two looks.
+        let delay = Duration::from_millis(300 + 13 * patch as u64);
+        fleet.upstream.fault(When::suffix(&format!("v1.0.{patch}.zip")), Fault::Delay(delay));
+        let module = fleet.add(FakeModule::new("example.com/lib", &format!("v1.0.{patch}")));
+        let (wait, hold, waiters) = lock_seconds(&fleet, &waits).await;
+        assert_whole(&fleet.ask_all(&module, 1).await, &module.zip());
+        assert_eq!(fleet.fetches(&module), 1);
+        fleet.assert_at_rest().await;
+        let after = lock_seconds(&fleet, &waits).await;
+        assert_eq!(after.2 - waiters, 2.0, "two waited for the third");
+        // All asked at once, and a hold ends behind the commit: what is more was waited for in vain.
+        took.push((after.0 - wait) / 2.0 - (after.1 - hold));
+    }
+    took.sort_by(f64::total_cmp);
+    println!("commits were seen after {took:.3?} s, two waiters' mean each");
+    assert!(took[COMMITS / 2] <= SEEN_AFTER, "{took:?}");
+    assert!(took[COMMITS - 1] <= 2.0 * SEEN_AFTER, "{took:?}");
+}
+
+/// Seconds waited for what others stored, seconds of holding, and how many waited.
+async fn lock_seconds(fleet: &Fleet, waits: &[(&str, &str)]) -> (f64, f64, f64) {
+    (
+        fleet.sum("dipylon_lock_wait_duration_seconds_sum", waits).await,
+        fleet.sum("dipylon_lock_hold_duration_seconds_sum", &[]).await,
+        fleet.sum("dipylon_lock_wait_duration_seconds_count", waits).await,
+    )
 }
 
 pub(crate) async fn when_the_holder_is_killed_another_serves_within_the_lease_and_two_seconds(

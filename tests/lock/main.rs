@@ -65,6 +65,7 @@ mod fleet_on_s3 {
     fleet_suite! { @cases crate::service::Service::minio, "needs minio: run by cargo xtask test";
         many_clients_of_three_replicas_cost_one_fetch_and_leave_no_key,
         many_cold_versions_at_once_are_fetched_once_each,
+        who_waits_sees_a_commit_within_its_poll,
         when_the_holder_is_killed_another_serves_within_the_lease_and_two_seconds,
         when_the_store_is_cut_off_misses_stream_through_unstored_and_are_flagged,
         a_holder_that_is_stopped_for_three_leases_comes_back_to_one_stored_version,
@@ -85,6 +86,7 @@ mod fleet_on_gcp {
     fleet_suite! { @cases crate::service::Service::gcp, "needs gcs: run by cargo xtask test";
         many_clients_of_three_replicas_cost_one_fetch_and_leave_no_key,
         many_cold_versions_at_once_are_fetched_once_each,
+        who_waits_sees_a_commit_within_its_poll,
         when_the_holder_is_killed_another_serves_within_the_lease_and_two_seconds,
         when_the_store_is_cut_off_misses_stream_through_unstored_and_are_flagged,
         a_holder_that_is_stopped_for_three_leases_comes_back_to_one_stored_version,
@@ -97,6 +99,7 @@ mod fleet_on_azureblob {
     fleet_suite! { @cases crate::service::Service::azurite, "needs azurite: run by cargo xtask test";
         many_clients_of_three_replicas_cost_one_fetch_and_leave_no_key,
         many_cold_versions_at_once_are_fetched_once_each,
+        who_waits_sees_a_commit_within_its_poll,
         when_the_holder_is_killed_another_serves_within_the_lease_and_two_seconds,
         when_the_store_is_cut_off_misses_stream_through_unstored_and_are_flagged,
         the_async_mode_stores_under_a_lock,

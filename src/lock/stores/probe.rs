@@ -126,9 +126,9 @@ async fn look(objects: &Objects, name: &str) -> Found {
 /// Each condition once where it holds, and once where it does not.
 async fn try_conditions(objects: &Objects, name: &str) -> Found {
     let first = done(create(objects, name, "1").await?, "write an object where there is none")?;
-    refused(create(objects, name, "2").await?, "If-None-Match")?;
+    refused(&create(objects, name, "2").await?, "If-None-Match")?;
     let second = done(replace(objects, name, "3", &first).await?, "replace an object on If-Match")?;
-    refused(replace(objects, name, "4", &first).await?, "If-Match")?;
+    refused(&replace(objects, name, "4", &first).await?, "If-Match")?;
     match remove(objects, name, &first).await? {
         Removal::Refused | Removal::Contended => {}
         Removal::Done | Removal::Unknown => return Ok(Able { to_remove: false }),
@@ -173,7 +173,7 @@ fn done(write: Write, what: &str) -> Result<Tag, Unfit> {
     }
 }
 
-fn refused(write: Write, condition: &str) -> Result<(), Unfit> {
+fn refused(write: &Write, condition: &str) -> Result<(), Unfit> {
     let what = match write {
         Write::Refused | Write::Contended => return Ok(()),
         Write::Done(_) => format!("ignores {condition}"),
