@@ -40,7 +40,7 @@ use crate::policy::download_file::DownloadFile;
 use crate::policy::validator_hook::ValidatorHook;
 use crate::process_dir::ProcessDir;
 use crate::storage::tiered;
-use crate::{lock, policy, storage};
+use crate::{lock, policy, queue, storage};
 
 /// A call of storage that no request waits for may take this long.
 const BACKGROUND_PATIENCE: Duration = Duration::from_secs(60);
@@ -72,6 +72,8 @@ pub struct Adapters {
     pub validator: Option<Arc<dyn Validator>>,
     /// Ends the `go` commands under way, where there is a `go` command.
     pub go_runs: Option<Runs>,
+    /// The background queue's directory, where there is one.
+    pub queue: Option<queue::Opened>,
     /// Says why nothing can be fetched, where nothing can.
     upstream: Arc<Upstreams>,
 }
@@ -119,6 +121,8 @@ impl Adapters {
         let verifier = Arc::new(ChecksumDatabase::new(&settings, source, extras));
         let fetcher: Arc<dyn Fetcher> = list.clone();
         let offline = config.network_mode == config::NetworkMode::Offline;
+        // Last: whoever holds the directory should be a gateway that starts.
+        let queue = config.dipylon.queue_directory.as_deref().map(queue::open).transpose()?;
         Ok(Self {
             fetched: list_stack(Arc::clone(&fetcher), telemetry),
             list: fetcher,
@@ -132,6 +136,7 @@ impl Adapters {
             filter,
             validator,
             go_runs,
+            queue,
             upstream: Arc::new(Upstreams { list, offline }),
         })
     }
@@ -162,6 +167,7 @@ impl Adapters {
             ("GoGetDir", &config.go_get_dir),
             ("SpoolDir", &ours.spool_dir),
             ("Dipylon.Tiered.Directory", &ours.tiered.directory),
+            ("Dipylon.QueueDirectory", &ours.queue_directory),
         ] {
             directory.as_deref().map_or(Ok(()), |directory| may_hold(key, directory))?;
         }

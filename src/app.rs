@@ -15,9 +15,11 @@ use dipylon_middleware::breaker::BreakerLayer;
 use dipylon_middleware::catch_panic::CatchPanicLayer;
 use dipylon_middleware::compression::CompressionLayer;
 use dipylon_middleware::deadline::DeadlineLayer;
-use dipylon_middleware::dispatch::Dispatch;
+use dipylon_middleware::dispatch::{
+    Background, BackgroundConfig, BackgroundPorts, Dispatch, Snapshot,
+};
 use dipylon_middleware::download_mode::DownloadModeLayer;
-use dipylon_middleware::filter::FilterLayer;
+use dipylon_middleware::filter::{FilterLayer, Sign};
 use dipylon_middleware::force_ssl::ForceSslLayer;
 use dipylon_middleware::hot_cache::HotCacheLayer;
 use dipylon_middleware::limit::LimitLayer;
@@ -25,7 +27,7 @@ use dipylon_middleware::lock::LockLayer;
 use dipylon_middleware::lookup::LookupLayer;
 use dipylon_middleware::negative::NegativeLayer;
 use dipylon_middleware::pool::PoolLayer;
-use dipylon_middleware::ports::{Fetched, Fetcher, Lock, Policy, Storage};
+use dipylon_middleware::ports::{Fetched, Fetcher, Lock, Mode, Policy, QueueEntry, Storage};
 use dipylon_middleware::rate_limit::{Rate, RateLimitLayer};
 use dipylon_middleware::request::{FetchRequest, ModuleRequest, StashRequest, SumDbRequest};
 use dipylon_middleware::request_context::{RequestContextLayer, TrustedProxies};
@@ -48,7 +50,7 @@ use crate::adapters::{Adapters, LockReady};
 use crate::config::{self, Config};
 use crate::fetch::go_command::Runs;
 use crate::fetch::sumdb_proxy::SumDbProxy;
-use crate::http::{Admin, AdminConfig, Edge, HomePage};
+use crate::http::{Admin, AdminConfig, Edge, HomePage, Operator};
 use crate::lock;
 
 /// Storage calls at a time: enough to keep a disk or a connection pool busy, few enough that a slow
@@ -71,6 +73,10 @@ pub struct App {
     pub lock: Option<Arc<dyn Lock>>,
     /// Ends the `go` commands that a drain does not wait for.
     pub go_runs: Option<Runs>,
+    /// Fetches that no request waits for.
+    pub background: Background,
+    /// Background fetches that an earlier process had accepted.
+    recovered: Vec<QueueEntry>,
 }
 
 impl App {
@@ -91,13 +97,67 @@ impl App {
             telemetry: telemetry.clone(),
         };
         let lock = build.lock_layer(&ports, adapters.lock.clone());
-        let admin = build.admin(&adapters, lock.as_ref());
-        let stash = build.stash_stack(ports, lock);
+        let stash = build.stash_stack(ports, lock.clone());
+        let background = build.background(&adapters, stash.clone());
+        let recovered = may_go_on(&adapters);
         let guards = build.guards(&adapters);
-        let modules = build.module_stack(&storage, fetched, stash, list, policy, guards);
+        let versions = build.versions_layer(&storage, fetched, Arc::clone(&policy));
+        let negative = NegativeLayer::new(config.dipylon.negative_version_ttl, versions.missing());
+        let operator = Operator::new(config.dipylon.admin_token.expose(), background.clone())
+            .forgetting("lists", versions.forgets())
+            .forgetting("files", negative.forgets());
+        let dispatch = Dispatch::new(stash, list, background.clone());
+        let modules = build.module_stack(&storage, guards, versions, negative, policy, dispatch);
+        let admin = build.admin(&adapters, operator, lock.as_ref());
         let edge = build.edge_stack(modules, build.sumdb_stack(sumdb), admin);
-        Self { edge, tasks, telemetry, lock: adapters.lock, go_runs: adapters.go_runs }
+        let Adapters { lock, go_runs, .. } = adapters;
+        Self { edge, tasks, telemetry, lock, go_runs, background, recovered }
     }
+
+    /// Goes on with the background fetches that an earlier process had accepted.
+    pub fn resume(&mut self) {
+        let recovered = self.background.recover(std::mem::take(&mut self.recovered));
+        if recovered > 0 {
+            tracing::info!(recovered, "goes on with background fetches of before the start");
+        }
+    }
+
+    /// Says what becomes of background fetches that a drain has not ended.
+    pub fn leave(&self) {
+        let Snapshot { queued, running, .. } = self.background.snapshot(0);
+        let left = queued + running;
+        match (left, self.background.is_kept()) {
+            (0, _) => {}
+            (_, true) => tracing::info!(left, "background fetches wait on disk for the next start"),
+            (_, false) => {
+                tracing::warn!(
+                    left,
+                    "background fetches are lost: Dipylon.QueueDirectory would keep them"
+                );
+            }
+        }
+    }
+}
+
+/// Of the background fetches that an earlier process had accepted, those that policy still lets go on. The
+/// others wait on disk until it does: offline, nothing is fetched.
+fn may_go_on(adapters: &Adapters) -> Vec<QueueEntry> {
+    let Adapters { queue, policy, filter, .. } = adapters;
+    let entries = queue.as_ref().map(|queue| queue.recovered.clone()).unwrap_or_default();
+    let is_allowed = |QueueEntry { module, version, .. }: &QueueEntry| {
+        let is_excluded = filter.as_ref().is_some_and(|rules| {
+            rules.sign(module.as_str(), Some(version.as_str())) != Sign::Include
+        });
+        !is_excluded && policy.decide(module).mode != Mode::None
+    };
+    let (allowed, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_allowed);
+    if !others.is_empty() {
+        tracing::warn!(
+            waiting = others.len(),
+            "background fetches of before the start stay on disk: policy forbids to fetch them now"
+        );
+    }
+    allowed
 }
 
 /// What stands before every answer about a module, where it is configured.
@@ -230,33 +290,21 @@ impl Build<'_> {
     fn module_stack(
         &self,
         storage: &StorageHandle,
-        upstream: Border<FetchRequest, Fetched>,
-        stash: Border<StashRequest, Stashed>,
-        list: Arc<dyn Fetcher>,
-        policy: Arc<dyn Policy>,
         guards: Guards,
+        versions: VersionsLayer,
+        negative: NegativeLayer,
+        policy: Arc<dyn Policy>,
+        dispatch: Dispatch,
     ) -> Border<ModuleRequest, ModuleResponse> {
-        let Self { config, telemetry, tasks } = self;
+        let Self { config, telemetry, .. } = self;
         let ours = &config.dipylon;
-        let listing = ours.list_follows_mode.then(|| Arc::clone(&policy));
-        let dispatch =
-            Dispatch::new(stash, list, config.stash_timeout, (*tasks).clone(), telemetry);
         Stack::new(telemetry)
             // Outermost: what is excluded touches nothing, not even the validator.
             .push_if(LayerName::Filter, guards.filter)
             // Above all that could answer: a hit is asked about too, as in Athens.
             .push_if(LayerName::Validate, guards.validate)
             // Answers list and latest, so that below it there are only files.
-            .push(
-                LayerName::Versions,
-                VersionsLayer::new(
-                    self.versions(),
-                    upstream,
-                    storage.clone(),
-                    listing,
-                    (*tasks).clone(),
-                ),
-            )
+            .push(LayerName::Versions, versions)
             // Above storage: a hit in memory touches no disk.
             .push(LayerName::HotCache, HotCacheLayer::new(ours.hot_cache_bytes))
             // Hit or missed: everything below is the slow path.
@@ -271,10 +319,41 @@ impl Build<'_> {
                 ),
             )
             // Above the mode: a remembered "no" needs no plan. Below lookup: what was stored since wins.
-            .push(LayerName::Negative, NegativeLayer::new(ours.negative_version_ttl))
+            .push(LayerName::Negative, negative)
             // Policy only; what it plans is done below.
             .push(LayerName::DownloadMode, DownloadModeLayer::new(policy))
             .over(LayerName::Dispatch, dispatch)
+    }
+
+    /// Answers list and latest, and learns which paths do not exist.
+    fn versions_layer(
+        &self,
+        storage: &StorageHandle,
+        upstream: Border<FetchRequest, Fetched>,
+        policy: Arc<dyn Policy>,
+    ) -> VersionsLayer {
+        let listing = self.config.dipylon.list_follows_mode.then_some(policy);
+        let (storage, tasks) = (storage.clone(), self.tasks.clone());
+        VersionsLayer::new(self.versions(), upstream, storage, listing, tasks)
+    }
+
+    /// Fetches that no request waits for: at most half of the fetch slots, so that who waits is not kept
+    /// waiting by who does not.
+    fn background(&self, adapters: &Adapters, stash: Border<StashRequest, Stashed>) -> Background {
+        let config = BackgroundConfig {
+            timeout: self.config.stash_timeout,
+            entries_max: self.config.dipylon.queue_max_entries as usize,
+            workers_max: (self.config.go_get_workers as usize).div_ceil(2),
+        };
+        let ports = BackgroundPorts {
+            stash,
+            fetcher: Arc::clone(&adapters.list),
+            storage: adapters.storage.clone(),
+            store: adapters.queue.as_ref().map(|queue| Arc::clone(&queue.store)),
+            tasks: self.tasks.clone(),
+            telemetry: self.telemetry.clone(),
+        };
+        Background::new(config, ports)
     }
 
     fn guards(&self, adapters: &Adapters) -> Guards {
@@ -353,7 +432,12 @@ impl Build<'_> {
         Border::new(context.layer(inside))
     }
 
-    fn admin(&self, adapters: &Adapters, lock: Option<&LockLayer>) -> Arc<dyn AdminPages> {
+    fn admin(
+        &self,
+        adapters: &Adapters,
+        operator: Operator,
+        lock: Option<&LockLayer>,
+    ) -> Arc<dyn AdminPages> {
         let config = self.config;
         let prefix = config.path_prefix.as_str().trim_end_matches('/').to_owned();
         let pages = AdminConfig {
@@ -370,7 +454,8 @@ impl Build<'_> {
         if let Some(lock) = lock {
             parts.push(Arc::new(LockReady(lock.health())));
         }
-        Arc::new(Admin::new(pages, storage.clone(), Arc::clone(index), parts, self.telemetry))
+        let admin = Admin::new(pages, storage.clone(), Arc::clone(index), parts, self.telemetry);
+        Arc::new(admin.with_operator(operator))
     }
 }
 

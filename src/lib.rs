@@ -15,6 +15,7 @@ pub mod index;
 pub mod lock;
 pub mod policy;
 mod process_dir;
+pub mod queue;
 pub mod serve;
 pub mod storage;
 pub mod telemetry;

@@ -12,7 +12,7 @@ use crate::adapters::Adapters;
 use crate::app::App;
 use crate::config::{self, Config, Env};
 use crate::credentials;
-use crate::http::{Listener, Server, ServerConfig, Tls, serve_profiles};
+use crate::http::{Bodies, Listener, Server, ServerConfig, Tls, serve_profiles};
 use crate::telemetry::logs::{self, Form};
 use crate::telemetry::traces::{self, TraceConfig};
 use tracing::level_filters::LevelFilter;
@@ -62,15 +62,19 @@ pub async fn serve(config: &Config, env: &(dyn Env + Sync)) -> Result<(), String
     if let Err(error) = adapters.check_upstream() {
         tracing::warn!(%error, "only what is stored can be served");
     }
-    let app = App::new(config, adapters, telemetry);
+    let mut app = App::new(config, adapters, telemetry);
     let listener = listen(config).await?;
     let profiles = profiles(config).await?;
     let tls = tls_config(config)?;
     tracing::info!(address = listener.address(), tls = tls.is_some(), "Starting application");
+    app.resume();
     let connections_max = config.dipylon.max_connections as usize;
-    let server = Server::new(ServerConfig { connections_max, tls }, app.edge, &app.telemetry);
-    let drained =
-        run(server.run(listener, stop.wait()), &stop, app.tasks, config.shutdown_timeout).await;
+    let server =
+        Server::new(ServerConfig { connections_max, tls }, app.edge.clone(), &app.telemetry)
+            .keeping_bodies(Bodies::OfPosts);
+    let serving = server.run(listener, stop.wait());
+    let drained = run(serving, &stop, app.tasks.clone(), config.shutdown_timeout).await;
+    app.leave();
     if let (Err(_), Some(go_runs)) = (&drained, &app.go_runs)
         && !go_runs.end().await
     {

@@ -24,6 +24,8 @@ pub enum ErrorKind {
     MethodNotAllowed,
     /// Credentials are missing or wrong.
     Unauthorized,
+    /// What changes something needs `AdminToken`, and the request does not bring it.
+    AdminRefused,
     /// The filter file excludes the module.
     DeniedByFilter,
     /// The validator hook refuses the version.
@@ -108,6 +110,7 @@ impl ErrorKind {
         Self::BadRequest,
         Self::MethodNotAllowed,
         Self::Unauthorized,
+        Self::AdminRefused,
         Self::DeniedByFilter,
         Self::DeniedByValidator,
         Self::ValidatorFailed,
@@ -145,6 +148,7 @@ impl ErrorKind {
             Self::BadRequest => (400, NO, Info, Outcome::Invalid),
             Self::MethodNotAllowed => (405, NO, Info, Outcome::Invalid),
             Self::Unauthorized => (401, NO, Info, Outcome::DenyAuth),
+            Self::AdminRefused => (403, NO, Info, Outcome::DenyAuth),
             Self::DeniedByFilter => (403, NO, Info, Outcome::DenyFilter),
             Self::DeniedByValidator => (403, NO, Info, Outcome::DenyValidator),
             Self::ValidatorFailed => (503, NO, Bad, Outcome::ValidatorFailed),

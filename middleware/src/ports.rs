@@ -8,7 +8,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use dipylon_protocol::dirhash::Hash1;
@@ -314,6 +314,33 @@ pub struct IndexEntry {
     pub version: String,
     /// When it was first stored.
     pub timestamp: time::OffsetDateTime,
+}
+
+/// A background stash that was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueEntry {
+    /// Module path.
+    pub module: ModulePath,
+    /// Version or query, as asked.
+    pub version: VersionQuery,
+    /// When it was accepted.
+    pub accepted: SystemTime,
+}
+
+/// Keeps the background stashes that were accepted until they have ended, across restarts.
+///
+/// Errors: `Storage`, with what is wrong with the place.
+pub trait QueueStore: Send + Sync + 'static {
+    /// Keeps an entry; when this returns, no crash loses it.
+    fn keep<'a>(&'a self, entry: &'a QueueEntry) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Forgets an entry that has ended; one that is not there is forgotten already. A crash of the machine
+    /// may bring it back.
+    fn forget<'a>(
+        &'a self,
+        module: &'a ModulePath,
+        version: &'a VersionQuery,
+    ) -> BoxFuture<'a, Result<(), Error>>;
 }
 
 /// What to do about a version that is not in storage (`DownloadMode`).

@@ -1,5 +1,6 @@
 //! A bounded memory of answers with an age. Ages are monotonic: a clock that jumps changes nothing.
 
+use std::cell::Cell;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -56,6 +57,22 @@ impl<K: Eq + Hash + Clone + Weigh, V: Clone + Weigh> Remember<K, V> {
     /// Keeps an answer from now on.
     pub fn put(&self, key: K, value: V) {
         self.entries.insert(key, (Instant::now(), value));
+    }
+
+    /// Forgets one answer.
+    pub fn remove(&self, key: &K) {
+        self.entries.remove(key);
+    }
+
+    /// Forgets each answer that `is_meant` says; how many there were.
+    pub fn forget(&self, is_meant: impl Fn(&K, &V) -> bool) -> usize {
+        let forgotten = Cell::new(0);
+        self.entries.retain(|key, (_, value)| {
+            let goes = is_meant(key, value);
+            forgotten.set(forgotten.get() + usize::from(goes));
+            !goes
+        });
+        forgotten.get()
     }
 }
 
@@ -141,6 +158,19 @@ mod tests {
         let minute = Duration::from_secs(60);
         assert_eq!(memory.get(&key(&"a"), minute), Some((key(&1), minute)));
         assert_eq!(memory.get(&key(&"a"), Duration::from_secs(59)), None);
+    }
+
+    #[test]
+    fn what_is_meant_is_forgotten_and_counted_and_nothing_else() {
+        let memory = Remember::new(1 << 20);
+        for number in 0..10 {
+            memory.put(key(&number), key(&(number % 3)));
+        }
+        assert_eq!(memory.forget(|_, value| *value == key(&0)), 4);
+        assert_eq!(memory.forget(|_, value| *value == key(&0)), 0);
+        memory.remove(&key(&1));
+        let kept = (0..10).filter(|n| memory.get(&key(n), Duration::MAX).is_some());
+        assert_eq!(kept.collect::<Vec<_>>(), [2, 4, 5, 7, 8]);
     }
 
     #[test]

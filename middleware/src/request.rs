@@ -65,7 +65,8 @@ has_context! {
     SumDbRequest => context;
 }
 
-/// An HTTP request on the edge: the head only. No route takes a body.
+/// An HTTP request on the edge: the head only. Where a page takes a body, the server has put it among the
+/// extensions.
 #[derive(Clone, Debug)]
 pub struct EdgeRequest {
     /// Context.

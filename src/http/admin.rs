@@ -18,10 +18,10 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::HomePage;
 use super::query;
+use super::{HomePage, Operator};
 
-const JSON: &str = "application/json; charset=utf-8";
+pub(super) const JSON: &str = "application/json; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Entries of a catalog page where the client does not say.
@@ -63,6 +63,7 @@ pub struct Admin {
     storage: StorageHandle,
     index: Arc<dyn Index>,
     readiness: Vec<Arc<dyn Readiness>>,
+    operator: Option<Operator>,
     telemetry: Telemetry,
 }
 
@@ -75,7 +76,15 @@ impl Admin {
         readiness: Vec<Arc<dyn Readiness>>,
         telemetry: &Telemetry,
     ) -> Self {
-        Self { config, storage, index, readiness, telemetry: telemetry.clone() }
+        let telemetry = telemetry.clone();
+        Self { config, storage, index, readiness, operator: None, telemetry }
+    }
+
+    /// With the pages under `/-/`.
+    #[must_use]
+    pub fn with_operator(mut self, operator: Operator) -> Self {
+        self.operator = Some(operator);
+        self
     }
 
     async fn page(&self, path: &str, request: &EdgeRequest) -> Result<Response<Body>, Error> {
@@ -88,7 +97,10 @@ impl Admin {
             "/metrics" => self.metrics(request),
             "/catalog" => self.catalog(request).await,
             "/index" => self.index(request).await,
-            _ => Err(Error::new(ErrorKind::InvalidPath, "404 page not found")),
+            _ => match &self.operator {
+                Some(operator) => operator.page(path, request).await,
+                None => Err(Error::new(ErrorKind::InvalidPath, "404 page not found")),
+            },
         }
     }
 
@@ -218,6 +230,7 @@ impl AdminPages for Admin {
             }
             "/catalog" => Some(RouteName::Catalog),
             "/index" => Some(RouteName::Index),
+            _ if self.operator.is_some() && Operator::has(path) => Some(RouteName::Admin),
             _ => None,
         }
     }
@@ -240,7 +253,7 @@ pub(crate) fn version() -> String {
     format!("{version}\n")
 }
 
-fn only_get(request: &EdgeRequest) -> Result<(), Error> {
+pub(super) fn only_get(request: &EdgeRequest) -> Result<(), Error> {
     let method = &request.head.method;
     if method == Method::GET || method == Method::HEAD {
         return Ok(());
@@ -249,10 +262,10 @@ fn only_get(request: &EdgeRequest) -> Result<(), Error> {
     Err(Error::new(ErrorKind::MethodNotAllowed, text))
 }
 
-fn number(name: &str, text: &str) -> Result<usize, Error> {
+pub(super) fn number(name: &str, text: &str) -> Result<usize, Error> {
     text.parse().map_err(|_| bad(&format!("{name} {text:?} is refused: it must be a number")))
 }
 
-fn bad(text: &str) -> Error {
+pub(super) fn bad(text: &str) -> Error {
     Error::new(ErrorKind::BadRequest, text)
 }

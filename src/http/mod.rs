@@ -3,6 +3,7 @@
 mod admin;
 mod home;
 mod listener;
+mod operator;
 mod profiling;
 mod query;
 mod request_body;
@@ -13,7 +14,8 @@ mod tls;
 pub use admin::{Admin, AdminConfig, Readiness};
 pub use home::HomePage;
 pub use listener::Listener;
+pub use operator::Operator;
 pub use profiling::serve_profiles;
 pub use request_body::{Incoming, RequestBody};
-pub use server::{Edge, Server, ServerConfig};
+pub use server::{Bodies, Edge, Server, ServerConfig};
 pub use tls::Tls;

@@ -9,7 +9,7 @@ use dipylon_middleware::body::Body;
 use dipylon_middleware::request_context::Connection;
 use dipylon_middleware::stack::Border;
 use dipylon_middleware::telemetry::{InFlight, Telemetry};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -51,12 +51,33 @@ pub struct ServerConfig {
     pub tls: Option<Tls>,
 }
 
+/// Which requests bring a body that somebody reads; any other is left to hyper to discard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bodies {
+    /// None.
+    OfNone,
+    /// POST: what changes something at an operator's word.
+    OfPosts,
+    /// All.
+    OfAll,
+}
+
+impl Bodies {
+    fn include(self, method: &Method) -> bool {
+        match self {
+            Self::OfNone => false,
+            Self::OfPosts => method == Method::POST,
+            Self::OfAll => true,
+        }
+    }
+}
+
 /// Serves the edge stack on one listener.
 pub struct Server {
     edge: Edge,
     connections: Arc<Semaphore>,
     tls: Option<Tls>,
-    keeps_bodies: bool,
+    bodies: Bodies,
     /// Cancelled when nobody is accepted any more.
     stopping: CancellationToken,
     telemetry: Telemetry,
@@ -69,16 +90,16 @@ impl Server {
             edge,
             connections: Arc::new(Semaphore::new(config.connections_max)),
             tls: config.tls,
-            keeps_bodies: false,
+            bodies: Bodies::OfNone,
             stopping: CancellationToken::new(),
             telemetry: telemetry.clone(),
         }
     }
 
-    /// Hands the bodies of requests on, as a [`RequestBody`] among their extensions.
+    /// Hands these bodies of requests on, as a [`RequestBody`] among their extensions.
     #[must_use]
-    pub fn keeping_bodies(mut self) -> Self {
-        self.keeps_bodies = true;
+    pub fn keeping_bodies(mut self, bodies: Bodies) -> Self {
+        self.bodies = bodies;
         self
     }
 
@@ -160,12 +181,11 @@ impl Server {
         let edge = self.edge.clone();
         let begun = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&begun);
-        let keeps_bodies = self.keeps_bodies;
+        let bodies = self.bodies;
         let service = service_fn(move |request: Request<Incoming>| {
             seen.store(true, Ordering::Relaxed);
-            // No route of the gateway takes a body: what comes is left to hyper to discard.
-            let mut request =
-                if keeps_bodies { RequestBody::apart(request) } else { request.map(drop) };
+            let is_kept = bodies.include(request.method());
+            let mut request = if is_kept { RequestBody::apart(request) } else { request.map(drop) };
             request.extensions_mut().insert(connection);
             edge.send(request)
         });

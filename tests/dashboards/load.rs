@@ -15,8 +15,8 @@ use dipylon_testkit::upstream::{Fault, When};
 use crate::store::{LOOP, Store};
 use crate::world::{LIB, REFUSED, World};
 
-/// Background fetches that may wait: `dipylon_middleware::dispatch::BACKGROUND_MAX`, and some.
-pub(crate) const FLOOD_REQUESTS: usize = dipylon_middleware::dispatch::BACKGROUND_MAX + 200;
+/// Background fetches that may wait (`QueueMaxEntries`), and some.
+pub(crate) const FLOOD_REQUESTS: usize = 10_000 + 200;
 /// Requests of the client that is greedy: three times what it may send at once.
 const GREEDY_REQUESTS: usize = 600;
 /// Requests written at once: what a socket takes in before the answers are read.

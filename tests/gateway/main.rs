@@ -5,6 +5,7 @@
 //! and at its end no gateway may have panicked. What needs the real `go` is ignored here and run by
 //! `cargo xtask test`.
 
+mod background;
 mod bad_input;
 mod cases;
 mod check;

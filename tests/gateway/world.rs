@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use dipylon_testkit::checksum_db::ChecksumDb;
 use dipylon_testkit::client::{Client, Response};
-use dipylon_testkit::gateway::Gateway;
+use dipylon_testkit::gateway::{Builder, Gateway};
 use dipylon_testkit::metrics::Metrics;
 use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::upstream::{Fault, Upstream};
@@ -110,6 +110,10 @@ impl Setup {
 }
 
 async fn launch(variables: &[(String, String)]) -> Gateway {
+    builder(variables).start().await
+}
+
+fn builder(variables: &[(String, String)]) -> Builder {
     let mut builder = Gateway::builder(PROGRAM);
     for (name, value) in variables {
         builder = builder.env(name, value);
@@ -117,7 +121,7 @@ async fn launch(variables: &[(String, String)]) -> Gateway {
     if variables.iter().any(|(name, _)| name == "ATHENS_TLSCERT_FILE") {
         builder = builder.ready_by_connect();
     }
-    builder.start().await
+    builder
 }
 
 /// A running gateway and its surroundings.
@@ -150,6 +154,18 @@ impl World {
         self.gateway = launch(&self.variables).await;
     }
 
+    /// Kills the gateway without a warning, as a crash would.
+    pub(crate) async fn kill(&mut self) {
+        self.gateway.kill();
+        let ended = self.gateway.wait(PATIENCE).await;
+        assert!(ended.is_some(), "it survives its kill");
+    }
+
+    /// Starts a gateway in place of one that was killed, on the same store.
+    pub(crate) async fn start_again(&mut self) {
+        self.gateway = launch(&self.variables).await;
+    }
+
     /// Restarts with another value of a variable.
     pub(crate) async fn set(&mut self, name: &str, value: &str) {
         self.variables.retain(|(known, _)| known != name);
@@ -160,6 +176,11 @@ impl World {
     /// A second gateway with the same settings and store.
     pub(crate) async fn replica(&self) -> Gateway {
         launch(&self.variables).await
+    }
+
+    /// A second gateway with the same settings and store, which is expected not to start.
+    pub(crate) async fn try_replica(&self) -> Result<Gateway, String> {
+        builder(&self.variables).try_start().await
     }
 
     // === Requests ===
@@ -249,13 +270,14 @@ impl World {
         until(what, async || true_now()).await;
     }
 
-    /// Waits until nothing is being fetched: no spool, no flight, no background fetch.
+    /// Waits until nothing is being fetched: no spool, no flight, no background fetch, and none that waits.
     pub(crate) async fn until_idle(&self) {
         until("nothing is under way", async || {
             let metrics = self.metrics().await;
             let gauges = [
                 "dipylon_spool_bytes",
                 "dipylon_single_flight_active",
+                "dipylon_dispatch_background_queued",
                 "dipylon_dispatch_background_active",
             ];
             gauges.iter().all(|name| metrics.metric(name).sum() == 0.0)

@@ -9,7 +9,7 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion};
 use dipylon_middleware::Error;
 use dipylon_middleware::blob::Blob;
-use dipylon_middleware::dispatch::Dispatch;
+use dipylon_middleware::dispatch::{Background, BackgroundConfig, BackgroundPorts, Dispatch};
 use dipylon_middleware::ports::{
     BoxFuture, CatalogPage, Expected, Fetched, Fetcher, Index, IndexEntry, NewVersion, Payload,
     SaveResult, Storage, StorageCall, StorageReply, Verifier, ZipBody,
@@ -51,8 +51,19 @@ pub(crate) fn dispatch(criterion: &mut Criterion) {
         let (version, finished) = (version(), Finished::now());
         ready(Ok::<_, Error>(Stashed { version, files, outcome: Outcome::MissLeader, finished }))
     }));
-    let dispatch =
-        Dispatch::new(stash, Arc::new(Memory::new()), LONG, TaskTracker::new(), &telemetry());
+    let fetcher: Arc<dyn Fetcher> = Arc::new(Memory::new());
+    let background = Background::new(
+        BackgroundConfig { timeout: LONG, entries_max: 1, workers_max: 1 },
+        BackgroundPorts {
+            stash: stash.clone(),
+            fetcher: Arc::clone(&fetcher),
+            storage: storage(true),
+            store: None,
+            tasks: TaskTracker::new(),
+            telemetry: telemetry(),
+        },
+    );
+    let dispatch = Dispatch::new(stash, fetcher, background);
     bench_service(group, "dispatch, a stash", &dispatch, request);
     let plan = Plan::Redirect("https://example.com/v1.2.3.info".to_owned());
     let redirect = &Planned { request: file_request(), plan };

@@ -9,6 +9,7 @@ use dipylon_middleware::download_mode::DownloadModeLayer;
 use dipylon_middleware::filter::{FilterLayer, Rules};
 use dipylon_middleware::hot_cache::HotCacheLayer;
 use dipylon_middleware::lookup::LookupLayer;
+use dipylon_middleware::missing_paths::MissingPaths;
 use dipylon_middleware::negative::NegativeLayer;
 use dipylon_middleware::ports::{BoxFuture, Decision, Mode, Validator};
 use dipylon_middleware::request::{
@@ -55,7 +56,8 @@ pub(crate) fn missed(criterion: &mut Criterion) {
     let group = &mut criterion.benchmark_group("layers missed");
     let request = &Missed { request: file_request() };
     bench_service(group, "bare leaf", &leaf::<Missed>(), request);
-    bench_service(group, "negative", &NegativeLayer::new(LONG).layer(leaf::<Missed>()), request);
+    let negative = NegativeLayer::new(LONG, MissingPaths::new(LONG));
+    bench_service(group, "negative", &negative.layer(leaf::<Missed>()), request);
     let policy = Arc::new(Decision { mode: Mode::Sync, download_url: String::new() });
     let planned = DownloadModeLayer::new(policy).layer(leaf::<Planned>());
     bench_service(group, "download_mode", &planned, request);

@@ -14,6 +14,7 @@ use dipylon_middleware::download_mode::DownloadModeLayer;
 use dipylon_middleware::hot_cache::HotCacheLayer;
 use dipylon_middleware::limit::LimitLayer;
 use dipylon_middleware::lookup::LookupLayer;
+use dipylon_middleware::missing_paths::MissingPaths;
 use dipylon_middleware::negative::NegativeLayer;
 use dipylon_middleware::ports::{Decision, Mode};
 use dipylon_middleware::request::{Ask, ModuleRequest, Planned, StashKey, StashRequest, Want};
@@ -43,7 +44,7 @@ fn module_stack(hot_cache_bytes: u64, has_files: bool) -> Border<ModuleRequest, 
         .push(LayerName::HotCache, HotCacheLayer::new(hot_cache_bytes))
         .push(LayerName::Lookup, LookupLayer::new(storage))
         .push(LayerName::MissLimit, LimitLayer::new("misses", 30, LONG))
-        .push(LayerName::Negative, NegativeLayer::new(LONG))
+        .push(LayerName::Negative, NegativeLayer::new(LONG, MissingPaths::new(LONG)))
         .push(LayerName::DownloadMode, DownloadModeLayer::new(policy))
         .over(LayerName::Dispatch, leaf)
 }

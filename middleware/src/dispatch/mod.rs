@@ -1,26 +1,37 @@
 //! Does what the plan says.
 //!
 //! # What it does
-//! Runs a stash and answers with it; or starts one in the background and answers 404 or a redirect;
-//! or only answers. Owns the background stashes.
+//! Runs a stash and answers with it; or has one run in the background and answers 404 or a redirect; or
+//! only answers. Owns the background stashes: a queue in which each version stands once, first come, first
+//! served. With a [`QueueStore`](crate::ports::QueueStore) an entry is kept there before its client has an
+//! answer, and goes on after a restart.
 //!
 //! # Where it sits
 //! The leaf of the module stack, over the border to the stash stack.
 //!
 //! # Telemetry
-//! `dipylon_dispatch_background_active`, `dipylon_dispatch_background_refused_total`; the phase
-//! `stash`. A background stash begins a trace of its own, linked to its cause.
+//! `dipylon_dispatch_background_queued`, `…_active`, `…_refused_total`, `…_events_total`; the phase `stash`. A
+//! background stash begins a trace of its own, linked to its cause.
 //!
 //! # Failure modes
-//! A background stash that fails is logged; one beyond the limit is refused, counted and logged, and
-//! the client's answer stays the same: it will ask again.
+//! A background stash is over when its version is stored whole. One that fails in a way that may pass is
+//! tried again after a pause; any other failure, and the last attempt's, is logged, and the entry goes.
+//! When the queue is full the newest is left out, counted and logged, and the client's answer stays the
+//! same: it will ask again. A store that does not take an entry costs its safety, not the entry.
 //!
 //! # Limits
-//! [`BACKGROUND_MAX`] background stashes; they run in the fetch pool like all others. A drain waits
-//! for them.
+//! `QueueMaxEntries` entries, `workers_max` of them running, [`ATTEMPTS_MAX`] attempts with pauses from
+//! [`PAUSE_MIN`] to [`PAUSE_MAX`]; one log line in [`REFUSALS_LOGGED_EVERY`] about refusals. A drain waits for what
+//! runs, and, where nothing is kept, for what is due; never for a pause.
 
+mod background;
 mod service;
+mod state;
 #[cfg(test)]
 mod tests;
 
-pub use service::{BACKGROUND_MAX, Dispatch};
+pub use background::{Background, BackgroundConfig, BackgroundPorts};
+pub use service::Dispatch;
+pub use state::{
+    ATTEMPTS_MAX, Listed, PAUSE_MAX, PAUSE_MIN, REFUSALS_LOGGED_EVERY, Snapshot, Standing,
+};

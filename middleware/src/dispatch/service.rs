@@ -1,47 +1,33 @@
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use dipylon_protocol::route::FileKind;
 use http::StatusCode;
-use opentelemetry::trace::{Link, SpanKind, TraceContextExt as _, Tracer as _};
-use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
 
+use super::background::Background;
 use crate::error::{Error, ErrorKind};
 use crate::ports::Fetcher;
-use crate::request::{FileRequest, Plan, Planned, RequestContext, StashKey, StashRequest, Want};
+use crate::request::{FileRequest, Plan, Planned, StashKey, StashRequest, Want};
 use crate::response::{Answer, ModuleResponse, Stashed};
 use crate::stack::{Border, stage};
-use crate::telemetry::{InFlight, Outcome, Phase, Telemetry, span};
-
-/// Background stashes that may wait or run.
-pub const BACKGROUND_MAX: usize = 10_000;
+use crate::telemetry::{Outcome, Phase};
 
 /// Does what a plan says.
 #[derive(Clone)]
 pub struct Dispatch {
     stash: Border<StashRequest, Stashed>,
     fetcher: Arc<dyn Fetcher>,
-    background: Arc<Semaphore>,
-    background_timeout: Duration,
-    tasks: TaskTracker,
-    telemetry: Telemetry,
+    background: Background,
 }
 
 impl Dispatch {
-    /// Stashes through `stash`; `fetcher` says which modules come as whole versions. Background
-    /// stashes are counted by `tasks`, which a drain waits for.
+    /// Stashes through `stash`, or in the `background`; `fetcher` says which modules come as whole versions.
     pub fn new(
         stash: Border<StashRequest, Stashed>,
         fetcher: Arc<dyn Fetcher>,
-        background_timeout: Duration,
-        tasks: TaskTracker,
-        telemetry: &Telemetry,
+        background: Background,
     ) -> Self {
-        let background = Arc::new(Semaphore::new(BACKGROUND_MAX));
-        let telemetry = telemetry.clone();
-        Self { stash, fetcher, background, background_timeout, tasks, telemetry }
+        Self { stash, fetcher, background }
     }
 
     async fn handle(self, planned: Planned) -> Result<ModuleResponse, Error> {
@@ -49,12 +35,12 @@ impl Dispatch {
         match plan {
             Plan::Stash => self.stash_now(request).await,
             Plan::StashInBackground => {
-                self.stash_later(&request);
+                self.background.accept(&request).await;
                 Err(absent(&request, ErrorKind::AsyncAccepted, "is being fetched: ask again"))
             }
             Plan::Redirect(location) => Ok(redirect(location)),
             Plan::RedirectAndStash(location) => {
-                self.stash_later(&request);
+                self.background.accept(&request).await;
                 Ok(redirect(location))
             }
             Plan::Refuse => {
@@ -69,7 +55,7 @@ impl Dispatch {
         let timings = Arc::clone(&request.context.timings);
         let asked = request.version.clone();
         let kind = request.kind;
-        let stash = self.stash_request(request.context.clone(), &request, kind);
+        let stash = self.stash_request(&request);
         let stashed = self.stash.send(stash).await;
         timings.add(Phase::Stash, started);
         let Stashed { version, files, outcome, .. } = stashed?;
@@ -81,70 +67,16 @@ impl Dispatch {
         Ok(response)
     }
 
-    fn stash_later(&self, request: &FileRequest) {
-        let metrics = &self.telemetry.metrics;
-        let Ok(place) = Arc::clone(&self.background).try_acquire_owned() else {
-            metrics.background_refused.get(()).inc();
-            tracing::warn!(module = %request.module, version = %request.version,
-                "too many background fetches: this one is left out");
-            return;
-        };
-        let active = InFlight::enter(metrics.background_active.get(()));
-        let deadline = tokio::time::Instant::now() + self.background_timeout;
-        let context = RequestContext {
-            id: Arc::clone(&request.context.id),
-            trace: linked_trace(&request.context),
-            deadline,
-            timings: Arc::default(),
-        };
-        // A zip brings its `.info` and `.mod` along: one 404 is enough for all three, as in Athens.
-        let stash = self.stash_request(context.clone(), request, FileKind::Zip);
-        let stash = self.stash.send(stash);
-        let (module, version) = (request.module.clone(), request.version.clone());
-        self.tasks.spawn(async move {
-            let _held = (place, active);
-            let outcome = match stash.await {
-                Ok(stashed) => {
-                    stashed.finished.wait().await;
-                    stashed.outcome
-                }
-                Err(error) => {
-                    tracing::warn!(request_id = %context.id, %module, %version, %error,
-                        "a background fetch failed");
-                    error.outcome()
-                }
-            };
-            span::end(&context.trace, outcome, None);
-        });
-    }
-
-    fn stash_request(
-        &self,
-        context: RequestContext,
-        request: &FileRequest,
-        kind: FileKind,
-    ) -> StashRequest {
+    fn stash_request(&self, request: &FileRequest) -> StashRequest {
         let want = if self.fetcher.fetches_whole_versions(&request.module) {
             Want::Version
         } else {
-            Want::File(kind)
+            Want::File(request.kind)
         };
         let (module, version) = (request.module.clone(), request.version.clone());
+        let context = request.context.clone();
         StashRequest { context, key: StashKey { module, version, want } }
     }
-}
-
-/// A new trace, linked to the request that caused it: the request's own trace ends before.
-fn linked_trace(cause: &RequestContext) -> opentelemetry::Context {
-    let link = Link::with_context(cause.trace.span().span_context().clone());
-    let tracer = opentelemetry::global::tracer(span::SCOPE);
-    let root = opentelemetry::Context::new();
-    let background = tracer
-        .span_builder("background_stash")
-        .with_kind(SpanKind::Internal)
-        .with_links(vec![link])
-        .start_with_context(&tracer, &root);
-    root.with_span(background)
 }
 
 fn redirect(location: String) -> ModuleResponse {
@@ -159,7 +91,7 @@ fn absent(request: &FileRequest, kind: ErrorKind, why: &str) -> Error {
 
 impl fmt::Debug for Dispatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Dispatch({} background places free)", self.background.available_permits())
+        write!(f, "Dispatch({:?})", self.background)
     }
 }
 

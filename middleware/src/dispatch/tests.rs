@@ -1,4 +1,8 @@
+mod background;
+mod machine;
+
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use dipylon_protocol::route::FileKind;
@@ -8,18 +12,19 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::{BACKGROUND_MAX, Dispatch};
+use super::{Background, BackgroundConfig, BackgroundPorts, Dispatch};
 use crate::error::{Error, ErrorKind};
-use crate::ports::Fetcher;
-use crate::request::{Plan, Planned, RequestContext, StashRequest, Want};
+use crate::ports::{Fetcher, QueueStore};
+use crate::request::{Plan, Planned, RequestContext, StashKey, StashRequest, Want};
 use crate::response::{Answer, Files, Finished, Stashed};
 use crate::stack::Border;
-use crate::telemetry::{LayerName, Outcome, Telemetry, span};
+use crate::telemetry::{BackgroundEvent, LayerName, Outcome, Telemetry, span};
 use crate::testing::below::{Held, assert_passes_unchanged, error_from_below};
+use crate::testing::release::Release;
+use crate::testing::storage::MemoryStorage;
 use crate::testing::upstream::ScriptedUpstream;
 use crate::testing::{
-    SECOND, answered_file, call, error, file_request, query, settle, spans, stashed, telemetry,
-    version,
+    SECOND, answered_file, call, file_request, query, settle, spans, stashed, telemetry, version,
 };
 
 /// A stash stack that notes what it is asked and answers when a test lets it.
@@ -29,6 +34,9 @@ struct Stashes {
     /// One permit lets one stash end.
     gate: Arc<Semaphore>,
     result: Arc<Mutex<Result<Stashed, Error>>>,
+    /// Where a stash that ends well leaves its version, unless `saves` is false.
+    storage: Arc<MemoryStorage>,
+    saves: Arc<AtomicBool>,
 }
 
 impl Stashes {
@@ -40,17 +48,25 @@ impl Stashes {
             ..Files::default()
         };
         let result = Arc::new(Mutex::new(Ok(stashed("v1.0.0", files))));
-        Self { asked: Arc::default(), gate, result }
+        let saves = Arc::new(AtomicBool::new(true));
+        Self { asked: Arc::default(), gate, result, storage: MemoryStorage::new(), saves }
     }
 
     fn border(&self) -> Border<StashRequest, Stashed> {
         let stashes = self.clone();
         Border::new(tower::service_fn(move |request: StashRequest| {
-            stashes.asked.lock().push(request);
+            stashes.asked.lock().push(request.clone());
             let stashes = stashes.clone();
             async move {
                 stashes.gate.acquire().await.expect("the gate is never closed").forget();
-                stashes.result.lock().clone()
+                let mut stashed = stashes.result.lock().clone()?;
+                let StashKey { module, version, .. } = request.key;
+                stashed.version = version.canonical().cloned().unwrap_or(stashed.version);
+                if stashes.saves.load(Ordering::SeqCst) {
+                    let release = Release::new(module.as_str(), stashed.version.as_str());
+                    stashes.storage.put(release);
+                }
+                Ok(stashed)
             }
         }))
     }
@@ -62,25 +78,80 @@ impl Stashes {
 
 struct Bench {
     dispatch: Dispatch,
+    background: Background,
     stashes: Stashes,
     tasks: TaskTracker,
     telemetry: Telemetry,
 }
 
-fn bench_with(stashes: Stashes, fetcher: Arc<dyn Fetcher>) -> Bench {
-    let (tasks, telemetry) = (TaskTracker::new(), telemetry());
-    let border = stashes.border();
-    let dispatch = Dispatch::new(border, fetcher, 90 * SECOND, tasks.clone(), &telemetry);
-    Bench { dispatch, stashes, tasks, telemetry }
+/// How a bench differs from the usual one.
+struct Setup {
+    stashes: Stashes,
+    fetcher: Arc<dyn Fetcher>,
+    store: Option<Arc<dyn QueueStore>>,
+    entries_max: usize,
+    workers_max: usize,
+}
+
+impl Setup {
+    fn new(open: bool) -> Self {
+        let (stashes, fetcher) = (Stashes::new(open), ScriptedUpstream::new());
+        Self { stashes, fetcher, store: None, entries_max: 1_000, workers_max: 1_000 }
+    }
+
+    fn bench(self) -> Bench {
+        let (tasks, telemetry) = (TaskTracker::new(), telemetry());
+        let Self { stashes, fetcher, store, entries_max, workers_max } = self;
+        let config = BackgroundConfig { timeout: 90 * SECOND, entries_max, workers_max };
+        let ports = BackgroundPorts {
+            stash: stashes.border(),
+            fetcher: Arc::clone(&fetcher),
+            storage: stashes.storage.handle(&telemetry),
+            store,
+            tasks: tasks.clone(),
+            telemetry: telemetry.clone(),
+        };
+        let background = Background::new(config, ports);
+        let dispatch = Dispatch::new(stashes.border(), fetcher, background.clone());
+        Bench { dispatch, background, stashes, tasks, telemetry }
+    }
 }
 
 fn bench(open: bool) -> Bench {
-    bench_with(Stashes::new(open), ScriptedUpstream::new())
+    Setup::new(open).bench()
 }
 
 impl Bench {
+    /// Entries that wait, and those that run, as the metrics have them.
+    fn gauges(&self) -> (i64, i64) {
+        let metrics = &self.telemetry.metrics;
+        (metrics.background_queued.get(()).get(), metrics.background_active.get(()).get())
+    }
+
     fn active(&self) -> i64 {
-        self.telemetry.metrics.background_active.get(()).get()
+        self.gauges().1
+    }
+
+    fn events(&self, event: BackgroundEvent) -> u64 {
+        self.telemetry.metrics.background_events.get((event,)).get()
+    }
+
+    fn refused(&self) -> u64 {
+        self.telemetry.metrics.background_refused.get(()).get()
+    }
+
+    /// Asks for a version in the background; the client's answer is always the same.
+    async fn ask(&self, version: &str) {
+        let request = file_request(version, FileKind::Mod);
+        let planned = Planned { request, plan: Plan::StashInBackground };
+        let refused = call(&self.dispatch, planned).await.expect_err("404");
+        assert_eq!(refused.kind(), ErrorKind::AsyncAccepted);
+    }
+
+    /// The versions that the stash stack was asked for, in order.
+    fn versions(&self) -> Vec<String> {
+        let asked = self.stashes.asked();
+        asked.iter().map(|asked| asked.key.version.as_str().to_owned()).collect()
     }
 }
 
@@ -113,13 +184,23 @@ async fn a_query_is_answered_with_its_version_and_says_that_it_was_one() {
 
 #[tokio::test(start_paused = true)]
 async fn where_all_files_come_at_once_all_files_share_one_stash() {
-    let fetcher = ScriptedUpstream::of_whole_versions();
-    let bench = bench_with(Stashes::new(true), fetcher);
+    let bench =
+        Setup { fetcher: ScriptedUpstream::of_whole_versions(), ..Setup::new(true) }.bench();
     call(&bench.dispatch, planned(Plan::Stash)).await.expect("stashed");
     call(&bench.dispatch, planned(Plan::StashInBackground)).await.expect_err("404");
     settle().await;
     assert!(bench.stashes.asked().iter().all(|asked| asked.key.want == Want::Version));
     assert_eq!(bench.stashes.asked().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_of_one_dispatch_share_the_queue() {
+    let bench = bench(false);
+    let other = bench.dispatch.clone();
+    bench.ask("v1.0.0").await;
+    call(&other, planned(Plan::StashInBackground)).await.expect_err("404");
+    settle().await;
+    assert_eq!((bench.gauges(), bench.events(BackgroundEvent::Duplicate)), ((0, 1), 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,14 +271,23 @@ async fn refuse_is_404_and_fetches_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_goes_away_ends_its_stash_and_none_in_the_background() {
-    let (held, tasks, telemetry) = (Held::default(), TaskTracker::new(), telemetry());
-    let fetcher = ScriptedUpstream::new();
-    let dispatch = Dispatch::new(held.service(), fetcher, 90 * SECOND, tasks.clone(), &telemetry);
+    let (held, bench) = (Held::default(), bench(true));
+    let ports = BackgroundPorts {
+        stash: held.service(),
+        fetcher: ScriptedUpstream::new(),
+        storage: bench.stashes.storage.handle(&bench.telemetry),
+        store: None,
+        tasks: bench.tasks.clone(),
+        telemetry: bench.telemetry.clone(),
+    };
+    let config = BackgroundConfig { timeout: 90 * SECOND, entries_max: 9, workers_max: 9 };
+    let background = Background::new(config, ports);
+    let dispatch = Dispatch::new(held.service(), ScriptedUpstream::new(), background);
     held.assert_ends_with_its_caller(&dispatch, planned(Plan::Stash)).await;
-    assert_eq!(tasks.len(), 0);
-    drop(call(&dispatch, planned(Plan::StashInBackground)).await);
+    call(&dispatch, planned(Plan::StashInBackground)).await.expect_err("404");
     settle().await;
-    assert_eq!((held.counts(), tasks.len()), ((2, 1), 1), "the second goes on, the first does not");
+    let under_way = (held.counts(), bench.tasks.len());
+    assert_eq!(under_way, ((2, 1), 1), "the second goes on, the first does not");
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,33 +309,6 @@ async fn a_drain_waits_for_the_commit_of_a_background_stash() {
     drop(guard);
     drain.await;
     assert_eq!(bench.active(), 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn background_stashes_are_bounded_and_the_answer_stays_the_same() {
-    let bench = bench(false);
-    let refused = &bench.telemetry.metrics.background_refused;
-    for _ in 0..BACKGROUND_MAX {
-        call(&bench.dispatch, planned(Plan::StashInBackground)).await.expect_err("404");
-    }
-    assert_eq!((bench.active(), refused.get(()).get()), (BACKGROUND_MAX as i64, 0));
-    let one_more = call(&bench.dispatch, planned(Plan::StashInBackground)).await.expect_err("404");
-    assert_eq!(one_more.kind(), ErrorKind::AsyncAccepted);
-    assert_eq!((bench.active(), refused.get(()).get()), (BACKGROUND_MAX as i64, 1));
-    settle().await;
-    bench.stashes.gate.add_permits(1);
-    settle().await;
-    call(&bench.dispatch, planned(Plan::StashInBackground)).await.expect_err("404");
-    assert_eq!(refused.get(()).get(), 1, "a place had become free");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_failing_background_stash_frees_its_place() {
-    let bench = bench(true);
-    *bench.stashes.result.lock() = Err(error(ErrorKind::UpstreamFailed));
-    call(&bench.dispatch, planned(Plan::StashInBackground)).await.expect_err("404");
-    settle().await;
-    assert_eq!((bench.active(), bench.stashes.asked().len()), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,11 +1,12 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use tower::Layer;
 
-use super::service::Negative;
-use crate::error::Error;
+use super::service::{Memory, Negative};
+use crate::missing_paths::MissingPaths;
+use crate::purge::{Forgets, Purge};
 use crate::remember::Remember;
-use crate::request::StashKey;
 
 /// What the remembered answers may take together, in bytes.
 pub const BYTES_MAX: u64 = 32 * 1024 * 1024;
@@ -13,14 +14,27 @@ pub const BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Makes [`Negative`]s that share one memory.
 #[derive(Clone, Debug)]
 pub struct NegativeLayer {
-    remembered: Remember<StashKey, Error>,
-    time_to_live: Duration,
+    memory: Memory,
 }
 
 impl NegativeLayer {
-    /// Remembers each "no" for `time_to_live`.
-    pub fn new(time_to_live: Duration) -> Self {
-        Self { remembered: Remember::new(BYTES_MAX), time_to_live }
+    /// Remembers each "no" about a version for `time_to_live`, and one about a version whose path is among
+    /// the `missing` for as long as these.
+    pub fn new(time_to_live: Duration, missing: MissingPaths) -> Self {
+        let remembered = Remember::new(BYTES_MAX);
+        Self { memory: Memory { remembered, missing, time_to_live } }
+    }
+
+    /// Who forgets them.
+    pub fn forgets(&self) -> Arc<dyn Forgets> {
+        Arc::new(self.clone())
+    }
+}
+
+impl Forgets for NegativeLayer {
+    fn forget(&self, purge: &Purge) -> usize {
+        let meant = &self.memory.remembered;
+        meant.forget(|key, _| purge.covers_version(&key.module, &key.version))
     }
 }
 
@@ -28,6 +42,6 @@ impl<S> Layer<S> for NegativeLayer {
     type Service = Negative<S>;
 
     fn layer(&self, inner: S) -> Negative<S> {
-        Negative { inner, remembered: self.remembered.clone(), time_to_live: self.time_to_live }
+        Negative { inner, memory: self.memory.clone() }
     }
 }

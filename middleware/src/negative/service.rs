@@ -2,38 +2,91 @@ use std::time::Duration;
 
 use tower::util::ServiceExt as _;
 
-use crate::error::Error;
-use crate::remember::Remember;
+use crate::error::{Error, ErrorKind};
+use crate::missing_paths::MissingPaths;
+use crate::remember::{Remember, Weigh};
 use crate::request::{Missed, StashKey, Want};
-use crate::response::ModuleResponse;
+use crate::response::{Answer, ModuleResponse};
 use crate::stack::{Stage, stage};
 
 /// Answers with a remembered "no", else calls `S`.
 #[derive(Clone, Debug)]
 pub struct Negative<S> {
     pub(super) inner: S,
-    pub(super) remembered: Remember<StashKey, Error>,
+    pub(super) memory: Memory,
+}
+
+/// Why something is not there, which says how soon it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// The version: the next may be tagged any minute.
+    Version,
+    /// The path: nobody publishes there.
+    Path,
+}
+
+impl Weigh for Reason {
+    fn bytes(&self) -> u64 {
+        0
+    }
+}
+
+/// What is remembered.
+#[derive(Clone, Debug)]
+pub(super) struct Memory {
+    pub(super) remembered: Remember<StashKey, (Error, Reason)>,
+    pub(super) missing: MissingPaths,
     pub(super) time_to_live: Duration,
 }
 
 impl<S: Stage<Missed, Reply = ModuleResponse>> Negative<S> {
     async fn handle(self, missed: Missed) -> Result<ModuleResponse, Error> {
+        let Self { inner, memory } = self;
         let request = &missed.request;
         let key = StashKey {
             module: request.module.clone(),
             version: request.version.clone(),
             want: Want::File(request.kind),
         };
-        if let Some((error, _)) = self.remembered.get(&key, self.time_to_live) {
+        if let Some(error) = memory.no(&key) {
             return Err(error.remembered());
         }
-        let result = self.inner.oneshot(missed).await;
-        if let Err(error) = &result
-            && error.kind().is_permanent()
-        {
-            self.remembered.put(key, error.clone());
-        }
+        let result = inner.oneshot(missed).await;
+        memory.learn(key, &result);
         result
+    }
+}
+
+impl Memory {
+    fn no(&self, key: &StashKey) -> Option<Error> {
+        if let Some(((error, reason), age)) = self.remembered.get(key, Duration::MAX)
+            && age <= self.lasts(reason)
+        {
+            return Some(error);
+        }
+        self.missing.nothing_at(&key.module)
+    }
+
+    fn lasts(&self, reason: Reason) -> Duration {
+        match reason {
+            Reason::Version => self.time_to_live,
+            Reason::Path => self.missing.time_to_live(),
+        }
+    }
+
+    fn learn(&self, key: StashKey, result: &Result<ModuleResponse, Error>) {
+        match result {
+            Ok(ModuleResponse { answer: Answer::File { .. }, .. }) => {
+                self.missing.exists(&key.module);
+            }
+            Err(error) if error.kind().is_permanent() => {
+                let is_absent = error.kind() == ErrorKind::NotFound;
+                let of_path = is_absent && self.missing.is_unlisted(&key.module);
+                let reason = if of_path { Reason::Path } else { Reason::Version };
+                self.remembered.put(key, (error.clone(), reason));
+            }
+            _ => {}
+        }
     }
 }
 

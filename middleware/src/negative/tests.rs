@@ -6,12 +6,14 @@ use tower::Layer as _;
 
 use super::{Negative, NegativeLayer};
 use crate::error::{Error, ErrorKind};
+use crate::missing_paths::{Asked, MissingPaths};
+use crate::purge::{Modules, Purge};
 use crate::request::Missed;
 use crate::response::ModuleResponse;
 use crate::stack::Stage;
 use crate::telemetry::Outcome;
 use crate::testing::below::{Held, assert_passes_unchanged, failing};
-use crate::testing::{SECOND, call, error, file_answer, leaf, missed, module};
+use crate::testing::{SECOND, call, error, file_answer, leaf, missed, module, query};
 
 /// Remembers for a minute over a leaf that fails with `kind` or answers; and the count of its calls.
 #[derive(Clone)]
@@ -22,6 +24,13 @@ struct Below {
 
 impl Below {
     fn failing(kind: ErrorKind) -> (Negative<impl Stage<Missed, Reply = ModuleResponse>>, Self) {
+        Self::under(&layer(), kind)
+    }
+
+    fn under(
+        layer: &NegativeLayer,
+        kind: ErrorKind,
+    ) -> (Negative<impl Stage<Missed, Reply = ModuleResponse> + use<>>, Self) {
         let below = Self { kind: Arc::new(Mutex::new(Some(kind))), calls: Arc::default() };
         let inner = below.clone();
         let inner = leaf(move |missed: Missed| {
@@ -33,12 +42,17 @@ impl Below {
                 }
             }
         });
-        (NegativeLayer::new(60 * SECOND).layer(inner), below)
+        (layer.layer(inner), below)
     }
 
     fn calls(&self) -> usize {
         *self.calls.lock()
     }
+}
+
+/// Versions for a minute, paths for ten.
+fn layer() -> NegativeLayer {
+    NegativeLayer::new(60 * SECOND, MissingPaths::new(600 * SECOND))
 }
 
 async fn ask<S>(negative: &Negative<S>) -> Result<ModuleResponse, Error>
@@ -62,6 +76,84 @@ async fn what_does_not_exist_is_remembered_until_its_time_is_over() {
     *below.kind.lock() = None;
     ask(&negative).await.expect("asked again, and now it exists");
     assert_eq!(below.calls(), 2);
+}
+
+/// What list or latest said of the path of all requests here.
+fn no_path(missing: &MissingPaths, asked: &[Asked]) {
+    for asked in asked {
+        missing.missing(&module("example.com/m"), *asked, &error(ErrorKind::NotFound));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_of_a_path_without_a_list_is_remembered_as_long_as_the_path() {
+    let missing = MissingPaths::new(600 * SECOND);
+    no_path(&missing, &[Asked::List]);
+    let layer = NegativeLayer::new(60 * SECOND, missing);
+    let (negative, below) = Below::under(&layer, ErrorKind::NotFound);
+    let first = ask(&negative).await.expect_err("asked once all the same");
+    assert_eq!(first.outcome(), Outcome::UpstreamNotFound);
+    tokio::time::advance(599 * SECOND).await;
+    assert_eq!(ask(&negative).await.expect_err("told").outcome(), Outcome::Negative);
+    assert_eq!(below.calls(), 1);
+    tokio::time::advance(2 * SECOND).await;
+    ask(&negative).await.expect_err("asked again");
+    assert_eq!(below.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_list_and_latest_are_missing_no_version_is_asked_for_until_one_of_them_is_too_old() {
+    let missing = MissingPaths::new(600 * SECOND);
+    no_path(&missing, &[Asked::List, Asked::Latest]);
+    let layer = NegativeLayer::new(60 * SECOND, missing);
+    let (negative, below) = Below::under(&layer, ErrorKind::NotFound);
+    for version in ["v1.0.0", "v1.0.1", "main"] {
+        let failed = call(&negative, missed(version, FileKind::Info)).await.expect_err("nothing");
+        assert_eq!((failed.kind(), failed.outcome()), (ErrorKind::NotFound, Outcome::Negative));
+    }
+    assert_eq!(below.calls(), 0);
+    tokio::time::advance(601 * SECOND).await;
+    *below.kind.lock() = None;
+    ask(&negative).await.expect("asked again, and now it exists");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_does_not_exist_is_remembered_as_long_as_its_path() {
+    let missing = MissingPaths::new(600 * SECOND);
+    no_path(&missing, &[Asked::List]);
+    let layer = NegativeLayer::new(60 * SECOND, missing);
+    let (negative, below) = Below::under(&layer, ErrorKind::ChecksumMismatch);
+    ask(&negative).await.expect_err("a mismatch");
+    tokio::time::advance(61 * SECOND).await;
+    ask(&negative).await.expect_err("asked again");
+    assert_eq!(below.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_shows_that_there_is_something_at_the_path() {
+    let missing = MissingPaths::new(600 * SECOND);
+    no_path(&missing, &[Asked::List]);
+    let layer = NegativeLayer::new(60 * SECOND, missing.clone());
+    let (negative, below) = Below::under(&layer, ErrorKind::NotFound);
+    *below.kind.lock() = None;
+    ask(&negative).await.expect("a file");
+    assert!(!missing.is_unlisted(&module("example.com/m")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_purge_is_about_is_asked_for_again_and_nothing_else() {
+    let layer = layer();
+    let (negative, below) = Below::under(&layer, ErrorKind::NotFound);
+    for version in ["v1.0.0", "v1.0.1"] {
+        call(&negative, missed(version, FileKind::Mod)).await.expect_err("not found");
+    }
+    let path = "example.com/m".to_owned();
+    let purge = Purge { modules: Modules::Exactly(path), version: Some(query("v1.0.0")) };
+    assert_eq!((layer.forgets().forget(&purge), layer.forgets().forget(&purge)), (1, 0));
+    for version in ["v1.0.0", "v1.0.1"] {
+        call(&negative, missed(version, FileKind::Mod)).await.expect_err("not found");
+    }
+    assert_eq!(below.calls(), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,14 +213,14 @@ async fn an_answer_is_not_remembered() {
 #[tokio::test(start_paused = true)]
 async fn an_error_from_below_passes_unchanged_the_first_time() {
     for kind in [ErrorKind::NotFound, ErrorKind::UpstreamFailed] {
-        let negative = NegativeLayer::new(60 * SECOND).layer(failing(kind));
+        let negative = layer().layer(failing(kind));
         assert_passes_unchanged(&negative, missed("v1.0.0", FileKind::Mod), kind).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn services_of_one_layer_share_what_is_remembered() {
-    let layer = NegativeLayer::new(60 * SECOND);
+    let layer = layer();
     ask(&layer.layer(failing(ErrorKind::NotFound))).await.expect_err("not found");
     let answers = leaf(|missed: Missed| {
         Ok(file_answer(missed.request.kind, "v1.0.0", "bytes", Outcome::MissLeader))
@@ -139,7 +231,7 @@ async fn services_of_one_layer_share_what_is_remembered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_goes_away_ends_the_call_below_and_nothing_is_remembered() {
-    let (layer, held) = (NegativeLayer::new(60 * SECOND), Held::default());
+    let (layer, held) = (layer(), Held::default());
     let negative = layer.layer(held.service());
     for _ in 0..2 {
         held.assert_ends_with_its_caller(&negative, missed("v1.0.0", FileKind::Mod)).await;

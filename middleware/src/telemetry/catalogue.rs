@@ -8,8 +8,12 @@ use prometheus::{Histogram, IntCounter, IntGauge, Registry};
 use super::labels::{Label, LabelInfo, LabelSet, label};
 use super::metrics::{Family, Instrument, MetricInfo};
 
+mod background;
+mod lock;
 mod storage;
 
+pub use background::BackgroundEvent;
+pub use lock::{LockAnswer, LockLoss, LockOperation, LockWait};
 pub use storage::{NearFill, NearRead, Presigned, StorageOperation};
 
 label! {
@@ -242,58 +246,6 @@ label! {
     }
 }
 
-label! {
-    /// What came of the wait for a lock.
-    LockWait = "result" {
-        /// This replica got the lock.
-        Granted = "granted",
-        /// Another replica had stored the version meanwhile.
-        Stored = "stored",
-        /// Neither: the fetch goes on without the lock.
-        Degraded = "degraded",
-    }
-}
-
-label! {
-    /// What a lock service was asked for.
-    LockOperation = "operation" {
-        /// To give a lock.
-        Acquire = "acquire",
-        /// To let it be held for longer.
-        Renew = "renew",
-        /// To take it back.
-        Release = "release",
-        /// Whether it works again.
-        Check = "check",
-    }
-}
-
-label! {
-    /// What a lock service answered.
-    LockAnswer = "result" {
-        /// It is done.
-        Done = "done",
-        /// Another has the lock.
-        Held = "held",
-        /// The lock is not ours any more.
-        Gone = "gone",
-        /// Nothing, or an error.
-        Failed = "failed",
-    }
-}
-
-label! {
-    /// Why a lock was lost before the end of the work under it. The work goes on without it.
-    LockLoss = "reason" {
-        /// The service says that it is not ours any more.
-        Gone = "gone",
-        /// The service did not let us renew it for a whole lease.
-        Silent = "silent",
-        /// It was held for as long as `TTL` allows.
-        Ttl = "ttl",
-    }
-}
-
 /// Seconds; from a hit's microseconds to the longest that a fetch and its lock may take by default
 /// (`StashTimeout` 600, `TTL` 900), and one bound beyond, so that what went over is told from what did not.
 pub const SECONDS: &[f64] = &[
@@ -374,10 +326,14 @@ metrics! {
     /// Seconds until the lock service answered.
     lock_call_seconds: Histogram<(LockOperation,)> = "dipylon_lock_operation_duration_seconds";
 
+    /// Background stashes that wait, pauses between attempts included.
+    background_queued: IntGauge<()> = "dipylon_dispatch_background_queued";
     /// Stashes running in the background now.
     background_active: IntGauge<()> = "dipylon_dispatch_background_active";
     /// Background stashes refused because the limit was reached.
     background_refused: IntCounter<()> = "dipylon_dispatch_background_refused_total";
+    /// What became of background stashes.
+    background_events: IntCounter<(BackgroundEvent,)> = "dipylon_dispatch_background_events_total";
 
     /// Bytes held in spool files now.
     spool_bytes: IntGauge<()> = "dipylon_spool_bytes";
@@ -448,6 +404,7 @@ pub const LABELS: &[LabelInfo] = &[
     FetchKind::INFO,
     Verification::INFO,
     Saved::INFO,
+    BackgroundEvent::INFO,
     LockWait::INFO,
     LockOperation::INFO,
     LockAnswer::INFO,

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use prometheus::Registry;
 
 pub use catalogue::{
-    FetchKind, LayerName, LockAnswer, LockLoss, LockOperation, LockWait, Metrics, NearFill,
-    NearRead, Outcome, Presigned, RouteName, Saved, StorageOperation, Verification,
+    BackgroundEvent, FetchKind, LayerName, LockAnswer, LockLoss, LockOperation, LockWait, Metrics,
+    NearFill, NearRead, Outcome, Presigned, RouteName, Saved, StorageOperation, Verification,
 };
 pub use labels::LabelInfo;
 pub use metrics::{Family, InFlight, MetricInfo, MetricType};

@@ -6,9 +6,11 @@ use tokio_util::task::TaskTracker;
 use tower::Layer;
 
 use super::NetworkMode;
-use super::service::{Shared, Versions};
+use super::service::{Kept, Key, Shared, Versions};
 use crate::flight::Flights;
+use crate::missing_paths::MissingPaths;
 use crate::ports::{Fetched, Policy};
+use crate::purge::{Forgets, Purge};
 use crate::remember::Remember;
 use crate::request::FetchRequest;
 use crate::stack::Border;
@@ -63,14 +65,35 @@ impl VersionsLayer {
                 answers: Remember::new(ANSWERS_BYTES_MAX),
                 failed: Remember::new(QUERIES_BYTES_MAX),
                 queries: Remember::new(QUERIES_BYTES_MAX),
+                missing: MissingPaths::new(config.negative_for),
             }),
         }
+    }
+
+    /// The paths that turn out not to exist: for `negative`, which goes by them.
+    pub fn missing(&self) -> MissingPaths {
+        self.shared.missing.clone()
+    }
+
+    /// Who forgets remembered "no"s.
+    pub fn forgets(&self) -> Arc<dyn Forgets> {
+        Arc::new(self.clone())
     }
 }
 
 impl fmt::Debug for VersionsLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "VersionsLayer({:?})", self.shared.config)
+    }
+}
+
+impl Forgets for VersionsLayer {
+    /// What there is stays: only a "no" may have become wrong.
+    fn forget(&self, purge: &Purge) -> usize {
+        let is_meant = |(module, _): &Key, kept: &Kept| kept.is_err() && purge.covers(module);
+        let forgotten = self.shared.answers.forget(is_meant);
+        self.shared.missing.forgets().forget(purge);
+        forgotten
     }
 }
 

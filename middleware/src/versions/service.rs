@@ -19,6 +19,7 @@ use crate::blob::Blob;
 use crate::body;
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Flights, NoLanding, Role};
+use crate::missing_paths::{self, MissingPaths};
 use crate::ports::{Fetched, Mode, Payload, Policy};
 use crate::remember::{Remember, Weigh};
 use crate::request::{Ask, FetchAsk, FetchRequest, FileRequest, ModuleRequest, RequestContext};
@@ -35,7 +36,7 @@ pub(super) enum Question {
 }
 
 pub(super) type Key = (ModulePath, Question);
-type Kept = Result<(Bytes, Outcome), Error>;
+pub(super) type Kept = Result<(Bytes, Outcome), Error>;
 
 /// How long upstream is left alone after it has failed on a question that an older answer exists for:
 /// who asks meanwhile gets that one without waiting for the next failure.
@@ -71,6 +72,8 @@ pub(super) struct Shared {
     /// Questions that upstream failed on, for a moment.
     pub(super) failed: Remember<Key, ()>,
     pub(super) queries: Remember<(ModulePath, VersionQuery), Version>,
+    /// Paths that upstream says do not exist.
+    pub(super) missing: MissingPaths,
 }
 
 /// Answers list and latest; lets files pass to `S`.
@@ -232,6 +235,7 @@ impl Shared {
             return Ok((self.with_older(key, listed), Outcome::MissDegraded));
         }
         let Some(error) = failure.filter(|error| !error.kind().is_permanent()) else {
+            self.learn(key, &kept);
             self.answers.put(key.clone(), kept.clone());
             return kept;
         };
@@ -242,6 +246,21 @@ impl Shared {
         tracing::warn!(%module, %error, age_seconds = age.as_secs(),
             "upstream fails: answered with an older list");
         Ok((body, Outcome::StaleError))
+    }
+
+    /// Whether there is anything at the path.
+    fn learn(&self, (module, question): &Key, kept: &Kept) {
+        let asked = match question {
+            Question::List => missing_paths::Asked::List,
+            Question::Latest => missing_paths::Asked::Latest,
+        };
+        match kept {
+            Ok(_) => self.missing.exists(module),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.missing.missing(module, asked, error);
+            }
+            Err(_) => {}
+        }
     }
 
     /// A list of upstream's alone, and after it what an older answer had besides: what is stored only, and what

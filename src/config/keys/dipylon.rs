@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::key::{bytes, count, positive_seconds, seconds_within, table, web_url};
-use super::super::values::{IpNet, OtlpProtocol, SecretMap, UrlText};
+use super::super::values::{IpNet, OtlpProtocol, Secret, SecretMap, UrlText};
 use super::{seconds, url};
 
 const MIB: u64 = 1024 * 1024;
@@ -15,6 +15,9 @@ const MAX_BYTES: u64 = 1024 * 1024 * GIB;
 
 /// The most connections at the same time.
 const MAX_CONNECTIONS: u32 = 1_000_000;
+
+/// The most background fetches that may wait or run.
+const MAX_QUEUE_ENTRIES: u32 = 1_000_000;
 
 /// The most attempts at one upstream request.
 const MAX_UPSTREAM_ATTEMPTS: u32 = 20;
@@ -90,6 +93,15 @@ table! {
         /// The directory for the zips in hand. Empty: beside the store where that is a local disk,
         /// else `GoGetDir`, or the system's temporary directory.
         spool_dir: Option<PathBuf> = "SpoolDir", ["DIPYLON_SPOOL_DIR"], None;
+        /// The directory in which accepted background fetches outlive a restart, which one gateway has for
+        /// itself. Empty: they are lost with the process.
+        queue_directory: Option<PathBuf> = "QueueDirectory", ["DIPYLON_QUEUE_DIRECTORY"], None;
+        /// How many background fetches may wait or run; the newest are left out of a full queue.
+        queue_max_entries: u32 = "QueueMaxEntries", ["DIPYLON_QUEUE_MAX_ENTRIES"], 10_000,
+            check(count(1, MAX_QUEUE_ENTRIES));
+        /// What every page under `/-/` wants in the header `X-Dipylon-Token`. Empty: those that only tell
+        /// something are as open as `/metrics`, and those that change something are refused.
+        admin_token: Secret = "AdminToken", ["DIPYLON_ADMIN_TOKEN"], Secret::default();
         /// Logs one line for each request.
         log_access: bool = "LogAccess", ["DIPYLON_LOG_ACCESS"], true;
         /// The proxies in front, whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. Who comes

@@ -1,0 +1,362 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use dipylon_protocol::route::FileKind;
+use opentelemetry::trace::{Link, SpanContext, SpanKind, TraceContextExt as _, Tracer as _};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use super::state::{ATTEMPTS_MAX, Key, Offer, Queue, Snapshot, Taken, may_pass, pause};
+use crate::error::{Error, ErrorKind};
+use crate::flight::{Flights, NoLanding, Role};
+use crate::ports::{Fetcher, QueueEntry, QueueStore};
+use crate::request::{FileRequest, RequestContext, StashKey, StashRequest, Want};
+use crate::response::Stashed;
+use crate::stack::Border;
+use crate::storage_io::StorageHandle;
+use crate::telemetry::{BackgroundEvent, Outcome, Telemetry, span};
+
+/// How the background works.
+#[derive(Clone, Copy, Debug)]
+pub struct BackgroundConfig {
+    /// How long one stash may take.
+    pub timeout: Duration,
+    /// Stashes that may wait or run.
+    pub entries_max: usize,
+    /// Stashes that run at a time.
+    pub workers_max: usize,
+}
+
+/// What the background works with.
+pub struct BackgroundPorts {
+    /// The stash stack.
+    pub stash: Border<StashRequest, Stashed>,
+    /// Says which modules come as whole versions.
+    pub fetcher: Arc<dyn Fetcher>,
+    /// Says whether a version was stored in the end.
+    pub storage: StorageHandle,
+    /// Keeps entries across restarts, where there is one.
+    pub store: Option<Arc<dyn QueueStore>>,
+    /// Counts running work; a drain waits for it.
+    pub tasks: TaskTracker,
+    /// Metrics.
+    pub telemetry: Telemetry,
+}
+
+/// Stashes that nobody waits for, one after the other.
+#[derive(Clone)]
+pub struct Background(Arc<Shared>);
+
+/// Who caused a stash.
+#[derive(Clone)]
+struct Cause {
+    request_id: Arc<str>,
+    span: Option<SpanContext>,
+}
+
+struct Shared {
+    config: BackgroundConfig,
+    ports: BackgroundPorts,
+    queue: Mutex<Queue<Cause>>,
+    /// Entries on their way to the store: who asks for one meanwhile waits for the same write.
+    keeping: Flights<Key, Offer>,
+}
+
+/// How one attempt ended.
+enum Ended {
+    Stored,
+    Failed(Error),
+}
+
+impl Background {
+    /// With these ports.
+    pub fn new(config: BackgroundConfig, ports: BackgroundPorts) -> Self {
+        let queue = Mutex::new(Queue::new(config.entries_max, config.workers_max));
+        let keeping = Flights::new(ports.tasks.clone());
+        Self(Arc::new(Shared { config, ports, queue, keeping }))
+    }
+
+    /// Takes the version of a request into the queue. When this returns, the store, where there is one,
+    /// has it.
+    pub(super) async fn accept(&self, request: &FileRequest) {
+        let shared = &self.0;
+        let key = Key { module: request.module.clone(), version: request.version.clone() };
+        let span = request.context.trace.span().span_context().clone();
+        let cause = Cause { request_id: Arc::clone(&request.context.id), span: Some(span) };
+        if shared.ports.store.is_none() {
+            let offer = shared.offer(&key, cause);
+            if offer == Offer::Accepted {
+                shared.queue.lock().release(&key, Instant::now());
+            }
+            shared.note(offer, &key);
+            Shared::start_workers(shared);
+            return;
+        }
+        // On a task of its own: a client that goes away leaves no entry that only the memory knows.
+        let (this, wanted) = (Arc::clone(shared), key.clone());
+        let landed = shared
+            .keeping
+            .join(key.clone(), request.context.deadline, |landing| async move {
+                let offer = this.offer(&wanted, cause);
+                if offer == Offer::Accepted {
+                    this.keep(&wanted).await;
+                    this.queue.lock().release(&wanted, Instant::now());
+                }
+                landing.land(offer);
+                drop(landing);
+                Shared::start_workers(&this);
+            })
+            .await;
+        match landed {
+            Ok((Offer::Accepted, Role::Follower)) => shared.note(Offer::Duplicate, &key),
+            Ok((offer, _)) => shared.note(offer, &key),
+            Err(NoLanding::Overdue) => {
+                tracing::error!(module = %key.module, version = %key.version,
+                    "the queue's directory did not take a background fetch in time");
+            }
+            Err(NoLanding::Crashed) => shared.queue.lock().end(&key),
+        }
+    }
+
+    /// Goes on with what an earlier process had accepted; how many that are.
+    pub fn recover(&self, entries: Vec<QueueEntry>) -> usize {
+        let shared = &self.0;
+        let (now, today) = (Instant::now(), SystemTime::now());
+        let mut recovered = 0;
+        for QueueEntry { module, version, accepted } in entries {
+            let age = today.duration_since(accepted).unwrap_or_default();
+            let since = now.checked_sub(age).unwrap_or(now);
+            let cause = Cause { request_id: "-".into(), span: None };
+            let offer = shared.queue.lock().recover(&Key { module, version }, cause, since, now);
+            if offer == Offer::Accepted {
+                shared.count(BackgroundEvent::Recovered);
+                recovered += 1;
+            }
+        }
+        Shared::start_workers(shared);
+        recovered
+    }
+
+    /// The queue now, with `entries_max` entries at most.
+    pub fn snapshot(&self, entries_max: usize) -> Snapshot {
+        self.0.queue.lock().snapshot(entries_max, Instant::now())
+    }
+
+    /// Entries that may wait or run.
+    pub fn capacity(&self) -> usize {
+        self.0.config.entries_max
+    }
+
+    /// Whether entries outlive the process.
+    pub fn is_kept(&self) -> bool {
+        self.0.ports.store.is_some()
+    }
+}
+
+impl fmt::Debug for Background {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Snapshot { queued, running, .. } = self.snapshot(0);
+        write!(f, "Background({queued} queued, {running} running)")
+    }
+}
+
+impl Shared {
+    fn count(&self, event: BackgroundEvent) {
+        self.ports.telemetry.metrics.background_events.get((event,)).inc();
+    }
+
+    fn note(&self, offer: Offer, key: &Key) {
+        match offer {
+            Offer::Accepted => self.count(BackgroundEvent::Accepted),
+            Offer::Duplicate => self.count(BackgroundEvent::Duplicate),
+            Offer::Full => {
+                self.ports.telemetry.metrics.background_refused.get(()).inc();
+                let refused = self.queue.lock().refused(Instant::now());
+                if let Some(refused) = refused {
+                    tracing::warn!(module = %key.module, version = %key.version, refused,
+                        entries_max = self.config.entries_max,
+                        "too many background fetches (Dipylon.QueueMaxEntries): the newest are left out");
+                }
+            }
+        }
+        self.show();
+    }
+
+    fn offer(&self, key: &Key, cause: Cause) -> Offer {
+        self.queue.lock().offer(key.clone(), cause, Instant::now())
+    }
+
+    /// The gauges follow the queue.
+    fn show(&self) {
+        let queue = self.queue.lock();
+        let metrics = &self.ports.telemetry.metrics;
+        metrics.background_queued.get(()).set(queue.queued() as i64);
+        metrics.background_active.get(()).set(queue.running() as i64);
+    }
+
+    /// Has an entry kept. One that cannot be is fetched all the same: it is only not safe from a crash.
+    async fn keep(&self, key: &Key) {
+        let Some(store) = &self.ports.store else { return };
+        let (module, version) = (key.module.clone(), key.version.clone());
+        let entry = QueueEntry { module, version, accepted: SystemTime::now() };
+        if let Err(error) = store.keep(&entry).await {
+            self.count(BackgroundEvent::Unkept);
+            tracing::error!(module = %key.module, version = %key.version, %error,
+                "a background fetch would not survive a restart");
+        }
+    }
+
+    async fn forget(&self, key: &Key) {
+        let Some(store) = &self.ports.store else { return };
+        if let Err(error) = store.forget(&key.module, &key.version).await {
+            // It is looked at again after the next start, and found to be done.
+            tracing::warn!(module = %key.module, version = %key.version, %error,
+                "a background fetch that has ended stays in the queue's directory");
+        }
+    }
+
+    /// What is kept on disk can wait for the next start; what is not is done before this process ends.
+    fn leaves_the_rest(&self) -> bool {
+        self.ports.store.is_some() && self.ports.tasks.is_closed()
+    }
+
+    fn take(&self) -> Option<Taken<Cause>> {
+        if self.leaves_the_rest() {
+            return None;
+        }
+        let taken = self.queue.lock().take(Instant::now());
+        self.show();
+        taken
+    }
+
+    /// As many workers as there is work and room for.
+    fn start_workers(this: &Arc<Self>) {
+        while let Some(taken) = this.take() {
+            let shared = Arc::clone(this);
+            this.ports.tasks.spawn(async move {
+                let mut next = Some(taken);
+                while let Some(taken) = next {
+                    Self::run(&shared, taken).await;
+                    next = shared.take();
+                }
+            });
+        }
+    }
+
+    async fn run(this: &Arc<Self>, taken: Taken<Cause>) {
+        let Taken { key, job: cause, attempt } = taken;
+        // A stash that panics, or is dropped with its runtime, frees its place.
+        let running = Running { shared: Arc::clone(this), key: Some(key.clone()) };
+        let error = match this.stash(&key, cause).await {
+            Ended::Stored => {
+                this.count(BackgroundEvent::Stored);
+                this.forget(&key).await;
+                return drop(running);
+            }
+            Ended::Failed(error) => error,
+        };
+        let (module, version) = (&key.module, &key.version);
+        if !may_pass(error.kind()) || attempt >= ATTEMPTS_MAX {
+            this.count(BackgroundEvent::Dropped);
+            tracing::warn!(%module, %version, attempt, %error, "a background fetch failed");
+            this.forget(&key).await;
+            return drop(running);
+        }
+        let pause = pause(attempt, error.retry_after());
+        this.count(BackgroundEvent::Repeated);
+        tracing::info!(%module, %version, attempt, pause_seconds = pause.as_secs(), %error,
+            "a background fetch is tried again later");
+        running.again(Instant::now() + pause);
+        // No drain waits for a pause, so this task is not counted.
+        let shared = Arc::clone(this);
+        tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            if !shared.ports.tasks.is_closed() {
+                Self::start_workers(&shared);
+            }
+        });
+    }
+
+    /// One attempt, in a trace of its own.
+    async fn stash(&self, key: &Key, cause: Cause) -> Ended {
+        let context = RequestContext {
+            id: Arc::clone(&cause.request_id),
+            trace: linked_trace(cause.span),
+            deadline: Instant::now() + self.config.timeout,
+            timings: Arc::default(),
+        };
+        let (ended, outcome) = match self.stashed(&context, key).await {
+            Ok(outcome) => (Ended::Stored, outcome),
+            Err(error) => {
+                let outcome = error.outcome();
+                (Ended::Failed(error), outcome)
+            }
+        };
+        span::end(&context.trace, outcome, None);
+        ended
+    }
+
+    /// Ends well where the version is stored whole, however it came there.
+    async fn stashed(&self, context: &RequestContext, key: &Key) -> Result<Outcome, Error> {
+        let Key { module, version } = key.clone();
+        let want = if self.ports.fetcher.fetches_whole_versions(&module) {
+            Want::Version
+        } else {
+            // A zip brings its `.info` and `.mod` along: one 404 is enough for all three, as in Athens.
+            Want::File(FileKind::Zip)
+        };
+        let key = StashKey { module, version, want };
+        let module = key.module.clone();
+        let stashed = self.ports.stash.send(StashRequest { context: context.clone(), key }).await?;
+        stashed.finished.wait().await;
+        // What fails behind a stash's answer shows here alone: a zip that is cut, a store that refuses.
+        let storage = &self.ports.storage;
+        match storage.read(context, &module, &stashed.version, FileKind::Info).await? {
+            Some(_) => Ok(stashed.outcome),
+            None => {
+                let text = format!("{module}@{} was fetched and is not stored", stashed.version);
+                Err(Error::new(ErrorKind::StorageUnavailable, text))
+            }
+        }
+    }
+}
+
+/// An entry that runs; without a word about it, it has ended.
+struct Running {
+    shared: Arc<Shared>,
+    key: Option<Key>,
+}
+
+impl Running {
+    /// It is to run again at `due`.
+    fn again(mut self, due: Instant) {
+        if let Some(key) = self.key.take() {
+            self.shared.queue.lock().again(&key, due);
+            self.shared.show();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.take() {
+            self.shared.queue.lock().end(&key);
+            self.shared.show();
+        }
+    }
+}
+
+/// A new trace, linked to the request that caused it: the request's own trace ends before.
+fn linked_trace(cause: Option<SpanContext>) -> opentelemetry::Context {
+    let links = cause.map(Link::with_context).into_iter().collect();
+    let tracer = opentelemetry::global::tracer(span::SCOPE);
+    let root = opentelemetry::Context::new();
+    let background = tracer
+        .span_builder("background_stash")
+        .with_kind(SpanKind::Internal)
+        .with_links(links)
+        .start_with_context(&tracer, &root);
+    root.with_span(background)
+}

@@ -1,0 +1,293 @@
+//! Which background stash is next: a pure machine that is told the time.
+
+use std::collections::hash_map::Entry as Slot;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use dipylon_protocol::path::ModulePath;
+use dipylon_protocol::query::VersionQuery;
+use tokio::time::Instant;
+
+use crate::error::ErrorKind;
+
+/// How often a background stash is tried, the first time included.
+pub const ATTEMPTS_MAX: u32 = 8;
+/// The pause before the second attempt; each further one is twice as long.
+pub const PAUSE_MIN: Duration = Duration::from_secs(5);
+/// The longest pause between two attempts, also where upstream asks for a longer one.
+pub const PAUSE_MAX: Duration = Duration::from_secs(600);
+/// Refusals are logged once in so long.
+pub const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(10);
+
+/// What a background stash is for: a version, whichever of its files was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) module: ModulePath,
+    pub(super) version: VersionQuery,
+}
+
+/// What came of an offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offer {
+    /// It waits for its turn.
+    Accepted,
+    /// It waits or runs already.
+    Duplicate,
+    /// There is no room.
+    Full,
+}
+
+/// How it stands with an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It waits for its turn.
+    Waiting,
+    /// It has failed and waits for its next attempt.
+    Paused,
+    /// It runs.
+    Running,
+}
+
+/// An entry as an operator sees it.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Module path.
+    pub module: ModulePath,
+    /// Version or query, as asked.
+    pub version: VersionQuery,
+    /// How it stands with it.
+    pub standing: Standing,
+    /// How long ago it was accepted.
+    pub age: Duration,
+    /// Attempts begun by this process.
+    pub attempts: u32,
+}
+
+/// The queue at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Entries that wait, pauses included.
+    pub queued: usize,
+    /// Entries that run.
+    pub running: usize,
+    /// How long ago the oldest entry was accepted.
+    pub oldest: Option<Duration>,
+    /// The first entries: those that run, then the others by their turns.
+    pub entries: Vec<Listed>,
+}
+
+/// An entry whose turn has come.
+#[derive(Debug)]
+pub(super) struct Taken<J> {
+    pub(super) key: Key,
+    pub(super) job: J,
+    /// Attempts begun, this one included.
+    pub(super) attempt: u32,
+}
+
+/// When an entry is due, and in which order those come that are due at the same time.
+type Turn = (Instant, u64);
+
+#[derive(Debug)]
+struct Entry<J> {
+    job: J,
+    since: Instant,
+    attempts: u32,
+    place: Place,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// It has its place and may not run yet.
+    Held,
+    Waiting(Turn),
+    Running,
+}
+
+/// Entries by version, each once, and their turns. `J` is what an entry needs to run.
+#[derive(Debug)]
+pub(super) struct Queue<J> {
+    entries: HashMap<Key, Entry<J>>,
+    turns: BTreeMap<Turn, Key>,
+    running: usize,
+    entries_max: usize,
+    workers_max: usize,
+    turns_given: u64,
+    refusals: Refusals,
+}
+
+impl<J: Clone> Queue<J> {
+    /// Room for `entries_max` that wait or run, `workers_max` of them at a time.
+    pub(super) fn new(entries_max: usize, workers_max: usize) -> Self {
+        Self {
+            entries: HashMap::new(),
+            turns: BTreeMap::new(),
+            running: 0,
+            entries_max,
+            workers_max,
+            turns_given: 0,
+            refusals: Refusals::default(),
+        }
+    }
+
+    /// Gives a new entry a place, unless it has one or there is none: those that are in it come first. It
+    /// does not run before it is released.
+    pub(super) fn offer(&mut self, key: Key, job: J, now: Instant) -> Offer {
+        if self.entries.len() >= self.entries_max && !self.entries.contains_key(&key) {
+            return Offer::Full;
+        }
+        self.insert(key, job, now)
+    }
+
+    /// Takes in an entry that was accepted at `since`, by a process that has ended. It was promised, so there
+    /// is room for it; whoever calls bounds how many there are.
+    pub(super) fn recover(&mut self, key: &Key, job: J, since: Instant, now: Instant) -> Offer {
+        let offer = self.insert(key.clone(), job, since);
+        if offer == Offer::Accepted {
+            self.release(key, now);
+        }
+        offer
+    }
+
+    fn insert(&mut self, key: Key, job: J, since: Instant) -> Offer {
+        match self.entries.entry(key) {
+            Slot::Occupied(_) => Offer::Duplicate,
+            Slot::Vacant(free) => {
+                free.insert(Entry { job, since, attempts: 0, place: Place::Held });
+                Offer::Accepted
+            }
+        }
+    }
+
+    /// An entry that was held waits for its turn from now on.
+    pub(super) fn release(&mut self, key: &Key, now: Instant) {
+        self.wait(key, now);
+    }
+
+    /// An entry that ran is to run again, at `due`.
+    pub(super) fn again(&mut self, key: &Key, due: Instant) {
+        self.wait(key, due);
+    }
+
+    fn wait(&mut self, key: &Key, due: Instant) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        match entry.place {
+            Place::Waiting(_) => return,
+            Place::Running => self.running -= 1,
+            Place::Held => {}
+        }
+        self.turns_given += 1;
+        let turn = (due, self.turns_given);
+        entry.place = Place::Waiting(turn);
+        self.turns.insert(turn, key.clone());
+    }
+
+    /// The next entry that is due, where fewer than `workers_max` run. It runs from now on.
+    pub(super) fn take(&mut self, now: Instant) -> Option<Taken<J>> {
+        if self.running >= self.workers_max {
+            return None;
+        }
+        let first = self.turns.first_entry().filter(|turn| turn.key().0 <= now)?;
+        let key = first.remove();
+        let entry = self.entries.get_mut(&key)?;
+        entry.place = Place::Running;
+        entry.attempts += 1;
+        self.running += 1;
+        Some(Taken { job: entry.job.clone(), attempt: entry.attempts, key })
+    }
+
+    /// An entry has ended, well or for good.
+    pub(super) fn end(&mut self, key: &Key) {
+        match self.entries.remove(key).map(|entry| entry.place) {
+            Some(Place::Running) => self.running -= 1,
+            Some(Place::Waiting(turn)) => drop(self.turns.remove(&turn)),
+            Some(Place::Held) | None => {}
+        }
+    }
+
+    /// Entries that wait, pauses included.
+    pub(super) fn queued(&self) -> usize {
+        self.entries.len() - self.running
+    }
+
+    /// Entries that run.
+    pub(super) fn running(&self) -> usize {
+        self.running
+    }
+
+    /// A refusal: how many there were since the last that was logged, where this one is to be.
+    pub(super) fn refused(&mut self, now: Instant) -> Option<u64> {
+        self.refusals.note(now)
+    }
+
+    /// What an operator sees, with `entries_max` entries at most.
+    pub(super) fn snapshot(&self, entries_max: usize, now: Instant) -> Snapshot {
+        let running = self.entries.iter().filter(|(_, entry)| entry.place == Place::Running);
+        let waiting = self.turns.values().filter_map(|key| self.entries.get_key_value(key));
+        let listed = |(key, entry): (&Key, &Entry<J>)| Listed {
+            module: key.module.clone(),
+            version: key.version.clone(),
+            standing: match entry.place {
+                Place::Running => Standing::Running,
+                Place::Waiting((due, _)) if due > now => Standing::Paused,
+                Place::Waiting(_) | Place::Held => Standing::Waiting,
+            },
+            age: now.saturating_duration_since(entry.since),
+            attempts: entry.attempts,
+        };
+        let since = self.entries.values().map(|entry| entry.since).min();
+        Snapshot {
+            queued: self.queued(),
+            running: self.running(),
+            oldest: since.map(|since| now.saturating_duration_since(since)),
+            entries: running.chain(waiting).take(entries_max).map(listed).collect(),
+        }
+    }
+}
+
+/// Refusals since the last one that was logged.
+#[derive(Debug, Default)]
+struct Refusals {
+    logged: Option<Instant>,
+    since: u64,
+}
+
+impl Refusals {
+    fn note(&mut self, now: Instant) -> Option<u64> {
+        self.since += 1;
+        if self.logged.is_some_and(|logged| now < logged + REFUSALS_LOGGED_EVERY) {
+            return None;
+        }
+        self.logged = Some(now);
+        Some(std::mem::take(&mut self.since))
+    }
+}
+
+/// The pause after so many attempts; what upstream asks for, where that is longer.
+pub(super) fn pause(attempts: u32, asked: Option<Duration>) -> Duration {
+    let doubled = 2_u32.saturating_pow(attempts.saturating_sub(1));
+    PAUSE_MIN.saturating_mul(doubled).max(asked.unwrap_or_default()).min(PAUSE_MAX)
+}
+
+/// Whether a stash that failed so may succeed later: nobody waits for it, so all that might pass is worth
+/// a further attempt.
+pub(super) fn may_pass(kind: ErrorKind) -> bool {
+    use ErrorKind::{
+        AdminRefused, AsyncAccepted, BadContent, BadRequest, ChecksumMismatch, ChecksumUnavailable,
+        DeadlineExceeded, DeniedByFilter, DeniedByValidator, Internal, InvalidPath,
+        MethodNotAllowed, NoUpstream, NotFound, NotStored, Overloaded, PrivateChecksum,
+        RateLimited, Storage, StorageBusy, StorageUnavailable, Unauthorized, Unsupported,
+        UpstreamFailed, UpstreamRefused, UpstreamRejected, UpstreamThrottled, UpstreamTimeout,
+        UpstreamUnavailable, ValidatorFailed,
+    };
+    match kind {
+        BadContent | ChecksumUnavailable | DeadlineExceeded | NoUpstream | Overloaded
+        | RateLimited | Storage | StorageBusy | StorageUnavailable | UpstreamFailed
+        | UpstreamThrottled | UpstreamTimeout | UpstreamUnavailable | ValidatorFailed => true,
+        AdminRefused | AsyncAccepted | BadRequest | ChecksumMismatch | DeniedByFilter
+        | DeniedByValidator | Internal | InvalidPath | MethodNotAllowed | NotFound | NotStored
+        | PrivateChecksum | Unauthorized | Unsupported | UpstreamRefused | UpstreamRejected => {
+            false
+        }
+    }
+}

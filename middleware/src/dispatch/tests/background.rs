@@ -1,0 +1,266 @@
+//! Background stashes, from the request to the end.
+
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
+use dipylon_protocol::path::ModulePath;
+use dipylon_protocol::query::VersionQuery;
+
+use super::super::state::{ATTEMPTS_MAX, PAUSE_MIN, Standing};
+use super::*;
+use crate::ports::{BoxFuture, QueueEntry};
+use crate::testing::events::Events;
+use crate::testing::{error, module};
+
+/// Keeps entries in memory, and writes when a test lets it.
+#[derive(Default)]
+struct Shelf {
+    kept: Mutex<BTreeSet<String>>,
+    forgotten: Mutex<Vec<String>>,
+    fails: AtomicBool,
+    /// Writes wait for a permit.
+    gate: Option<Semaphore>,
+}
+
+impl Shelf {
+    fn gated() -> Arc<Self> {
+        Arc::new(Self { gate: Some(Semaphore::new(0)), ..Self::default() })
+    }
+
+    fn kept(&self) -> Vec<String> {
+        self.kept.lock().iter().cloned().collect()
+    }
+}
+
+impl QueueStore for Shelf {
+    fn keep<'a>(&'a self, entry: &'a QueueEntry) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            if let Some(gate) = &self.gate {
+                gate.acquire().await.expect("the gate is never closed").forget();
+            }
+            if self.fails.load(Ordering::SeqCst) {
+                return Err(error(ErrorKind::Storage));
+            }
+            self.kept.lock().insert(format!("{}@{}", entry.module, entry.version));
+            Ok(())
+        })
+    }
+
+    fn forget<'a>(
+        &'a self,
+        module: &'a ModulePath,
+        version: &'a VersionQuery,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let name = format!("{module}@{version}");
+            self.kept.lock().remove(&name);
+            self.forgotten.lock().push(name);
+            Ok(())
+        })
+    }
+}
+
+fn kept_by(shelf: &Arc<Shelf>, open: bool) -> Setup {
+    let store: Arc<dyn QueueStore> = Arc::<Shelf>::clone(shelf);
+    Setup { store: Some(store), ..Setup::new(open) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_run_at_a_time_and_the_others_wait_for_their_turn() {
+    let bench = Setup { workers_max: 2, ..Setup::new(false) }.bench();
+    let versions: Vec<String> = (0..5).map(|minor| format!("v1.{minor}.0")).collect();
+    for version in &versions {
+        bench.ask(version).await;
+    }
+    settle().await;
+    assert_eq!((bench.gauges(), bench.stashes.asked().len()), ((3, 2), 2));
+    bench.stashes.gate.add_permits(1);
+    settle().await;
+    assert_eq!((bench.gauges(), bench.stashes.asked().len()), ((2, 2), 3));
+    bench.stashes.gate.add_permits(4);
+    settle().await;
+    assert_eq!((bench.gauges(), bench.events(BackgroundEvent::Stored)), ((0, 0), 5));
+    assert_eq!(bench.versions(), versions, "first come, first served");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_is_in_the_queue_once_however_often_it_is_asked_for() {
+    let bench = Setup { workers_max: 1, ..Setup::new(false) }.bench();
+    for version in ["v1.0.0", "v1.1.0", "v1.0.0", "v1.1.0", "v1.1.0"] {
+        bench.ask(version).await;
+    }
+    settle().await;
+    assert_eq!(bench.gauges(), (1, 1));
+    let counts = [BackgroundEvent::Accepted, BackgroundEvent::Duplicate].map(|e| bench.events(e));
+    assert_eq!((counts, bench.refused()), ([2, 3], 0));
+    bench.stashes.gate.add_permits(9);
+    settle().await;
+    assert_eq!(bench.versions(), ["v1.0.0", "v1.1.0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_newest_is_left_out_of_a_full_queue_counted_and_logged_once_in_a_while() {
+    let (events, _capture) = Events::capture();
+    let bench = Setup { entries_max: 2, workers_max: 1, ..Setup::new(false) }.bench();
+    for minor in 0..7 {
+        bench.ask(&format!("v1.{minor}.0")).await;
+    }
+    assert_eq!((bench.gauges(), bench.refused()), ((1, 1), 5));
+    let logged = events
+        .named("too many background fetches (Dipylon.QueueMaxEntries): the newest are left out");
+    assert_eq!(logged.len(), 1);
+    assert_eq!((logged[0].field("version"), logged[0].field("refused")), ("v1.2.0", "1"));
+    bench.stashes.gate.add_permits(2);
+    settle().await;
+    assert_eq!(bench.versions(), ["v1.0.0", "v1.1.0"]);
+    bench.ask("v1.2.0").await;
+    assert_eq!(bench.refused(), 5, "a place had become free");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_pass_is_tried_again_after_a_pause_and_then_stored() {
+    let bench = bench(true);
+    *bench.stashes.result.lock() = Err(error(ErrorKind::UpstreamFailed));
+    bench.ask("v1.0.0").await;
+    settle().await;
+    assert_eq!((bench.gauges(), bench.stashes.asked().len()), ((1, 0), 1));
+    assert_eq!(bench.background.snapshot(9).entries[0].standing, Standing::Paused);
+    *bench.stashes.result.lock() = Ok(stashed("v1.0.0", Files::default()));
+    tokio::time::sleep(PAUSE_MIN - SECOND).await;
+    assert_eq!(bench.stashes.asked().len(), 1, "not yet");
+    tokio::time::sleep(SECOND).await;
+    settle().await;
+    assert_eq!((bench.gauges(), bench.stashes.asked().len()), ((0, 0), 2));
+    let counts = [BackgroundEvent::Repeated, BackgroundEvent::Stored].map(|e| bench.events(e));
+    assert_eq!(counts, [1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_stored_in_the_end_is_not_done_whatever_the_stash_said() {
+    let bench = bench(true);
+    bench.stashes.saves.store(false, Ordering::SeqCst);
+    bench.ask("v1.0.0").await;
+    settle().await;
+    assert_eq!((bench.gauges(), bench.events(BackgroundEvent::Stored)), ((1, 0), 0));
+    bench.stashes.saves.store(true, Ordering::SeqCst);
+    tokio::time::sleep(PAUSE_MIN).await;
+    settle().await;
+    assert_eq!((bench.gauges(), bench.events(BackgroundEvent::Stored)), ((0, 0), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_are_bounded_and_what_fails_for_good_has_one() {
+    let rows = [(ErrorKind::UpstreamFailed, ATTEMPTS_MAX as usize), (ErrorKind::NotFound, 1)];
+    for (kind, attempts) in rows {
+        let shelf = Arc::new(Shelf::default());
+        let bench = kept_by(&shelf, true).bench();
+        *bench.stashes.result.lock() = Err(error(kind));
+        bench.ask("v1.0.0").await;
+        tokio::time::sleep(100_000 * SECOND).await;
+        settle().await;
+        assert_eq!(bench.stashes.asked().len(), attempts, "{kind:?}");
+        assert_eq!((bench.gauges(), bench.events(BackgroundEvent::Dropped)), ((0, 0), 1));
+        assert!(shelf.kept().is_empty(), "{kind:?}: it is not taken up again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_is_kept_before_its_client_has_an_answer_and_forgotten_when_it_is_stored() {
+    let shelf = Shelf::gated();
+    let bench = kept_by(&shelf, false).bench();
+    let mut first = Box::pin(bench.ask("v1.0.0"));
+    let mut second = Box::pin(bench.ask("v1.0.0"));
+    assert!(futures::poll!(&mut first).is_pending() && futures::poll!(&mut second).is_pending());
+    settle().await;
+    assert!(futures::poll!(&mut first).is_pending(), "nothing is written yet");
+    assert!(futures::poll!(&mut second).is_pending(), "who asks for the same waits for the same");
+    assert_eq!((bench.gauges().1, bench.stashes.asked().len()), (0, 0));
+    shelf.gate.as_ref().expect("gated").add_permits(1);
+    first.await;
+    second.await;
+    assert_eq!(shelf.kept(), ["example.com/m@v1.0.0"]);
+    let counts = [BackgroundEvent::Accepted, BackgroundEvent::Duplicate].map(|e| bench.events(e));
+    assert_eq!(counts, [1, 1]);
+    bench.stashes.gate.add_permits(1);
+    settle().await;
+    assert_eq!((shelf.kept().len(), shelf.forgotten.lock().len()), (0, 1));
+    assert_eq!(bench.gauges(), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_while_its_entry_is_written_leaves_it_in_the_queue() {
+    let shelf = Shelf::gated();
+    let bench = kept_by(&shelf, true).bench();
+    let mut gone = Box::pin(bench.ask("v1.0.0"));
+    assert!(futures::poll!(&mut gone).is_pending());
+    drop(gone);
+    shelf.gate.as_ref().expect("gated").add_permits(1);
+    settle().await;
+    assert_eq!(bench.versions(), ["v1.0.0"]);
+    assert_eq!(shelf.forgotten.lock().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_cannot_be_kept_is_fetched_all_the_same() {
+    let shelf = Arc::new(Shelf::default());
+    shelf.fails.store(true, Ordering::SeqCst);
+    let bench = kept_by(&shelf, true).bench();
+    bench.ask("v1.0.0").await;
+    settle().await;
+    let counts = [BackgroundEvent::Unkept, BackgroundEvent::Stored].map(|e| bench.events(e));
+    assert_eq!(counts, [1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_process_accepted_goes_on_and_is_as_old_as_it_is() {
+    let shelf = Arc::new(Shelf::default());
+    let bench = Setup { entries_max: 1, workers_max: 1, ..kept_by(&shelf, false) }.bench();
+    let accepted = SystemTime::now() - 3600 * SECOND;
+    let entry = |version: &str| {
+        let (module, version) = (module("example.com/m"), query(version));
+        QueueEntry { module, version, accepted }
+    };
+    let entries = ["v1.0.0", "v1.1.0", "v1.0.0"].map(entry).to_vec();
+    assert_eq!(bench.background.recover(entries), 2, "each once, more than fit");
+    settle().await;
+    assert_eq!((bench.gauges(), bench.events(BackgroundEvent::Recovered)), ((1, 1), 2));
+    let oldest = bench.background.snapshot(0).oldest.expect("there are entries");
+    // Where the machine is younger than the entry, its age is not known.
+    assert!(oldest <= 3601 * SECOND, "{oldest:?}");
+    bench.stashes.gate.add_permits(2);
+    settle().await;
+    assert_eq!(bench.versions(), ["v1.0.0", "v1.1.0"]);
+    assert_eq!(shelf.forgotten.lock().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_ends_what_is_due_and_what_is_kept_waits_for_the_next_start() {
+    for is_kept in [false, true] {
+        let shelf = Arc::new(Shelf::default());
+        let setup = if is_kept { kept_by(&shelf, false) } else { Setup::new(false) };
+        let bench = Setup { workers_max: 1, ..setup }.bench();
+        for version in ["v1.0.0", "v1.1.0", "v1.2.0"] {
+            bench.ask(version).await;
+        }
+        settle().await;
+        bench.tasks.close();
+        bench.stashes.gate.add_permits(9);
+        bench.tasks.wait().await;
+        let left = if is_kept { (2, 0) } else { (0, 0) };
+        assert_eq!(bench.gauges(), left, "kept: {is_kept}");
+        assert_eq!(shelf.kept().len(), left.0 as usize, "on the shelf is what is left");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_does_not_wait_for_a_pause() {
+    let bench = bench(true);
+    *bench.stashes.result.lock() = Err(error(ErrorKind::UpstreamFailed));
+    bench.ask("v1.0.0").await;
+    settle().await;
+    bench.tasks.close();
+    let drained = tokio::time::timeout(SECOND, bench.tasks.wait()).await;
+    assert!(drained.is_ok() && bench.gauges() == (1, 0), "{:?}", bench.background);
+    tokio::time::sleep(100 * PAUSE_MIN).await;
+    assert_eq!(bench.stashes.asked().len(), 1, "nothing begins after the drain");
+}

@@ -1,0 +1,127 @@
+//! Module paths that do not exist at all, as far as upstream says.
+//!
+//! The `go` command asks for every prefix of an import path, and again in the next build. What list and
+//! latest learn of a path, `versions` writes down here; `negative` goes by it. Only an explicit "does not
+//! exist" counts, never a failure.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dipylon_protocol::path::ModulePath;
+
+use crate::error::Error;
+use crate::purge::{Forgets, Purge};
+use crate::remember::{Remember, Weigh};
+
+/// What the paths may take together, in bytes.
+pub const MISSING_PATHS_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// What upstream was asked about a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Asked {
+    /// Its versions.
+    List,
+    /// Its newest version.
+    Latest,
+}
+
+impl Weigh for Asked {
+    fn bytes(&self) -> u64 {
+        0
+    }
+}
+
+/// The paths; clones share them.
+#[derive(Clone)]
+pub struct MissingPaths {
+    said: Remember<(ModulePath, Asked), Error>,
+    time_to_live: Duration,
+}
+
+impl MissingPaths {
+    /// Each "no" counts for so long (`NegativePathTTL`).
+    pub fn new(time_to_live: Duration) -> Self {
+        Self { said: Remember::new(MISSING_PATHS_BYTES_MAX), time_to_live }
+    }
+
+    /// How long a "no" counts.
+    pub fn time_to_live(&self) -> Duration {
+        self.time_to_live
+    }
+
+    /// Upstream has said that it does not exist.
+    pub fn missing(&self, module: &ModulePath, asked: Asked, error: &Error) {
+        self.said.put((module.clone(), asked), error.clone());
+    }
+
+    /// There is something at this path.
+    pub fn exists(&self, module: &ModulePath) {
+        for asked in [Asked::List, Asked::Latest] {
+            self.said.remove(&(module.clone(), asked));
+        }
+    }
+
+    fn said(&self, module: &ModulePath, asked: Asked) -> Option<Error> {
+        let (error, _) = self.said.get(&(module.clone(), asked), self.time_to_live)?;
+        Some(error)
+    }
+
+    /// Whether its list does not exist: a version that does not exist either is missing with its path.
+    pub fn is_unlisted(&self, module: &ModulePath) -> bool {
+        self.said(module, Asked::List).is_some()
+    }
+
+    /// Neither list nor latest exist: nothing needs to be asked about any version. What upstream said of
+    /// the list.
+    pub fn nothing_at(&self, module: &ModulePath) -> Option<Error> {
+        self.said(module, Asked::Latest)?;
+        self.said(module, Asked::List)
+    }
+
+    /// Who forgets them.
+    pub fn forgets(&self) -> Arc<dyn Forgets> {
+        Arc::new(self.clone())
+    }
+}
+
+impl Forgets for MissingPaths {
+    fn forget(&self, purge: &Purge) -> usize {
+        self.said.forget(|(module, _), _| purge.covers(module))
+    }
+}
+
+impl fmt::Debug for MissingPaths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MissingPaths(for {:?})", self.time_to_live)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::testing::{SECOND, error, module};
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_at_a_path_once_list_and_latest_both_say_so_and_until_one_is_too_old() {
+        let (paths, path) = (MissingPaths::new(60 * SECOND), module("example.com/none"));
+        paths.missing(&path, Asked::List, &error(ErrorKind::NotFound));
+        assert!(paths.is_unlisted(&path) && paths.nothing_at(&path).is_none());
+        tokio::time::advance(40 * SECOND).await;
+        paths.missing(&path, Asked::Latest, &error(ErrorKind::NotFound));
+        assert_eq!(paths.nothing_at(&path).expect("both").kind(), ErrorKind::NotFound);
+        assert!(paths.nothing_at(&module("example.com/none/sub")).is_none(), "another path");
+        tokio::time::advance(21 * SECOND).await;
+        assert!(!paths.is_unlisted(&path) && paths.nothing_at(&path).is_none());
+    }
+
+    #[test]
+    fn a_path_that_exists_after_all_is_not_missing() {
+        let (paths, path) = (MissingPaths::new(60 * SECOND), module("example.com/none"));
+        paths.missing(&path, Asked::List, &error(ErrorKind::NotFound));
+        paths.missing(&path, Asked::Latest, &error(ErrorKind::NotFound));
+        paths.exists(&path);
+        assert!(!paths.is_unlisted(&path) && paths.nothing_at(&path).is_none());
+    }
+}

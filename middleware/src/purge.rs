@@ -1,0 +1,86 @@
+//! Which remembered "no"s an operator wants forgotten, and who forgets them.
+
+use dipylon_protocol::path::ModulePath;
+use dipylon_protocol::pattern::Patterns;
+use dipylon_protocol::query::VersionQuery;
+
+/// The modules of a [`Purge`].
+#[derive(Clone, Debug)]
+pub enum Modules {
+    /// This path alone.
+    Exactly(String),
+    /// This path and all that lie below it: one repository may hold many modules.
+    Below(String),
+    /// Those of which a prefix matches, as in `GOPRIVATE`.
+    Matching(Patterns),
+}
+
+/// What is to be forgotten.
+#[derive(Clone, Debug)]
+pub struct Purge {
+    /// Of these modules.
+    pub modules: Modules,
+    /// Only what is about this version, or about the module as a whole.
+    pub version: Option<VersionQuery>,
+}
+
+impl Purge {
+    /// Whether it is about this module as a whole.
+    pub fn covers(&self, module: &ModulePath) -> bool {
+        let path = module.as_str();
+        match &self.modules {
+            Modules::Exactly(wanted) => path == wanted,
+            Modules::Below(wanted) => path
+                .strip_prefix(wanted.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+            Modules::Matching(patterns) => patterns.matches(path),
+        }
+    }
+
+    /// Whether it is about this version of this module.
+    pub fn covers_version(&self, module: &ModulePath, version: &VersionQuery) -> bool {
+        self.version.as_ref().is_none_or(|wanted| wanted == version) && self.covers(module)
+    }
+}
+
+/// Remembers "no"s, and forgets them when it is told to.
+pub trait Forgets: Send + Sync + 'static {
+    /// Forgets what the purge is about; how many there were.
+    fn forget(&self, purge: &Purge) -> usize;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{module, query};
+
+    fn purge(modules: Modules) -> Purge {
+        Purge { modules, version: None }
+    }
+
+    #[test]
+    fn a_purge_covers_what_it_names_and_nothing_else() {
+        let rows = [
+            (Modules::Exactly("example.com/a".to_owned()), [true, false, false, false]),
+            (Modules::Below("example.com/a".to_owned()), [true, true, false, false]),
+            (Modules::Matching(Patterns::parse("example.com/a*")), [true, true, true, false]),
+            (Modules::Matching(Patterns::parse("*")), [true, true, true, true]),
+        ];
+        for (modules, wanted) in rows {
+            let purge = purge(modules);
+            let covered = ["example.com/a", "example.com/a/v2", "example.com/ab", "example.org/a"]
+                .map(|path| purge.covers(&module(path)));
+            assert_eq!(covered, wanted, "{purge:?}");
+        }
+    }
+
+    #[test]
+    fn a_version_narrows_a_purge() {
+        let modules = Modules::Exactly("example.com/a".to_owned());
+        let one = Purge { modules, version: Some(query("v1.0.0")) };
+        assert!(one.covers_version(&module("example.com/a"), &query("v1.0.0")));
+        assert!(!one.covers_version(&module("example.com/a"), &query("v1.0.1")));
+        assert!(!one.covers_version(&module("example.com/b"), &query("v1.0.0")));
+        assert!(one.covers(&module("example.com/a")), "and the path itself may exist now");
+    }
+}
