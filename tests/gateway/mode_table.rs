@@ -187,11 +187,13 @@ fn assert_right(cell: Cell, seen: &Seen) {
     right(cell.upstream == "ok" || seen.after == "nothing", "nothing is kept of a failure");
 }
 
+/// The upstreams of each kind and mode, all by their place in the names above.
+type Places = BTreeMap<(usize, usize), BTreeSet<usize>>;
+
 /// The rows: what is seen alike is one.
 fn table(seen: &BTreeMap<Cell, Seen>) -> String {
     // For each result: the upstreams of each kind and mode.
-    let mut alike: BTreeMap<(bool, &Seen), BTreeMap<(usize, usize), BTreeSet<usize>>> =
-        BTreeMap::new();
+    let mut alike: BTreeMap<(bool, &Seen), Places> = BTreeMap::new();
     let at = |all: &[&str], one: &str| all.iter().position(|name| *name == one).unwrap_or_default();
     for (cell, seen) in seen {
         let row = alike.entry((!cell.is_stored, seen)).or_default();
@@ -242,7 +244,8 @@ fn table(seen: &BTreeMap<Cell, Seen>) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_mode_does_what_the_table_in_the_docs_says() {
-    let columns = MODES.iter().flat_map(|mode| UPSTREAMS.map(|upstream| column(mode, upstream)));
+    let columns =
+        MODES.iter().flat_map(|mode| UPSTREAMS.map(|upstream| Box::pin(column(mode, upstream))));
     let all: Vec<Vec<(Cell, Seen)>> =
         futures::stream::iter(columns).buffered(GATEWAYS_MAX).collect().await;
     let seen: BTreeMap<Cell, Seen> = all.into_iter().flatten().collect();

@@ -1,7 +1,6 @@
 //! Object stores in which locks lie: a bucket of its own for each test, reached by a line.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use dipylon::config::{AzureBlobStorage, GcpStorage, MinioStorage, S3Storage, Secret, UrlText};
@@ -9,13 +8,14 @@ use dipylon::lock::stores::{AzureLock, ObjectLock, Terms};
 use dipylon::storage::object::Connector;
 use dipylon::storage::{azureblob, gcp, minio, s3};
 use dipylon_middleware::ports::{Acquired, Lock, LockClaim, Storage};
+use dipylon_testkit::services::given::{KeyedServer, fresh_name, variable};
 use http::{Method, Request};
 use object_store::azure::{AzureAccessKey, AzureAuthorizer, AzureCredential};
 use object_store::client::HttpRequestBody;
 use tokio::runtime::Handle;
 
 use crate::line::Line;
-use crate::raw::{self, JsonBucket, Raw, Server};
+use crate::raw::{self, JsonBucket, Raw};
 use crate::relay::Relay;
 
 /// How long a lock of another program stands in these tests.
@@ -31,24 +31,13 @@ pub(crate) struct Store {
 
 enum Keys {
     /// As `StorageType` minio has it.
-    Minio(Server),
+    Minio(KeyedServer),
     /// As `StorageType` s3 has it.
-    S3(Server),
+    S3(KeyedServer),
     /// Some of the emulator's interface is there for those alone who ask for it by its own host and port.
     Gcp { _relay: Relay },
     /// The endpoint past the line, the account, and its key.
     Azure(String, String, String),
-}
-
-fn fresh_bucket() -> String {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    format!("l{}-{}-{number}", time.as_millis(), std::process::id())
-}
-
-fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name}: cargo xtask test sets it"))
 }
 
 fn no_environment(_: &str) -> Option<String> {
@@ -70,8 +59,8 @@ impl Store {
         Self::at("DIPYLON_TEST_VERSITYGW", Keys::S3).await
     }
 
-    async fn at(variable: &str, keys: impl FnOnce(Server) -> Keys) -> Self {
-        let (server, bucket) = (Server::of(variable), fresh_bucket());
+    async fn at(name: &str, keys: impl FnOnce(KeyedServer) -> Keys) -> Self {
+        let (server, bucket) = (KeyedServer::of(name), fresh_name());
         let line = Line::to(authority(&server.endpoint)).await;
         // Opening it makes the bucket.
         minio::open(&minio_config(&server, &server.endpoint, &bucket), &no_environment)
@@ -82,7 +71,7 @@ impl Store {
     }
 
     pub(crate) async fn gcp() -> Self {
-        let (base, bucket) = (variable("DIPYLON_TEST_GCS"), fresh_bucket());
+        let (base, bucket) = (variable("DIPYLON_TEST_GCS"), fresh_name());
         let raw = Raw::Json(Box::new(JsonBucket::make(&base, &bucket).await));
         let relay = Relay::renaming(authority(&base)).await;
         let line = Line::to(&relay.address.to_string()).await;
@@ -93,7 +82,7 @@ impl Store {
         let (endpoint, key) =
             (variable("DIPYLON_TEST_AZURITE"), variable("DIPYLON_TEST_AZURITE_KEY"));
         let account = endpoint.rsplit_once('/').expect("an account").1.to_owned();
-        let bucket = fresh_bucket();
+        let bucket = fresh_name();
         let ours = azureblob::Extensions { endpoint: &endpoint, create_container: true };
         azureblob::open(&azure_config(&account, &key, &bucket), ours, &no_environment)
             .await
@@ -286,7 +275,7 @@ impl Store {
     }
 }
 
-fn minio_config(server: &Server, endpoint: &str, bucket: &str) -> MinioStorage {
+fn minio_config(server: &KeyedServer, endpoint: &str, bucket: &str) -> MinioStorage {
     MinioStorage {
         endpoint: UrlText::new(endpoint),
         key: Secret::new(server.key.as_str()),
@@ -297,7 +286,7 @@ fn minio_config(server: &Server, endpoint: &str, bucket: &str) -> MinioStorage {
     }
 }
 
-fn s3_config(server: &Server, endpoint: &str, bucket: &str) -> S3Storage {
+fn s3_config(server: &KeyedServer, endpoint: &str, bucket: &str) -> S3Storage {
     S3Storage {
         region: "us-east-1".to_owned(),
         key: Secret::new(server.key.as_str()),
