@@ -8,7 +8,7 @@ use bytes::Bytes;
 use dipylon_middleware::filter::Rules;
 use dipylon_middleware::lock::LockHealth;
 use dipylon_middleware::ports::{
-    BoxFuture, Decision, Fetched, Fetcher, Index, Lock, Mode, Policy, Storage, Validator, Verifier,
+    BoxFuture, Fetched, Fetcher, Index, Lock, Policy, Storage, Validator, Verifier,
 };
 use dipylon_middleware::request::{FetchRequest, RequestContext};
 use dipylon_middleware::spool::Spools;
@@ -19,28 +19,30 @@ use dipylon_middleware::{Error, ErrorKind};
 use tokio::time::Instant;
 
 mod go_command;
+mod policy;
+mod upstreams;
 
-use crate::app::{direct_stack, list_stack, storage_stack, tier_stack, upstream_stack};
+use crate::app::{list_stack, storage_stack, tier_stack};
 use crate::config::{self, Config, Env};
 use crate::fetch::ExtraStore;
+use crate::fetch::by_policy::ByPolicy;
 use crate::fetch::checksum::ChecksumDatabase;
 use crate::fetch::environment::{GoSettings, SettingsSource, SumDbSetting};
-use crate::fetch::file_tree::FileTree;
 use crate::fetch::go_command::{GoCommand, Runs};
-use crate::fetch::goproxy_list::{GoProxyListFetcher, ListEntry};
-use crate::fetch::goproxy_setting::EntryKind;
+use crate::fetch::goproxy_list::GoProxyListFetcher;
 use crate::fetch::http_client::{HttpClient, HttpClientConfig};
-use crate::fetch::proxy_client::ProxyClient;
 use crate::fetch::sumdb_proxy::SumDbProxy;
 use crate::fetch::sumdb_source::{DatabaseSite, SumDbSource, SumDbSourceConfig};
 use crate::http::Readiness;
 use crate::index::memory::MAX_INDEX_ENTRIES;
 use crate::index::{MemoryIndex, NoIndex};
-use crate::policy::download_file::DownloadFile;
+use crate::policy::filter_file;
+use crate::policy::live::LivePolicy;
+use crate::policy::reload::Reload;
 use crate::policy::validator_hook::ValidatorHook;
 use crate::process_dir::ProcessDir;
 use crate::storage::tiered;
-use crate::{lock, policy, queue, storage};
+use crate::{lock, queue, storage};
 
 /// A call of storage that no request waits for may take this long.
 const BACKGROUND_PATIENCE: Duration = Duration::from_secs(60);
@@ -50,9 +52,9 @@ const BACKGROUND_PATIENCE: Duration = Duration::from_secs(60);
 pub struct Adapters {
     /// The storage stack.
     pub storage: StorageHandle,
-    /// The GOPROXY list.
+    /// The GOPROXY list, or for a module what the policy names in its place.
     pub list: Arc<dyn Fetcher>,
-    /// The GOPROXY list as a stack.
+    /// The same as a stack.
     pub fetched: Border<FetchRequest, Fetched>,
     /// The checksum database as a judge.
     pub verifier: Arc<dyn Verifier>,
@@ -66,6 +68,8 @@ pub struct Adapters {
     pub spools: Spools,
     /// The download mode.
     pub policy: Arc<dyn Policy>,
+    /// Follows the download-mode file, if there is one.
+    pub reload: Option<Arc<Reload>>,
     /// The filter file's rules, if there is one.
     pub filter: Option<Arc<Rules>>,
     /// The validator hook, if there is one.
@@ -79,13 +83,19 @@ pub struct Adapters {
 }
 
 struct Upstreams {
-    list: Arc<GoProxyListFetcher>,
+    own: GoProxyListFetcher,
+    policy: Arc<LivePolicy>,
     offline: bool,
 }
 
 impl Upstreams {
+    /// The modules that no block of the policy matches count: theirs are the top level's upstreams, if it
+    /// has some.
     fn check(&self) -> Result<(), Error> {
-        if self.offline { Ok(()) } else { self.list.check() }
+        if self.offline || self.policy.otherwise().upstreams.is_some() {
+            return Ok(());
+        }
+        self.own.check()
     }
 }
 
@@ -101,7 +111,7 @@ impl Adapters {
     ) -> Result<Self, Error> {
         let variable = |name: &str| env.get(name).and_then(|value| value.into_string().ok());
         // First, because nothing is opened yet that a mistake in a file would leave behind.
-        let (policy, filter) = (policy(config)?, filter(config)?);
+        let (read, filter) = (policy::read(config)?, filter(config)?);
         let backend = storage::open(config, &variable, telemetry).await?;
         // Behind the store, which makes the bucket that a lock may lie in.
         let lock = lock::open(config, &variable).await?;
@@ -112,32 +122,35 @@ impl Adapters {
         let validator = validator(config, &http)?;
         let go = go_command::open(config, &settings, &variable).await?;
         let go_runs = go.as_deref().map(GoCommand::runs);
-        let list = Arc::new(open_list(config, &settings, &http, go, telemetry));
+        let upstreams = upstreams::Upstreams::new(config, &settings, &http, go, telemetry);
+        let own = upstreams.own_list(&settings);
+        let (policy, reload) = policy::open(read, config, Arc::new(upstreams), telemetry);
         let extras: Arc<dyn ExtraStore> = Arc::new(Extras(storage.clone()));
         let source = sumdb_source(config, &settings, http, Arc::clone(&extras), telemetry)?;
         let names: Vec<String> =
             config.sum_dbs.iter().map(|database| database.name().to_owned()).collect();
         let sumdb = SumDbProxy::new(source.clone(), &names, settings.no_sum.clone());
         let verifier = Arc::new(ChecksumDatabase::new(&settings, source, extras));
-        let fetcher: Arc<dyn Fetcher> = list.clone();
+        let list: Arc<dyn Fetcher> = Arc::new(ByPolicy::new(policy.clone(), Arc::new(own.clone())));
         let offline = config.network_mode == config::NetworkMode::Offline;
         // Last: whoever holds the directory should be a gateway that starts.
         let queue = config.dipylon.queue_directory.as_deref().map(queue::open).transpose()?;
         Ok(Self {
-            fetched: list_stack(Arc::clone(&fetcher), telemetry),
-            list: fetcher,
+            fetched: list_stack(Arc::clone(&list), telemetry),
+            list,
             storage,
             verifier,
             sumdb,
             index: open_index(config)?,
             lock,
             spools,
-            policy,
+            policy: policy.clone(),
+            reload,
             filter,
             validator,
             go_runs,
             queue,
-            upstream: Arc::new(Upstreams { list, offline }),
+            upstream: Arc::new(Upstreams { own, policy, offline }),
         })
     }
 
@@ -148,7 +161,7 @@ impl Adapters {
     /// What [`Adapters::open`] would refuse.
     pub async fn check(config: &Config, env: &(dyn Env + Sync)) -> Result<(), Error> {
         let variable = |name: &str| env.get(name).and_then(|value| value.into_string().ok());
-        policy(config)?;
+        policy::read(config)?;
         filter(config)?;
         storage::is_built(config.storage_type)?;
         if config.storage_type == config::StorageType::Disk {
@@ -308,35 +321,6 @@ fn http_client(
     HttpClient::new(&http.with_http_proxies(variable))
 }
 
-/// Each entry of the GOPROXY list behind a stack of its own.
-fn open_list(
-    config: &Config,
-    settings: &GoSettings,
-    http: &HttpClient,
-    go: Option<Arc<GoCommand>>,
-    telemetry: &Telemetry,
-) -> GoProxyListFetcher {
-    // The walk's own header timeout ends an attempt; redirects may each take as long.
-    let attempt = config.dipylon.upstream_header_timeout * 2;
-    let stack = |fetcher| upstream_stack(config, attempt, fetcher, telemetry);
-    let mut entries = Vec::new();
-    for entry in settings.proxies.entries() {
-        entries.push(match &entry.kind {
-            EntryKind::Proxy(base) => {
-                let client = ProxyClient::new(http.clone(), base.clone());
-                ListEntry::Proxy(stack(Arc::new(client)), entry.separator)
-            }
-            EntryKind::Tree(root) => {
-                ListEntry::Proxy(stack(Arc::new(FileTree::new(root))), entry.separator)
-            }
-            EntryKind::Direct => ListEntry::Direct,
-            EntryKind::Off => ListEntry::Off,
-        });
-    }
-    let direct = go.map(|go| direct_stack(config, go, telemetry));
-    GoProxyListFetcher::new(entries, settings.no_proxy.clone(), direct)
-}
-
 fn sumdb_source(
     config: &Config,
     settings: &GoSettings,
@@ -360,40 +344,9 @@ fn sumdb_source(
     Ok(SumDbSource::new(source, telemetry))
 }
 
-/// The download mode. Offline, no upstream is called for any reason, whatever the mode; a file is read
-/// all the same, so that what is wrong with it is known.
-fn policy(config: &Config) -> Result<Arc<dyn Policy>, Error> {
-    let policy: Arc<dyn Policy> = match &config.download_mode {
-        config::DownloadMode::Mode(mode) => Arc::new(one_mode(config, policy::mode(*mode))?),
-        config::DownloadMode::File(path) => warned(DownloadFile::read(path)?),
-        config::DownloadMode::Custom(text) => warned(DownloadFile::parse("DownloadMode", text)?),
-    };
-    if config.network_mode == config::NetworkMode::Offline {
-        return Ok(Arc::new(Decision { mode: Mode::None, download_url: String::new() }));
-    }
-    Ok(policy)
-}
-
-fn warned(file: DownloadFile) -> Arc<dyn Policy> {
-    for warning in file.warnings() {
-        tracing::warn!(key = "DownloadMode", "{warning}");
-    }
-    Arc::new(file)
-}
-
-fn one_mode(config: &Config, mode: Mode) -> Result<Decision, Error> {
-    let download_url = config.download_url.as_str().trim_end_matches('/').to_owned();
-    let redirects = matches!(mode, Mode::Redirect | Mode::AsyncRedirect);
-    if redirects && download_url.is_empty() {
-        let text = "DownloadMode redirects, but DownloadURL is empty: set it";
-        return Err(Error::new(ErrorKind::Unsupported, text));
-    }
-    Ok(Decision { mode, download_url })
-}
-
 /// The filter file's rules, if there is one.
 fn filter(config: &Config) -> Result<Option<Arc<Rules>>, Error> {
-    let rules = config.filter_file.as_deref().map(policy::filter_file::read).transpose()?;
+    let rules = config.filter_file.as_deref().map(filter_file::read).transpose()?;
     Ok(rules.map(Arc::new))
 }
 

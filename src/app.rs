@@ -102,7 +102,8 @@ impl App {
         let recovered = may_go_on(&adapters);
         let guards = build.guards(&adapters);
         let versions = build.versions_layer(&storage, fetched, Arc::clone(&policy));
-        let negative = NegativeLayer::new(config.dipylon.negative_version_ttl, versions.missing());
+        let version_ttl = config.dipylon.negative_version_ttl;
+        let negative = NegativeLayer::new(version_ttl, versions.missing(), Arc::clone(&policy));
         let operator = Operator::new(config.dipylon.admin_token.expose(), background.clone())
             .forgetting("lists", versions.forgets())
             .forgetting("files", negative.forgets());
@@ -332,9 +333,8 @@ impl Build<'_> {
         upstream: Border<FetchRequest, Fetched>,
         policy: Arc<dyn Policy>,
     ) -> VersionsLayer {
-        let listing = self.config.dipylon.list_follows_mode.then_some(policy);
         let (storage, tasks) = (storage.clone(), self.tasks.clone());
-        VersionsLayer::new(self.versions(), upstream, storage, listing, tasks)
+        VersionsLayer::new(self.versions(), upstream, storage, policy, tasks)
     }
 
     /// Fetches that no request waits for: at most half of the fetch slots, so that who waits is not kept

@@ -2,10 +2,11 @@
 
 use std::future::Future;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dipylon_middleware::telemetry::Telemetry;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{timeout, timeout_at};
 
 use crate::adapters::Adapters;
@@ -13,6 +14,7 @@ use crate::app::App;
 use crate::config::{self, Config, Env};
 use crate::credentials;
 use crate::http::{Bodies, Listener, Server, ServerConfig, Tls, serve_profiles};
+use crate::policy::reload::Reload;
 use crate::telemetry::logs::{self, Form};
 use crate::telemetry::traces::{self, TraceConfig};
 use tracing::level_filters::LevelFilter;
@@ -45,12 +47,13 @@ pub fn init_logs(config: &Config) -> Result<(), String> {
     logs::init(form, level).map_err(|error| error.to_string())
 }
 
-/// Serves until SIGINT or SIGTERM, then drains within `ShutdownTimeout`.
+/// Serves until SIGINT or SIGTERM, then drains within `ShutdownTimeout`. SIGHUP reads the download-mode
+/// file again.
 ///
 /// # Errors
 /// One line: what could not be opened, or that the drain took too long.
 pub async fn serve(config: &Config, env: &(dyn Env + Sync)) -> Result<(), String> {
-    let stop = signals()?;
+    let (stop, hangups) = (signals()?, hangups()?);
     let telemetry = Telemetry::new().map_err(|error| error.to_string())?;
     let traces = traces::init(&trace_config(config))
         .map_err(|error| format!("TraceExporterURL or TraceHeaders is refused: {error}"))?;
@@ -62,6 +65,7 @@ pub async fn serve(config: &Config, env: &(dyn Env + Sync)) -> Result<(), String
     if let Err(error) = adapters.check_upstream() {
         tracing::warn!(%error, "only what is stored can be served");
     }
+    let reloads = tokio::spawn(reload(adapters.reload.clone(), hangups));
     let mut app = App::new(config, adapters, telemetry);
     let listener = listen(config).await?;
     let profiles = profiles(config).await?;
@@ -75,6 +79,7 @@ pub async fn serve(config: &Config, env: &(dyn Env + Sync)) -> Result<(), String
     let serving = server.run(listener, stop.wait());
     let drained = run(serving, &stop, app.tasks.clone(), config.shutdown_timeout).await;
     app.leave();
+    reloads.abort();
     if let (Err(_), Some(go_runs)) = (&drained, &app.go_runs)
         && !go_runs.end().await
     {
@@ -176,8 +181,30 @@ impl Stop {
     }
 }
 
+fn catch(kind: SignalKind) -> Result<Signal, String> {
+    signal(kind).map_err(|error| format!("cannot catch signals: {error}"))
+}
+
+/// From here on SIGHUP does not end the process, whether or not there is a file to read again.
+fn hangups() -> Result<Signal, String> {
+    catch(SignalKind::hangup())
+}
+
+/// Follows the download-mode file; without one it only says so at each SIGHUP.
+async fn reload(file: Option<Arc<Reload>>, mut hangups: Signal) {
+    match file {
+        Some(file) => file.run(hangups).await,
+        None => {
+            while hangups.recv().await.is_some() {
+                tracing::info!(
+                    "SIGHUP: DownloadMode names no file, so there is nothing to read again"
+                );
+            }
+        }
+    }
+}
+
 fn signals() -> Result<Stop, String> {
-    let catch = |kind| signal(kind).map_err(|error| format!("cannot catch signals: {error}"));
     let (mut interrupt, mut terminate) =
         (catch(SignalKind::interrupt())?, catch(SignalKind::terminate())?);
     let token = tokio_util::sync::CancellationToken::new();

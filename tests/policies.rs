@@ -238,6 +238,41 @@ async fn a_download_mode_file_that_cannot_be_used_ends_the_start() {
     assert!(why.contains("DownloadMode:1:8: mode is a number"), "{why}");
 }
 
+#[tokio::test]
+async fn a_strict_gateway_refuses_what_athens_would_refuse_in_the_file() {
+    let upstream = upstream().await;
+    let ours =
+        format!("{HCL}\ndownload \"git.corp\" {{\n  mode = \"sync\"\n  list = \"storage\"\n}}\n");
+    let (_folder, path) = file("mode.hcl", &ours);
+    let mode = format!("file:{path}");
+    let start = |strict| {
+        let gateway = gateway(&upstream).env("ATHENS_DOWNLOAD_MODE", &mode);
+        gateway.env("DIPYLON_STRICT_DOWNLOAD_FILE", strict).try_start()
+    };
+    let why = start("true").await.unwrap_err();
+    let line = ours.lines().position(|line| line.contains("list =")).unwrap() + 1;
+    assert!(why.contains(&format!("{path}:{line}:3: list is not Athens's")), "{why}");
+    assert!(start("false").await.is_ok());
+    std::fs::write(&path, HCL).unwrap();
+    assert!(start("true").await.is_ok(), "Athens's own is taken");
+}
+
+#[tokio::test]
+async fn a_redirect_to_the_gateway_itself_ends_the_start() {
+    let upstream = upstream().await;
+    let own = gateway(&upstream).start().await;
+    let port = own.address().port();
+    drop(own);
+    for (name, value) in
+        [("ATHENS_PORT", format!("127.0.0.1:{port}")), ("ATHENS_PORT", format!(":{port}"))]
+    {
+        let url = format!("http://localhost:{port}/go");
+        let start = gateway(&upstream).env(name, &value).env("ATHENS_DOWNLOAD_MODE", "redirect");
+        let why = start.env("ATHENS_DOWNLOAD_URL", &url).try_start().await.unwrap_err();
+        assert!(why.contains("DownloadURL is this gateway itself"), "{value}: {why}");
+    }
+}
+
 // === Credential files ===
 
 #[tokio::test]

@@ -45,7 +45,7 @@ impl MissingPaths {
         Self { said: Remember::new(MISSING_PATHS_BYTES_MAX), time_to_live }
     }
 
-    /// How long a "no" counts.
+    /// How long a "no" counts, unless a policy says otherwise for the module.
     pub fn time_to_live(&self) -> Duration {
         self.time_to_live
     }
@@ -62,21 +62,22 @@ impl MissingPaths {
         }
     }
 
-    fn said(&self, module: &ModulePath, asked: Asked) -> Option<Error> {
-        let (error, _) = self.said.get(&(module.clone(), asked), self.time_to_live)?;
+    fn said(&self, module: &ModulePath, asked: Asked, within: Duration) -> Option<Error> {
+        let (error, _) = self.said.get(&(module.clone(), asked), within)?;
         Some(error)
     }
 
-    /// Whether its list does not exist: a version that does not exist either is missing with its path.
-    pub fn is_unlisted(&self, module: &ModulePath) -> bool {
-        self.said(module, Asked::List).is_some()
+    /// Whether upstream said within this time that its list does not exist: a version that does not exist
+    /// either is missing with its path.
+    pub fn is_unlisted(&self, module: &ModulePath, within: Duration) -> bool {
+        self.said(module, Asked::List, within).is_some()
     }
 
-    /// Neither list nor latest exist: nothing needs to be asked about any version. What upstream said of
-    /// the list.
-    pub fn nothing_at(&self, module: &ModulePath) -> Option<Error> {
-        self.said(module, Asked::Latest)?;
-        self.said(module, Asked::List)
+    /// Neither list nor latest exist, said upstream within this time: nothing needs to be asked about any
+    /// version. What it said of the list.
+    pub fn nothing_at(&self, module: &ModulePath, within: Duration) -> Option<Error> {
+        self.said(module, Asked::Latest, within)?;
+        self.said(module, Asked::List, within)
     }
 
     /// Who forgets them.
@@ -103,25 +104,30 @@ mod tests {
     use crate::error::ErrorKind;
     use crate::testing::{SECOND, error, module};
 
+    const MINUTE: Duration = Duration::from_secs(60);
+
     #[tokio::test(start_paused = true)]
     async fn nothing_is_at_a_path_once_list_and_latest_both_say_so_and_until_one_is_too_old() {
-        let (paths, path) = (MissingPaths::new(60 * SECOND), module("example.com/none"));
+        let (paths, path) = (MissingPaths::new(MINUTE), module("example.com/none"));
         paths.missing(&path, Asked::List, &error(ErrorKind::NotFound));
-        assert!(paths.is_unlisted(&path) && paths.nothing_at(&path).is_none());
+        assert!(paths.is_unlisted(&path, MINUTE) && paths.nothing_at(&path, MINUTE).is_none());
         tokio::time::advance(40 * SECOND).await;
         paths.missing(&path, Asked::Latest, &error(ErrorKind::NotFound));
-        assert_eq!(paths.nothing_at(&path).expect("both").kind(), ErrorKind::NotFound);
-        assert!(paths.nothing_at(&module("example.com/none/sub")).is_none(), "another path");
+        assert_eq!(paths.nothing_at(&path, MINUTE).expect("both").kind(), ErrorKind::NotFound);
+        assert!(
+            paths.nothing_at(&module("example.com/none/sub"), MINUTE).is_none(),
+            "another path"
+        );
         tokio::time::advance(21 * SECOND).await;
-        assert!(!paths.is_unlisted(&path) && paths.nothing_at(&path).is_none());
+        assert!(!paths.is_unlisted(&path, MINUTE) && paths.nothing_at(&path, MINUTE).is_none());
     }
 
     #[test]
     fn a_path_that_exists_after_all_is_not_missing() {
-        let (paths, path) = (MissingPaths::new(60 * SECOND), module("example.com/none"));
+        let (paths, path) = (MissingPaths::new(MINUTE), module("example.com/none"));
         paths.missing(&path, Asked::List, &error(ErrorKind::NotFound));
         paths.missing(&path, Asked::Latest, &error(ErrorKind::NotFound));
         paths.exists(&path);
-        assert!(!paths.is_unlisted(&path) && paths.nothing_at(&path).is_none());
+        assert!(!paths.is_unlisted(&path, MINUTE) && paths.nothing_at(&path, MINUTE).is_none());
     }
 }

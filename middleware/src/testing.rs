@@ -10,6 +10,7 @@ pub(crate) mod storage;
 pub(crate) mod upstream;
 pub(crate) mod verifier;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,6 +26,7 @@ use tower::util::ServiceExt as _;
 
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
+use crate::ports::{Decision, Mode, Policy};
 use crate::request::{EdgeRequest, FileRequest, HasContext, Missed, RequestContext};
 use crate::response::{Answer, Content, Files, Finished, ModuleResponse, Stashed};
 use crate::telemetry::{Outcome, Telemetry};
@@ -133,6 +135,11 @@ where
 /// An error of a kind.
 pub(crate) fn error(kind: ErrorKind) -> Error {
     Error::new(kind, format!("{kind:?} on purpose"))
+}
+
+/// A policy that fetches every module and says nothing else.
+pub(crate) fn fetches_all() -> Arc<dyn Policy> {
+    Arc::new(Decision::new(Mode::Sync, ""))
 }
 
 /// A file in memory as an answer.

@@ -81,21 +81,27 @@ impl<'a> FromIterator<&'a str> for Patterns {
     }
 }
 
-/// A glob for the first so many elements of a path.
+/// A glob for the first so many elements of a path: the rule of [`prefix_match`], read once and matched
+/// often.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Prefix {
+pub struct Prefix {
     slashes: usize,
     glob: Glob,
 }
 
 impl Prefix {
-    fn parse(pattern: &str) -> Result<Self, BadPattern> {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// [`BadPattern`]; such a pattern matches nothing.
+    pub fn parse(pattern: &str) -> Result<Self, BadPattern> {
         // A slash counts even in a class or behind a backslash: that is Go's rule.
         let slashes = pattern.bytes().filter(|&byte| byte == b'/').count();
         Glob::parse(pattern).map(|glob| Self { slashes, glob })
     }
 
-    fn matches(&self, target: &str) -> bool {
+    /// Whether the first elements of `target` match.
+    pub fn matches(&self, target: &str) -> bool {
         let mut ends = target.match_indices('/').map(|(end, _)| end).skip(self.slashes);
         let head = match ends.next() {
             Some(end) => &target[..end],

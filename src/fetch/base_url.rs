@@ -119,6 +119,11 @@ impl BaseUrl {
         self.authority.as_str()
     }
 
+    /// The host without its port, as written; an IPv6 address in brackets.
+    pub fn host_name(&self) -> &str {
+        self.authority.host()
+    }
+
     /// The port, where none is written that of the scheme.
     pub fn port(&self) -> u16 {
         let default = if self.scheme == Scheme::HTTPS { 443 } else { 80 };

@@ -11,6 +11,7 @@
 //! Nothing here retries, breaks circuits or counts slots: the layers around each entry do.
 
 pub mod base_url;
+pub mod by_policy;
 pub mod checksum;
 mod content;
 pub mod environment;

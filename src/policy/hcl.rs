@@ -7,6 +7,7 @@
 use dipylon_middleware::{Error, ErrorKind};
 use hcl::eval::{Context, ErrorKind as Mistake, Evaluate as _};
 use hcl_edit::Span;
+use hcl_edit::expr::Expression;
 use hcl_edit::structure::{Attribute, Body};
 
 /// An HCL text and the name of the place it comes from.
@@ -23,6 +24,10 @@ impl<'a> Source<'a> {
     /// The text as a tree. Nesting and operators are bounded by the parser.
     pub(super) fn parse(&self) -> Result<Body, Error> {
         hcl_edit::parser::parse_body(self.text).map_err(|error| {
+            if let Some(open) = super::quotes::unclosed(self.text) {
+                let (line, column) = self.position(open);
+                return self.refuse(line, column, "this text is not closed: want a \" on its line");
+            }
             let (line, column) = (error.location().line(), error.location().column());
             self.refuse(line, column, error.message())
         })
@@ -51,30 +56,75 @@ impl<'a> Source<'a> {
         (before.matches('\n').count() + 1, line.chars().count() + 1)
     }
 
-    /// The value of an attribute, which must be a text. There are no variables and no functions.
+    /// The value of an attribute, which must be a text.
     pub(super) fn string(&self, attribute: &Attribute) -> Result<String, Error> {
-        let name = attribute.key.as_str();
-        let expression = hcl::Expression::from(attribute.value.clone());
-        let value = expression.evaluate(&Context::new()).map_err(|error| {
+        self.text(attribute, &attribute.value)
+    }
+
+    /// The value of an attribute that is one text, or a list of them.
+    pub(super) fn texts<'b>(&self, attribute: &'b Attribute) -> Result<Texts<'b>, Error> {
+        let (at, wanted) = (&attribute.value, "want a text in quotes, or a list of such");
+        if let Some(list) = at.as_array() {
+            let entry = |value| Ok((self.text(attribute, value)?, value));
+            return list.iter().map(entry).collect::<Result<_, Error>>().map(Texts::List);
+        }
+        // What a condition chose stands nowhere by itself: the whole is pointed at.
+        let entry = |value| match value {
+            hcl::Value::String(text) => Ok((text, at)),
+            other => Err(self.wrong_kind(attribute, at, &other, TEXT)),
+        };
+        match self.evaluate(attribute, at)? {
+            hcl::Value::String(text) => Ok(Texts::One(text)),
+            hcl::Value::Array(list) => {
+                list.into_iter().map(entry).collect::<Result<_, Error>>().map(Texts::List)
+            }
+            other => Err(self.wrong_kind(attribute, at, &other, wanted)),
+        }
+    }
+
+    fn text(&self, of: &Attribute, at: &Expression) -> Result<String, Error> {
+        match self.evaluate(of, at)? {
+            hcl::Value::String(text) => Ok(text),
+            other => Err(self.wrong_kind(of, at, &other, TEXT)),
+        }
+    }
+
+    /// Operators, conditions and templates are evaluated. There are no variables and no functions.
+    fn evaluate(&self, of: &Attribute, at: &Expression) -> Result<hcl::Value, Error> {
+        hcl::Expression::from(at.clone()).evaluate(&Context::new()).map_err(|error| {
             let reason = match error.kind() {
                 Mistake::UndefinedVar(variable) => {
-                    format!("there is no variable {variable}: want a text in quotes")
+                    format!("there is no variable {variable}: {TEXT}")
                 }
                 Mistake::UndefinedFunc(function) => {
-                    format!("there is no function {function}: want a text in quotes")
+                    format!("there is no function {function}: {TEXT}")
                 }
                 other => other.to_string(),
             };
-            self.at(&attribute.value, format!("{name}: {reason}"))
-        })?;
-        match value {
-            hcl::Value::String(text) => Ok(text),
-            other => {
-                let reason = format!("{name} is {}: want a text in quotes", kind(&other));
-                Err(self.at(&attribute.value, reason))
-            }
-        }
+            self.at(at, format!("{}: {reason}", of.key.as_str()))
+        })
     }
+
+    fn wrong_kind(
+        &self,
+        of: &Attribute,
+        at: &Expression,
+        value: &hcl::Value,
+        wanted: &str,
+    ) -> Error {
+        self.at(at, format!("{} is {}: {wanted}", of.key.as_str(), kind(value)))
+    }
+}
+
+/// What most attributes want.
+const TEXT: &str = "want a text in quotes";
+
+/// One text, or several of which each knows where it stands.
+pub(super) enum Texts<'b> {
+    /// `"…"`
+    One(String),
+    /// `["…", …]`
+    List(Vec<(String, &'b Expression)>),
 }
 
 fn kind(value: &hcl::Value) -> &'static str {

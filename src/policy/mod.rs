@@ -1,14 +1,23 @@
 //! What may be served, and how a miss is handled, as the operator's files and hooks say.
 //!
-//! * `download_file.rs` the download mode with patterns (`DownloadMode = "file:…"`), over `hcl.rs`
+//! * `download_file.rs` the download mode with patterns (`DownloadMode = "file:…"`), over `hcl.rs` and `quotes.rs`
+//! * `terms.rs` what a block says · `live.rs` the policy in force · `reload.rs` follows the file
+//! * `own_address.rs` where the gateway listens · `go_duration.rs` durations as Go writes them
 //! * `filter_file.rs` the filter file (`FilterFile`)
 //! * `validator_hook.rs` the validator (`ValidatorHook`)
 //!
-//! Files are read once, at start; what is wrong with one is fatal and names the file and the place.
+//! What is wrong with a file at the start is fatal and names the file and the place. The download-mode file is
+//! read again when it changes: then what is wrong with it leaves the older one in force.
 
 pub mod download_file;
 pub mod filter_file;
+mod go_duration;
 mod hcl;
+pub mod live;
+pub mod own_address;
+mod quotes;
+pub mod reload;
+pub mod terms;
 pub mod validator_hook;
 
 use std::io::Read as _;
@@ -29,6 +38,13 @@ pub fn mode(mode: config::Mode) -> ports::Mode {
         config::Mode::None => ports::Mode::None,
         config::Mode::Redirect => ports::Mode::Redirect,
         config::Mode::AsyncRedirect => ports::Mode::AsyncRedirect,
+    }
+}
+
+/// Says in the log what of a download-mode file can never apply.
+pub fn warn_of(file: &download_file::DownloadFile) {
+    for warning in file.warnings() {
+        tracing::warn!(key = "DownloadMode", "{warning}");
     }
 }
 

@@ -3,7 +3,7 @@
 use dipylon_middleware::auth::Credentials;
 use dipylon_middleware::telemetry::Telemetry;
 
-use super::{listen, signals, tcp, tls_config, trace_config};
+use super::{hangups, listen, reload, signals, tcp, tls_config, trace_config};
 use crate::adapters::open_spools;
 use crate::app::storage_stack;
 use crate::config::{Config, Env, StorageType};
@@ -27,7 +27,7 @@ pub async fn external_storage(
                     needs a store of its own"
             .to_owned());
     }
-    let stop = signals()?;
+    let (stop, hangups) = (signals()?, hangups()?);
     let telemetry = Telemetry::new().map_err(|error| error.to_string())?;
     let traces = traces::init(&trace_config(config))
         .map_err(|error| format!("TraceExporterURL or TraceHeaders is refused: {error}"))?;
@@ -44,9 +44,11 @@ pub async fn external_storage(
         None => listen(config).await?,
     };
     let tls = options.tls.is_some();
+    let hangups = tokio::spawn(reload(None, hangups));
     tracing::info!(address = listener.address(), tls, storage = kind, "Serving external storage");
     let drained = service.run(listener, &options, stop.wait()).await;
     tracing::info!("Shutting down server");
+    hangups.abort();
     traces.flush().await;
     drained.map_err(|error| format!("Could not shut down server: {error}"))
 }

@@ -275,8 +275,11 @@ pub(crate) async fn flood(world: &World) {
     }
 }
 
-/// A zip for which the client is sent to the store, a miss that finds no place, and connections beyond the limit.
+/// A zip for which the client is sent to the store, a miss that finds no place, connections beyond the limit, and
+/// a download-mode file with a mistake.
 pub(crate) async fn overload(world: &World, round: usize) {
+    // Two rounds each, so that it comes to rest and is seen.
+    world.spoil_modes(round % 4 < 2);
     let client = world.gateway.client();
     let stored = path(&FakeModule::new(LIB, "v1.0.0"), "zip");
     assert_eq!(client.get(&stored).await.status, 302);

@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use dipylon_testkit::checksum_db::ChecksumDb;
 use dipylon_testkit::gateway::Gateway;
 use dipylon_testkit::module::FakeModule;
@@ -20,6 +18,10 @@ const DATABASE: &str = "sum.test";
 pub(crate) const REFUSED: &str = "example.com/refused";
 /// The module that is stored from the start.
 pub(crate) const LIB: &str = "example.com/lib";
+
+/// The download-mode file of the gateway that is flooded.
+const MODES: &str = "downloadURL = \"\"\nmode = \"sync\"\n\
+    download \"example.com/background/*\" {\n  mode = \"async\"\n}\n";
 
 /// `dashboards/`.
 pub(crate) fn folder() -> PathBuf {
@@ -64,9 +66,6 @@ impl World {
     /// is MinIO, to which it redirects for every zip.
     pub(crate) async fn flooded() -> Self {
         let store = KeyedServer::of("DIPYLON_TEST_MINIO").as_minio(&fresh_name());
-        let modes = "downloadURL = \"\"\nmode = \"sync\"\n\
-                     download \"example.com/background/*\" {\n  mode = \"async\"\n}\n";
-        let background = format!("custom:{}", STANDARD.encode(modes));
         let mut variables: Vec<(&str, &str)> =
             store.iter().map(|(name, value)| (*name, value.as_str())).collect();
         variables.extend([
@@ -76,7 +75,7 @@ impl World {
             ("DIPYLON_MISS_QUEUE_TIMEOUT", "1"),
             ("DIPYLON_MAX_CONNECTIONS", "8"),
             ("ATHENS_LOG_LEVEL", "error"),
-            ("ATHENS_DOWNLOAD_MODE", &background),
+            ("ATHENS_DOWNLOAD_MODE", "file:{folder}/mode.hcl"),
         ]);
         Self::start(&variables).await
     }
@@ -101,10 +100,18 @@ impl World {
             .env("ATHENS_FILTER_FILE", &filter.display().to_string())
             .env("ATHENS_LOG_LEVEL", "info")
             .env("GO_BINARY_PATH", "/nonexistent/go");
+        std::fs::write(folder.path().join("mode.hcl"), MODES).expect("a download-mode file");
         for (name, value) in variables {
-            builder = builder.env(name, value);
+            let folder = folder.path().display().to_string();
+            builder = builder.env(name, &value.replace("{folder}", &folder));
         }
         Self { upstream, database, gateway: builder.start().await, folder }
+    }
+
+    /// Spoils the download-mode file, or mends it: the gateway that is flooded follows it.
+    pub(crate) fn spoil_modes(&self, is_spoiled: bool) {
+        let text = if is_spoiled { "mode = 5\n" } else { MODES };
+        std::fs::write(self.folder.path().join("mode.hcl"), text).expect("the download-mode file");
     }
 
     /// Takes the near tier's directory away from under the gateway, or gives it back.

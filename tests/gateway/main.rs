@@ -16,6 +16,7 @@ mod misses;
 mod mode_table;
 mod modes;
 mod outcomes;
+mod policy_file;
 mod profiles;
 mod rate_limit;
 mod raw_upstream;

@@ -63,7 +63,7 @@ async fn mode_none_says_404_and_still_serves_what_is_stored() {
 }
 
 #[tokio::test]
-async fn a_redirect_leaves_out_the_path_prefix_and_escapes_the_path() {
+async fn a_redirect_leaves_out_the_path_prefix_escapes_the_path_and_keeps_the_query() {
     let world = Setup::disk()
         .env("ATHENS_DOWNLOAD_MODE", "redirect")
         .env("ATHENS_DOWNLOAD_URL", "http://objects.test/base")
@@ -74,7 +74,7 @@ async fn a_redirect_leaves_out_the_path_prefix_and_escapes_the_path() {
         ("/prefix/example.com/lib/@v/v1.0.0.zip", "/example.com/lib/@v/v1.0.0.zip"),
         (
             "/prefix/github.com/%21azure/x/@v/v1.0.0.mod?go-get=1",
-            "/github.com/!azure/x/@v/v1.0.0.mod",
+            "/github.com/!azure/x/@v/v1.0.0.mod?go-get=1",
         ),
         (
             "/prefix/example.com/lib/@v/v2.0.0+incompatible.info",
@@ -87,6 +87,25 @@ async fn a_redirect_leaves_out_the_path_prefix_and_escapes_the_path() {
             (answer.status.as_u16(), answer.header("location")),
             (302, Some(location.as_str()))
         );
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_holds_nothing_of_the_clients_credentials() {
+    let world = Setup::disk()
+        .env("ATHENS_DOWNLOAD_MODE", "redirect")
+        .env("ATHENS_DOWNLOAD_URL", "http://objects.test")
+        .env("BASIC_AUTH_USER", "user")
+        .env("BASIC_AUTH_PASS", "hunter2")
+        .start()
+        .await;
+    let authorization = ("authorization", "Basic dXNlcjpodW50ZXIy");
+    let answer = world.request(http::Method::GET, &file("zip"), &[authorization]).await;
+    let wanted = format!("http://objects.test{}", file("zip"));
+    assert_eq!((answer.status.as_u16(), answer.header("location")), (302, Some(wanted.as_str())));
+    let said = format!("{:?}{}", answer.headers, answer.text());
+    for secret in ["hunter2", "dXNlcjpodW50ZXIy", "uthorization", "ookie"] {
+        assert!(!said.contains(secret), "{said}");
     }
 }
 

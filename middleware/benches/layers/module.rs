@@ -11,7 +11,7 @@ use dipylon_middleware::hot_cache::HotCacheLayer;
 use dipylon_middleware::lookup::LookupLayer;
 use dipylon_middleware::missing_paths::MissingPaths;
 use dipylon_middleware::negative::NegativeLayer;
-use dipylon_middleware::ports::{BoxFuture, Decision, Mode, Validator};
+use dipylon_middleware::ports::{BoxFuture, Validator};
 use dipylon_middleware::request::{
     Ask, FileRequest, Missed, ModuleRequest, Planned, RequestContext,
 };
@@ -23,7 +23,8 @@ use tokio_util::task::TaskTracker;
 use tower::Layer as _;
 
 use crate::support::{
-    LONG, bench_service, context, file_answer, module, module_request, storage, version, versions,
+    LONG, bench_service, context, file_answer, module, module_request, policy, storage, version,
+    versions,
 };
 
 /// Rules of a filter file, for modules of other names.
@@ -56,10 +57,9 @@ pub(crate) fn missed(criterion: &mut Criterion) {
     let group = &mut criterion.benchmark_group("layers missed");
     let request = &Missed { request: file_request() };
     bench_service(group, "bare leaf", &leaf::<Missed>(), request);
-    let negative = NegativeLayer::new(LONG, MissingPaths::new(LONG));
+    let negative = NegativeLayer::new(LONG, MissingPaths::new(LONG), policy());
     bench_service(group, "negative", &negative.layer(leaf::<Missed>()), request);
-    let policy = Arc::new(Decision { mode: Mode::Sync, download_url: String::new() });
-    let planned = DownloadModeLayer::new(policy).layer(leaf::<Planned>());
+    let planned = DownloadModeLayer::new(policy()).layer(leaf::<Planned>());
     bench_service(group, "download_mode", &planned, request);
 }
 

@@ -16,7 +16,6 @@ use dipylon_middleware::limit::LimitLayer;
 use dipylon_middleware::lookup::LookupLayer;
 use dipylon_middleware::missing_paths::MissingPaths;
 use dipylon_middleware::negative::NegativeLayer;
-use dipylon_middleware::ports::{Decision, Mode};
 use dipylon_middleware::request::{Ask, ModuleRequest, Planned, StashKey, StashRequest, Want};
 use dipylon_middleware::response::{Files, Finished, ModuleResponse, Stashed};
 use dipylon_middleware::single_flight::SingleFlightLayer;
@@ -29,22 +28,25 @@ use tokio_util::task::TaskTracker;
 use tower::{Layer as _, Service as _};
 
 use support::{
-    LONG, bench_service, context, cpu_time, file_answer, module, module_request, runtime, storage,
-    telemetry, version, versions,
+    LONG, bench_service, context, cpu_time, file_answer, module, module_request, policy, runtime,
+    storage, telemetry, version, versions,
 };
 
 /// As the program puts it together without a filter file and a validator hook.
 fn module_stack(hot_cache_bytes: u64, has_files: bool) -> Border<ModuleRequest, ModuleResponse> {
     let telemetry = telemetry();
     let storage = storage(has_files);
-    let policy = Arc::new(Decision { mode: Mode::Sync, download_url: String::new() });
+    let policy = policy();
     let leaf = tower::service_fn(|_: Planned| ready(Ok::<_, Error>(file_answer())));
     Stack::new(&telemetry)
         .push(LayerName::Versions, versions(storage.clone()))
         .push(LayerName::HotCache, HotCacheLayer::new(hot_cache_bytes))
         .push(LayerName::Lookup, LookupLayer::new(storage))
         .push(LayerName::MissLimit, LimitLayer::new("misses", 30, LONG))
-        .push(LayerName::Negative, NegativeLayer::new(LONG, MissingPaths::new(LONG)))
+        .push(
+            LayerName::Negative,
+            NegativeLayer::new(LONG, MissingPaths::new(LONG), Arc::clone(&policy)),
+        )
         .push(LayerName::DownloadMode, DownloadModeLayer::new(policy))
         .over(LayerName::Dispatch, leaf)
 }

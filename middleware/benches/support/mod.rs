@@ -2,13 +2,16 @@
 
 use std::future::Future;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::BenchmarkGroup;
 use criterion::measurement::WallTime;
 use dipylon_middleware::Error;
 use dipylon_middleware::blob::Blob;
-use dipylon_middleware::ports::{Fetched, Payload, SaveResult, StorageCall, StorageReply};
+use dipylon_middleware::ports::{
+    Decision, Fetched, Mode, Payload, Policy, SaveResult, StorageCall, StorageReply,
+};
 use dipylon_middleware::request::{
     Ask, FetchRequest, ModuleRequest, RequestContext, StorageRequest,
 };
@@ -127,6 +130,20 @@ pub(crate) fn storage(has_files: bool) -> StorageHandle {
     StorageHandle::new(Border::new(leaf))
 }
 
+/// The policy of one mode for all modules, ready made as the program has it.
+struct OneMode(Arc<Decision>);
+
+impl Policy for OneMode {
+    fn decide(&self, _: &ModulePath) -> Arc<Decision> {
+        Arc::clone(&self.0)
+    }
+}
+
+/// Fetches every module.
+pub(crate) fn policy() -> Arc<dyn Policy> {
+    Arc::new(OneMode(Arc::new(Decision::new(Mode::Sync, ""))))
+}
+
 /// Versions before an upstream that lists three, whose answers stay fresh.
 pub(crate) fn versions(storage: StorageHandle) -> VersionsLayer {
     let config = VersionsConfig {
@@ -142,5 +159,5 @@ pub(crate) fn versions(storage: StorageHandle) -> VersionsLayer {
         let upstream = "upstream".into();
         std::future::ready(Ok::<_, Error>(Fetched { payload, upstream }))
     }));
-    VersionsLayer::new(config, upstream, storage, None, TaskTracker::new())
+    VersionsLayer::new(config, upstream, storage, policy(), TaskTracker::new())
 }

@@ -67,6 +67,15 @@ impl Shared {
     }
 }
 
+/// What nobody can ask any more, because a reload took it away, is not left alone any more either.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.state.get_mut().is_open() {
+            self.open.dec();
+        }
+    }
+}
+
 /// Calls `S` unless it has failed too often.
 #[derive(Clone, Debug)]
 pub struct Breaker<S> {

@@ -311,6 +311,19 @@ async fn an_error_from_below_passes_unchanged() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_upstream_that_nobody_can_ask_any_more_counts_as_open_no_more() {
+    let telemetry = telemetry();
+    let open = telemetry.metrics.breakers_open.get(());
+    let layer = BreakerLayer::upstream("proxy.example".into(), &telemetry);
+    let service = layer.layer(failing(ErrorKind::UpstreamFailed));
+    fail_often(&service, FAILURES_TO_OPEN).await;
+    drop(layer);
+    assert_eq!(open.get(), 1, "one service is left");
+    drop(service);
+    assert_eq!(open.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn services_of_one_layer_share_the_state() {
     let layer = BreakerLayer::upstream("proxy.example".into(), &telemetry());
     let one = layer.layer(failing(ErrorKind::UpstreamFailed));

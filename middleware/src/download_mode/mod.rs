@@ -10,7 +10,7 @@
 //! Only what `observe` adds.
 //!
 //! # Failure modes
-//! None: a policy that cannot be read is refused at start.
+//! None: a policy that cannot be read is refused at start, and later leaves the one in force as it is.
 //!
 //! # Limits
 //! Those of the policy.

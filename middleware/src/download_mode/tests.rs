@@ -30,7 +30,7 @@ async fn planned(policy: Arc<dyn Policy>, missed: Missed) -> Planned {
 }
 
 fn always(mode: Mode) -> Arc<dyn Policy> {
-    Arc::new(Decision { mode, download_url: BASE.to_owned() })
+    Arc::new(Decision::new(mode, BASE))
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,9 +61,9 @@ async fn a_redirect_goes_to_the_escaped_path_of_the_same_file() {
 struct ByModule;
 
 impl Policy for ByModule {
-    fn decide(&self, module: &ModulePath) -> Decision {
+    fn decide(&self, module: &ModulePath) -> Arc<Decision> {
         let mode = if module.as_str() == "example.com/m" { Mode::None } else { Mode::Sync };
-        Decision { mode, download_url: String::new() }
+        Arc::new(Decision::new(mode, ""))
     }
 }
 

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -5,6 +6,7 @@ use tower::Layer;
 
 use super::service::{Memory, Negative};
 use crate::missing_paths::MissingPaths;
+use crate::ports::Policy;
 use crate::purge::{Forgets, Purge};
 use crate::remember::Remember;
 
@@ -12,22 +14,28 @@ use crate::remember::Remember;
 pub const BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// Makes [`Negative`]s that share one memory.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NegativeLayer {
     memory: Memory,
 }
 
 impl NegativeLayer {
     /// Remembers each "no" about a version for `time_to_live`, and one about a version whose path is among
-    /// the `missing` for as long as these.
-    pub fn new(time_to_live: Duration, missing: MissingPaths) -> Self {
+    /// the `missing` for as long as these; both as long as `policy` says, where it says so for the module.
+    pub fn new(time_to_live: Duration, missing: MissingPaths, policy: Arc<dyn Policy>) -> Self {
         let remembered = Remember::new(BYTES_MAX);
-        Self { memory: Memory { remembered, missing, time_to_live } }
+        Self { memory: Memory { remembered, missing, time_to_live, policy } }
     }
 
     /// Who forgets them.
     pub fn forgets(&self) -> Arc<dyn Forgets> {
         Arc::new(self.clone())
+    }
+}
+
+impl fmt::Debug for NegativeLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NegativeLayer({:?})", self.memory.time_to_live)
     }
 }
 

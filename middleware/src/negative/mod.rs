@@ -19,7 +19,7 @@
 //!
 //! # Limits
 //! [`BYTES_MAX`] of answers, each by its reason, on a monotonic clock: a version for `NegativeVersionTTL`; a
-//! version whose path has no list for `NegativePathTTL`.
+//! version whose path has no list for `NegativePathTTL`; both for what the policy says for the module instead.
 
 mod layer;
 mod service;

@@ -7,13 +7,14 @@ use tower::Layer as _;
 use super::{Negative, NegativeLayer};
 use crate::error::{Error, ErrorKind};
 use crate::missing_paths::{Asked, MissingPaths};
+use crate::ports::{Decision, Mode};
 use crate::purge::{Modules, Purge};
 use crate::request::Missed;
 use crate::response::ModuleResponse;
 use crate::stack::Stage;
 use crate::telemetry::Outcome;
 use crate::testing::below::{Held, assert_passes_unchanged, failing};
-use crate::testing::{SECOND, call, error, file_answer, leaf, missed, module, query};
+use crate::testing::{SECOND, call, error, fetches_all, file_answer, leaf, missed, module, query};
 
 /// Remembers for a minute over a leaf that fails with `kind` or answers; and the count of its calls.
 #[derive(Clone)]
@@ -52,7 +53,11 @@ impl Below {
 
 /// Versions for a minute, paths for ten.
 fn layer() -> NegativeLayer {
-    NegativeLayer::new(60 * SECOND, MissingPaths::new(600 * SECOND))
+    layer_over(MissingPaths::new(600 * SECOND))
+}
+
+fn layer_over(missing: MissingPaths) -> NegativeLayer {
+    NegativeLayer::new(60 * SECOND, missing, fetches_all())
 }
 
 async fn ask<S>(negative: &Negative<S>) -> Result<ModuleResponse, Error>
@@ -89,7 +94,7 @@ fn no_path(missing: &MissingPaths, asked: &[Asked]) {
 async fn a_version_of_a_path_without_a_list_is_remembered_as_long_as_the_path() {
     let missing = MissingPaths::new(600 * SECOND);
     no_path(&missing, &[Asked::List]);
-    let layer = NegativeLayer::new(60 * SECOND, missing);
+    let layer = layer_over(missing);
     let (negative, below) = Below::under(&layer, ErrorKind::NotFound);
     let first = ask(&negative).await.expect_err("asked once all the same");
     assert_eq!(first.outcome(), Outcome::UpstreamNotFound);
@@ -105,7 +110,7 @@ async fn a_version_of_a_path_without_a_list_is_remembered_as_long_as_the_path() 
 async fn where_list_and_latest_are_missing_no_version_is_asked_for_until_one_of_them_is_too_old() {
     let missing = MissingPaths::new(600 * SECOND);
     no_path(&missing, &[Asked::List, Asked::Latest]);
-    let layer = NegativeLayer::new(60 * SECOND, missing);
+    let layer = layer_over(missing);
     let (negative, below) = Below::under(&layer, ErrorKind::NotFound);
     for version in ["v1.0.0", "v1.0.1", "main"] {
         let failed = call(&negative, missed(version, FileKind::Info)).await.expect_err("nothing");
@@ -121,7 +126,7 @@ async fn where_list_and_latest_are_missing_no_version_is_asked_for_until_one_of_
 async fn only_what_does_not_exist_is_remembered_as_long_as_its_path() {
     let missing = MissingPaths::new(600 * SECOND);
     no_path(&missing, &[Asked::List]);
-    let layer = NegativeLayer::new(60 * SECOND, missing);
+    let layer = layer_over(missing);
     let (negative, below) = Below::under(&layer, ErrorKind::ChecksumMismatch);
     ask(&negative).await.expect_err("a mismatch");
     tokio::time::advance(61 * SECOND).await;
@@ -133,11 +138,11 @@ async fn only_what_does_not_exist_is_remembered_as_long_as_its_path() {
 async fn a_file_shows_that_there_is_something_at_the_path() {
     let missing = MissingPaths::new(600 * SECOND);
     no_path(&missing, &[Asked::List]);
-    let layer = NegativeLayer::new(60 * SECOND, missing.clone());
+    let layer = layer_over(missing.clone());
     let (negative, below) = Below::under(&layer, ErrorKind::NotFound);
     *below.kind.lock() = None;
     ask(&negative).await.expect("a file");
-    assert!(!missing.is_unlisted(&module("example.com/m")));
+    assert!(!missing.is_unlisted(&module("example.com/m"), 600 * SECOND));
 }
 
 #[tokio::test(start_paused = true)]
@@ -215,6 +220,23 @@ async fn an_error_from_below_passes_unchanged_the_first_time() {
     for kind in [ErrorKind::NotFound, ErrorKind::UpstreamFailed] {
         let negative = layer().layer(failing(kind));
         assert_passes_unchanged(&negative, missed("v1.0.0", FileKind::Mod), kind).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_no_is_remembered_as_long_as_the_policy_says() {
+    let hour = Some(3600 * SECOND);
+    let policy = Arc::new(Decision { negative_for: hour, ..Decision::new(Mode::Sync, "") });
+    let (missing, unlisted) = (MissingPaths::new(600 * SECOND), MissingPaths::new(600 * SECOND));
+    no_path(&unlisted, &[Asked::List]);
+    for missing in [missing, unlisted] {
+        let layer = NegativeLayer::new(60 * SECOND, missing, Arc::clone(&policy) as _);
+        let negative = layer.layer(failing(ErrorKind::NotFound));
+        ask(&negative).await.expect_err("not found");
+        for (after, outcome) in [(3600, Outcome::Negative), (1, Outcome::UpstreamNotFound)] {
+            tokio::time::advance(after * SECOND).await;
+            assert_eq!(ask(&negative).await.expect_err("not found").outcome(), outcome);
+        }
     }
 }
 

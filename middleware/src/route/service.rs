@@ -106,7 +106,8 @@ impl Route {
         };
         served.module = Some(module.as_str().to_owned());
         refuse_impossible(&module)?;
-        let answer = self.modules.send(ModuleRequest { context, module, ask }).await?;
+        let mut answer = self.modules.send(ModuleRequest { context, module, ask }).await?;
+        take_along(&mut answer, request.head.uri.query());
         // The answer to a branch changes with the branch: only what never changes takes the operator's word.
         let is_immutable = matches!(answer.answer, Answer::File { .. }) && answer.asked.is_none();
         let wanted = Wanted { method: &request.head.method, headers: &request.head.headers };
@@ -150,6 +151,15 @@ fn invalid(path: &str, error: &RouteError) -> Error {
 fn no_page(path: &str) -> Error {
     let shown: String = path.chars().take(200).collect();
     Error::new(ErrorKind::InvalidPath, format!("404 page not found: {shown}"))
+}
+
+/// A redirect goes to the same file elsewhere, so what stands behind the `?` of the request goes with it.
+/// No base URL has a query of its own.
+fn take_along(answer: &mut ModuleResponse, query: Option<&str>) {
+    if let (Answer::Redirect { location, .. }, Some(query)) = (&mut answer.answer, query) {
+        location.push('?');
+        location.push_str(query);
+    }
 }
 
 /// The `go` command asks for every prefix of an import path; most of them cannot exist.

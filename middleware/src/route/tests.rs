@@ -310,6 +310,22 @@ async fn a_file_by_query_is_logged_with_the_version_it_stands_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_redirect_takes_the_query_along() {
+    let bench = bench(|_| {
+        let (location, status) = ("https://a.test/x".to_owned(), http::StatusCode::FOUND);
+        Ok(ModuleResponse::new(Answer::Redirect { location, status }, Outcome::Redirected))
+    });
+    for (query, want) in
+        [("?go-get=1&x=%2F", "https://a.test/x?go-get=1&x=%2F"), ("", "https://a.test/x")]
+    {
+        let path = "/example.com/m/@v/v1.0.0.zip";
+        let mut request = edge("GET", &format!("{path}{query}"));
+        request.path = Some(path.to_owned());
+        assert_eq!(header(&bench.send(request).await, "location"), Some(want));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn admin_pages_are_served_by_themselves() {
     let bench = answering();
     let response = bench.get("/healthz").await;

@@ -10,10 +10,12 @@ use super::metrics::{Family, Instrument, MetricInfo};
 
 mod background;
 mod lock;
+mod policy;
 mod storage;
 
 pub use background::BackgroundEvent;
 pub use lock::{LockAnswer, LockLoss, LockOperation, LockWait};
+pub use policy::PolicyReload;
 pub use storage::{NearFill, NearRead, Presigned, StorageOperation};
 
 label! {
@@ -326,6 +328,11 @@ metrics! {
     /// Seconds until the lock service answered.
     lock_call_seconds: Histogram<(LockOperation,)> = "dipylon_lock_operation_duration_seconds";
 
+    /// Times that the download-mode file was read again.
+    policy_reloads: IntCounter<(PolicyReload,)> = "dipylon_policy_reloads_total";
+    /// 1 while the download-mode file as it stands is refused and an older one is in force.
+    policy_file_refused: IntGauge<()> = "dipylon_policy_file_refused";
+
     /// Background stashes that wait, pauses between attempts included.
     background_queued: IntGauge<()> = "dipylon_dispatch_background_queued";
     /// Stashes running in the background now.
@@ -412,6 +419,7 @@ pub const LABELS: &[LabelInfo] = &[
     NearRead::INFO,
     NearFill::INFO,
     Presigned::INFO,
+    PolicyReload::INFO,
 ];
 
 /// A field of the log event `request`, or an attribute of a span, and what it holds.

@@ -45,13 +45,12 @@ pub struct VersionsLayer {
 }
 
 impl VersionsLayer {
-    /// Asks `upstream` and `storage`. With a `policy`, modules whose mode is `none` are listed from
-    /// storage alone (`ListFollowsMode`). `tasks` counts calls under way.
+    /// Asks `upstream` and `storage`, as `policy` says for each module. `tasks` counts calls under way.
     pub fn new(
         config: VersionsConfig,
         upstream: Border<FetchRequest, Fetched>,
         storage: StorageHandle,
-        policy: Option<Arc<dyn Policy>>,
+        policy: Arc<dyn Policy>,
         tasks: TaskTracker,
     ) -> Self {
         Self {

@@ -2,7 +2,8 @@
 //!
 //! # What it does
 //! Answers list and latest from upstream and storage together, as the network mode says, and keeps
-//! the answers for a while. Lets files pass; a query (`master`, `v1`) whose version is known from a
+//! the answers for a while; the policy may say for a module that storage alone answers, and for how long
+//! an answer holds. Lets files pass; a query (`master`, `v1`) whose version is known from a
 //! moment ago passes as that version. Writes down which paths do not exist at all, for `negative`; an
 //! operator can have every "no" forgotten.
 //!

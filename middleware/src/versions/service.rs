@@ -20,7 +20,7 @@ use crate::body;
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Flights, NoLanding, Role};
 use crate::missing_paths::{self, MissingPaths};
-use crate::ports::{Fetched, Mode, Payload, Policy};
+use crate::ports::{Decision, Fetched, ListSource, Payload, Policy};
 use crate::remember::{Remember, Weigh};
 use crate::request::{Ask, FetchAsk, FetchRequest, FileRequest, ModuleRequest, RequestContext};
 use crate::response::{Answer, ModuleResponse};
@@ -65,7 +65,7 @@ pub(super) struct Shared {
     pub(super) config: VersionsConfig,
     pub(super) upstream: Border<FetchRequest, Fetched>,
     pub(super) storage: StorageHandle,
-    pub(super) policy: Option<Arc<dyn Policy>>,
+    pub(super) policy: Arc<dyn Policy>,
     pub(super) flights: Flights<Key, Kept>,
     pub(super) tasks: TaskTracker,
     pub(super) answers: Remember<Key, Kept>,
@@ -128,21 +128,31 @@ impl Shared {
     async fn known_version(&self, request: &FileRequest) -> Result<Option<Version>, Error> {
         let FileRequest { context, module, version: query, .. } = request;
         let key = (module.clone(), query.clone());
-        if let Some((version, _)) = self.queries.get(&key, self.config.fresh_for) {
+        let decision = self.policy.decide(module);
+        if let Some((version, _)) = self.queries.get(&key, self.fresh_for(&decision)) {
             return Ok(Some(version));
         }
-        if self.network_mode(module) != NetworkMode::Offline {
+        if self.network_mode(&decision, Question::List) != NetworkMode::Offline {
             return Ok(None);
         }
         let stored = self.storage.list(context, module).await?;
         Ok(merge::newest_matching(query, &stored))
     }
 
-    /// The configured mode; offline for a module that may not be fetched, where lists follow that.
-    fn network_mode(&self, module: &ModulePath) -> NetworkMode {
-        let forbidden =
-            self.policy.as_ref().is_some_and(|policy| policy.decide(module).mode == Mode::None);
-        if forbidden { NetworkMode::Offline } else { self.config.network_mode }
+    /// The configured mode; offline where the policy wants storage alone to answer.
+    fn network_mode(&self, decision: &Decision, question: Question) -> NetworkMode {
+        let source = match question {
+            Question::List => decision.list,
+            Question::Latest => decision.latest,
+        };
+        match source {
+            ListSource::Storage => NetworkMode::Offline,
+            ListSource::Upstream => self.config.network_mode,
+        }
+    }
+
+    fn fresh_for(&self, decision: &Decision) -> Duration {
+        decision.fresh_for.unwrap_or(self.config.fresh_for)
     }
 
     async fn answer(
@@ -151,9 +161,10 @@ impl Shared {
         module: ModulePath,
         question: Question,
     ) -> Result<ModuleResponse, Error> {
-        let mode = self.network_mode(&module);
+        let decision = self.policy.decide(&module);
+        let mode = self.network_mode(&decision, question);
         if mode == NetworkMode::Offline {
-            let body = self.stored(&context, &module, question).await?;
+            let body = self.stored(&context, &module, question, mode).await?;
             return match body {
                 Some(body) => Ok(response(question, body, Outcome::HitStorage, None)),
                 None => Err(nothing_stored(&module)),
@@ -161,12 +172,12 @@ impl Shared {
         }
         let key = (module, question);
         if let Some((kept, age)) = self.answers.get(&key, Duration::MAX) {
-            if age <= self.fresh_for(&kept) {
+            if age <= self.holds_for(&decision, &kept) {
                 let (body, _) = kept.map_err(Error::remembered)?;
                 return Ok(response(question, body, Outcome::HitMemory, Some(age)));
             }
             if let Ok((body, _)) = &kept
-                && age <= self.config.fresh_for + self.config.stale_while_revalidate
+                && age <= self.fresh_for(&decision) + self.config.stale_while_revalidate
             {
                 // Given at once; one task, however many ask, fetches the newer one for who asks next.
                 if !self.flights.is_under_way(&key) && !self.has_just_failed(&key) {
@@ -184,7 +195,7 @@ impl Shared {
         }
         if mode == NetworkMode::Fallback
             && self.has_just_failed(&key)
-            && let Some(body) = self.stored(&context, &key.0, question).await?
+            && let Some(body) = self.stored(&context, &key.0, question, mode).await?
             && !body.is_empty()
         {
             return Ok(response(question, body, Outcome::HitStorage, None));
@@ -221,10 +232,11 @@ impl Shared {
         self.failed.get(key, FAILURE_PAUSE).is_some()
     }
 
-    fn fresh_for(&self, kept: &Kept) -> Duration {
+    /// For how long an answer, or a "no", is given without asking again.
+    fn holds_for(&self, decision: &Decision, kept: &Kept) -> Duration {
         match kept {
-            Ok(_) => self.config.fresh_for,
-            Err(_) => self.config.negative_for,
+            Ok(_) => self.fresh_for(decision),
+            Err(_) => decision.negative_for.unwrap_or(self.config.negative_for),
         }
     }
 
@@ -284,7 +296,7 @@ impl Shared {
             return Asked { kept: Err(error.clone()), failure: Some(error) };
         }
         // Upstream does not have it (any more), or may be replaced: what is stored is the answer.
-        let kept = match self.stored(&self.patient(context), module, *question).await {
+        let kept = match self.stored(&self.patient(context), module, *question, mode).await {
             Ok(stored) => match stored.filter(|body| !body.is_empty()) {
                 Some(body) => Ok((body, Outcome::HitStorage)),
                 None => Err(error.clone()),
@@ -350,10 +362,11 @@ impl Shared {
         context: &RequestContext,
         module: &ModulePath,
         question: Question,
+        mode: NetworkMode,
     ) -> Result<Option<Bytes>, Error> {
         let stored = self.storage.list(context, module).await?;
         if question == Question::List {
-            let offline = self.network_mode(module) == NetworkMode::Offline;
+            let offline = mode == NetworkMode::Offline;
             let releases = merge::releases(stored.clone());
             // Releases hide pseudo-versions, except offline, where nothing else says they exist.
             let listed = if offline || releases.is_empty() { stored } else { releases };

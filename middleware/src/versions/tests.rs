@@ -23,7 +23,7 @@ use crate::storage_io::{StorageHandle, StorageIo};
 use crate::telemetry::Outcome;
 use crate::testing::storage::MemoryStorage;
 use crate::testing::upstream::{Reply, ScriptedUpstream};
-use crate::testing::{SECOND, call, context, error, leaf, module, telemetry};
+use crate::testing::{SECOND, call, context, error, fetches_all, leaf, module, telemetry};
 
 /// A pseudo-version of `example.com/m`.
 const PSEUDO: &str = "v0.0.0-20240301120000-abcdefabcdef";
@@ -57,13 +57,13 @@ fn no_files(_: &FileRequest) -> Result<ModuleResponse, Error> {
 }
 
 fn bench(mode: NetworkMode, stored: &[&str]) -> Bench {
-    bench_with(config(mode), stored, None, no_files)
+    bench_with(config(mode), stored, fetches_all(), no_files)
 }
 
 fn bench_with(
     config: VersionsConfig,
     stored: &[&str],
-    policy: Option<Arc<dyn Policy>>,
+    policy: Arc<dyn Policy>,
     answer: Files,
 ) -> Bench {
     let telemetry = telemetry();

@@ -1,7 +1,46 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use dipylon_middleware::ports::{Decision, Fetcher, ListSource, Policy as _};
+use dipylon_protocol::path::ModulePath;
+
 use super::*;
+use crate::fetch::goproxy_list::GoProxyListFetcher;
+use crate::fetch::goproxy_setting::GoProxyList;
+use crate::policy::live::{LivePolicy, OpenUpstreams};
+
+fn read(text: &str, given: &Given) -> Result<DownloadFile, Error> {
+    DownloadFile::parse("mode.hcl", text, given)
+}
 
 fn parse(text: &str) -> DownloadFile {
-    DownloadFile::parse("mode.hcl", text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    parse_given(text, &Given::default())
+}
+
+fn parse_given(text: &str, given: &Given) -> DownloadFile {
+    read(text, given).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+/// Opens nothing: what is asked is seen elsewhere.
+struct Unopened;
+
+impl OpenUpstreams for Unopened {
+    fn open_all(&self, lists: &[&GoProxyList]) -> Vec<Arc<dyn Fetcher>> {
+        let nobody = || GoProxyListFetcher::new(Vec::new(), Default::default(), None);
+        lists.iter().map(|_| Arc::new(nobody()) as Arc<dyn Fetcher>).collect()
+    }
+}
+
+/// What the policy made of a file says of a module.
+fn decision(file: &DownloadFile, path: &str) -> Arc<Decision> {
+    LivePolicy::new(file, &Unopened).decide(&module(path))
+}
+
+/// Whom the file names for what this pattern stands for, as a list; the top level for "".
+fn upstreams(file: &DownloadFile, pattern: &str) -> Option<String> {
+    let of_block = file.blocks().find(|(known, _)| *known == pattern).map(|(_, terms)| terms);
+    let terms = of_block.unwrap_or(file.otherwise());
+    terms.upstreams.as_ref().map(ToString::to_string)
 }
 
 fn module(path: &str) -> ModulePath {
@@ -9,14 +48,18 @@ fn module(path: &str) -> ModulePath {
 }
 
 fn decided(file: &DownloadFile, path: &str) -> (Mode, String) {
-    let Decision { mode, download_url } = file.decide(&module(path));
-    (mode, download_url)
+    let decision = decision(file, path);
+    (decision.mode, decision.download_url.clone())
 }
 
-/// Pattern, module path, whether it matches: all rows that were run against Athens.
-fn patterns() -> impl Iterator<Item = (&'static str, &'static str, bool)> {
-    let lines = include_str!("../../../protocol/testdata/download_patterns.txt").lines();
-    lines.filter(|line| !line.starts_with('#')).map(|line| {
+/// All rows that were run against Athens.
+const OF_ATHENS: &str = include_str!("../../../protocol/testdata/download_patterns.txt");
+/// What Go's own `path.Match` says of patterns that were drawn.
+const OF_GO: &str = include_str!("../../../protocol/testdata/drawn_patterns/drawn.txt");
+
+/// Pattern, module path, whether it matches.
+fn patterns(table: &'static str) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+    table.lines().filter(|line| !line.starts_with('#')).map(|line| {
         let (pattern, rest) = line[1..].split_once("\" ").expect("a quoted pattern");
         let (path, matches) = rest.split_once(' ').expect("a path and a verdict");
         (pattern, path, matches == "true")
@@ -24,8 +67,8 @@ fn patterns() -> impl Iterator<Item = (&'static str, &'static str, bool)> {
 }
 
 #[test]
-fn patterns_match_as_in_athens() {
-    for (pattern, path, matches) in patterns() {
+fn patterns_match_as_in_athens_and_as_in_go() {
+    for (pattern, path, matches) in patterns(OF_ATHENS).chain(patterns(OF_GO)) {
         let file = parse(&format!(
             "mode = \"sync\"\ndownloadURL = \"\"\ndownload {pattern:?} {{ mode = \"none\" }}\n"
         ));
@@ -36,7 +79,7 @@ fn patterns_match_as_in_athens() {
 
 #[test]
 fn what_never_matches_is_warned_about() {
-    for (pattern, path, matches) in patterns() {
+    for (pattern, path, matches) in patterns(OF_ATHENS) {
         let text = format!(
             "mode = \"sync\"\ndownloadURL = \"\"\ndownload {pattern:?} {{ mode = \"none\" }}\n"
         );
@@ -132,7 +175,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (
         "mode = \"sync\"\nurl = \"\"\n",
         "2:1",
-        "there is no attribute \"url\": want mode or downloadURL",
+        "there is no attribute \"url\": want one of mode, downloadURL, upstreams, list",
     ),
     ("mode = \"sync\"\ndownloadURL = \"proxy.example\"\n", "2:15", "downloadURL is no base URL"),
     ("mode = \"sync\"\ndownloadURL = \"https://p?x\"\n", "2:15", "without ? and #"),
@@ -186,16 +229,18 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "4:17",
         "expected `}`",
     ),
-    ("mode = \"sync\ndownloadURL = \"\"\n", "2:16", "expected newline or eof"),
+    (
+        "mode = \"sync\ndownloadURL = \"\"\n",
+        "1:8",
+        "this text is not closed: want a \" on its line",
+    ),
 ];
 
 #[test]
 fn what_is_wrong_is_refused_with_file_line_and_column() {
     let mut wrong = Vec::new();
     for (text, position, reason) in REFUSED {
-        let Err(error) = DownloadFile::parse("mode.hcl", text) else {
-            panic!("{text} is accepted")
-        };
+        let Err(error) = read(text, &Given::default()) else { panic!("{text} is accepted") };
         let message = error.message();
         let place = message.starts_with(&format!("mode.hcl:{position}: "));
         if !place || !message.contains(reason) {
@@ -208,7 +253,7 @@ fn what_is_wrong_is_refused_with_file_line_and_column() {
 #[test]
 fn credentials_in_a_url_are_not_repeated() {
     let text = "mode = \"sync\"\ndownloadURL = \"https://u:hunter2@h?x\"\n";
-    let error = DownloadFile::parse("mode.hcl", text).unwrap_err();
+    let error = read(text, &Given::default()).unwrap_err();
     assert!(!error.message().contains("hunter2"), "{error}");
 }
 
@@ -217,4 +262,150 @@ fn a_missing_file_is_named() {
     let error = DownloadFile::read(Path::new("/nonexistent/mode.hcl")).unwrap_err();
     let wanted = "DownloadMode file:/nonexistent/mode.hcl: cannot be read: No such file";
     assert!(error.message().starts_with(wanted), "{error}");
+}
+
+// === Ours ===
+
+const OURS: &str = "\
+mode        = \"sync\"
+downloadURL = \"\"
+upstreams   = \"https://top.example|direct\"
+freshFor    = \"90s\"
+
+download \"git.corp\" {
+  mode        = \"none\"
+  list        = \"storage\"
+  latest      = \"storage\"
+  upstreams   = [\"https://a.example\", \"https://u:pw@b.example/go/\", \"off\"]
+  negativeTTL = \"1h30m\"
+  freshFor    = \"0s\"
+}
+download \"github.com/*\" { mode = \"async\" }
+";
+
+#[test]
+fn what_a_block_does_not_say_the_top_level_says() {
+    let file = parse(OURS);
+    let corp = decision(&file, "git.corp/x");
+    assert_eq!((corp.list, corp.latest), (ListSource::Storage, ListSource::Storage));
+    assert_eq!(corp.negative_for, Some(Duration::from_secs(5400)));
+    assert_eq!(corp.fresh_for, Some(Duration::ZERO));
+    let wanted = "https://a.example,https://b.example/go,off";
+    assert_eq!(upstreams(&file, "git.corp").as_deref(), Some(wanted));
+    let top = "https://top.example|direct";
+    for (pattern, path, mode) in
+        [("github.com/*", "github.com/a/b", Mode::Async), ("", "golang.org/x/text", Mode::Sync)]
+    {
+        let other = decision(&file, path);
+        assert_eq!((other.mode, other.list), (mode, ListSource::Upstream), "{path}");
+        assert_eq!(other.fresh_for, Some(Duration::from_secs(90)), "{path}");
+        assert_eq!(other.negative_for, None, "{path}");
+        assert_eq!(upstreams(&file, pattern).as_deref(), Some(top), "{path}");
+        assert!(other.upstreams.is_some(), "{path}");
+    }
+    let plain = decision(&parse(FULL), "golang.org/x/text");
+    assert!(plain.upstreams.is_none() && plain.fresh_for.is_none());
+}
+
+#[test]
+fn mode_none_is_that_of_lists_where_they_follow_it_unless_the_file_says_otherwise() {
+    let text = "mode = \"sync\"\ndownloadURL = \"\"\ndownload \"a.b/c\" {\n  mode = \"none\"\n  \
+                latest = \"upstream\"\n}\ndownload \"a.b\" { mode = \"none\" }\n";
+    let sources = |given: &Given, path: &str| {
+        let decision = decision(&parse_given(text, given), path);
+        (decision.list, decision.latest)
+    };
+    let (upstream, storage) = (ListSource::Upstream, ListSource::Storage);
+    let follows = Given { lists_follow_mode: true, ..Given::default() };
+    assert_eq!(sources(&follows, "a.b/c"), (storage, upstream));
+    assert_eq!(sources(&follows, "a.b/x"), (storage, storage));
+    assert_eq!(sources(&follows, "x.y/z"), (upstream, upstream));
+    assert_eq!(sources(&Given::default(), "a.b/x"), (upstream, upstream));
+}
+
+#[test]
+fn offline_every_mode_is_none() {
+    let offline = Given { offline: true, ..Given::default() };
+    let file = parse_given(FULL, &offline);
+    for path in ["golang.org/x/text", "github.com/gomods/athens", "git.corp/x"] {
+        assert_eq!(decision(&file, path).mode, Mode::None, "{path}");
+    }
+}
+
+/// Where a value of ours stands in [`in_block`], and what is complained about.
+const OURS_REFUSED: &[(&str, usize, &str)] = &[
+    ("list = \"storrage\"", 10, "list cannot be \"storrage\": want \"upstream\" or \"storage\""),
+    ("latest = true", 12, "latest is a boolean: want a text in quotes"),
+    ("freshFor = \"90\"", 14, "freshFor cannot be \"90\": want a duration such as \"90s\""),
+    ("freshFor = 90", 14, "freshFor is a number"),
+    ("negativeTTL = \"-1s\"", 17, "negativeTTL cannot be \"-1s\""),
+    ("negativeTTL = \"9000h\"", 17, "a year at most"),
+    ("upstreams = []", 15, "upstreams is empty"),
+    ("upstreams = \" , \"", 15, "upstreams is empty"),
+    ("upstreams = [\"https://a.b\", \"ftp://u:hunter2@c.d\"]", 31, "\"ftp://***@c.d\" is refused"),
+    ("upstreams = [\"https://a.b|direct\"]", 16, "an entry of this list is one upstream"),
+    ("upstreams = [\"direct\", \"\"]", 26, "an upstream is empty"),
+    ("upstreams = [\"direct\", 5]", 26, "upstreams is a number: want a text in quotes"),
+    ("upstreams = { a = 1 }", 15, "upstreams is an object: want a text in quotes, or a list"),
+    ("upstreams = \"https://h?x\"", 15, "a query or fragment is not allowed"),
+    ("upstreams = \"http://localhost:3000\"", 15, "which is this gateway itself"),
+    ("upstreams = [\"direct\", \"http://127.0.0.1:3000/x\"]", 26, "this gateway itself"),
+    ("rateClass = \"slow\"", 3, "there is no attribute \"rateClass\""),
+];
+
+/// A file whose fourth line is this attribute of a block.
+fn in_block(attribute: &str) -> String {
+    let top = "mode = \"sync\"\ndownloadURL = \"\"\n";
+    format!("{top}download \"a\" {{\n  {attribute}\n  mode = \"none\"\n}}\n")
+}
+
+fn here() -> Given {
+    let own_address = OwnAddress { host: String::new(), port: 3000 };
+    Given { own_address: Some(own_address), ..Given::default() }
+}
+
+#[test]
+fn what_is_wrong_with_ours_is_refused_with_file_line_and_column() {
+    let mut wrong = Vec::new();
+    for (attribute, column, reason) in OURS_REFUSED {
+        let Err(error) = read(&in_block(attribute), &here()) else {
+            panic!("{attribute} is accepted")
+        };
+        let message = error.message();
+        let place = message.starts_with(&format!("mode.hcl:4:{column}: "));
+        if !place || !message.contains(reason) || message.contains("hunter2") {
+            wrong.push(format!("{attribute}: {message}, want 4:{column}: {reason}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn strict_refuses_every_one_of_ours_by_name_and_place_and_nothing_of_athens() {
+    let strict = Given { strict: true, ..Given::default() };
+    for name in ours::NAMES {
+        let error = read(&in_block(&format!("{name} = \"x\"")), &strict).unwrap_err();
+        let wanted = format!("mode.hcl:4:3: {name} is not Athens's");
+        assert!(error.message().starts_with(&wanted), "{error}");
+        let top = format!("mode = \"sync\"\n  {name} = \"x\"\ndownloadURL = \"\"\n");
+        let error = read(&top, &strict).unwrap_err();
+        assert!(error.message().starts_with(&format!("mode.hcl:2:3: {name} is not")), "{error}");
+    }
+    let error = read(&in_block("url = \"x\""), &strict).unwrap_err();
+    assert!(error.message().ends_with("want one of mode, downloadURL"), "{error}");
+    parse_given(FULL, &strict);
+}
+
+#[test]
+fn a_redirect_to_this_gateway_is_refused_where_its_url_stands() {
+    let top = "mode = \"async\"\ndownloadURL = \"http://localhost:3000/go\"\n";
+    assert!(read(top, &here()).is_ok(), "nobody is sent there");
+    let block = format!("{top}download \"a.b\" {{ mode = \"redirect\" }}\n");
+    let error = read(&block, &here()).unwrap_err();
+    assert!(error.message().starts_with("mode.hcl:2:15: downloadURL is this gateway"), "{error}");
+    let own = "{\n  mode = \"redirect\"\n  downloadURL = \"http://[::1]:3000\"\n}\n";
+    let error = read(&format!("{top}download \"a\" {own}"), &here()).unwrap_err();
+    assert!(error.message().starts_with("mode.hcl:5:17: downloadURL is this"), "{error}");
+    let elsewhere = block.replace("3000", "3001");
+    assert_eq!(decided(&parse_given(&elsewhere, &here()), "a.b/c").0, Mode::Redirect);
 }

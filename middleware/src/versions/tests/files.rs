@@ -10,7 +10,7 @@ use crate::request::{Ask, FileRequest, ModuleRequest};
 use crate::response::ModuleResponse;
 use crate::telemetry::Outcome;
 use crate::testing::below::{Held, assert_passes_unchanged, error_from_below};
-use crate::testing::{SECOND, context, error, file_answer, query};
+use crate::testing::{SECOND, context, error, fetches_all, file_answer, query};
 use crate::versions::NetworkMode::{Offline, Strict};
 
 /// What lies below resolves every query to v1.2.3 and has every version.
@@ -38,7 +38,7 @@ fn reached(bench: &Bench) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn a_canonical_version_passes_as_it_is() {
-    let bench = bench_with(config(Strict), &[], None, resolving);
+    let bench = bench_with(config(Strict), &[], fetches_all(), resolving);
     for kind in FileKind::ALL {
         let response = file(&bench, "v1.0.0", kind).await.expect("below has it");
         assert_eq!((response.asked, response.outcome), (None, Outcome::HitStorage));
@@ -49,7 +49,7 @@ async fn a_canonical_version_passes_as_it_is() {
 
 #[tokio::test(start_paused = true)]
 async fn a_query_that_was_resolved_a_moment_ago_passes_as_its_version() {
-    let bench = bench_with(config(Strict), &[], None, resolving);
+    let bench = bench_with(config(Strict), &[], fetches_all(), resolving);
     let first = file(&bench, "main", FileKind::Info).await.expect("resolved");
     assert_eq!(first.asked, Some(query("main")));
     let second = file(&bench, "main", FileKind::Mod).await.expect("known");
@@ -59,7 +59,7 @@ async fn a_query_that_was_resolved_a_moment_ago_passes_as_its_version() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_query_stands_for_is_asked_again_after_a_while() {
-    let bench = bench_with(config(Strict), &[], None, resolving);
+    let bench = bench_with(config(Strict), &[], fetches_all(), resolving);
     file(&bench, "main", FileKind::Info).await.expect("resolved");
     tokio::time::advance(30 * SECOND).await;
     file(&bench, "main", FileKind::Info).await.expect("known");
@@ -70,7 +70,7 @@ async fn what_a_query_stands_for_is_asked_again_after_a_while() {
 
 #[tokio::test(start_paused = true)]
 async fn one_query_says_nothing_of_another() {
-    let bench = bench_with(config(Strict), &[], None, resolving);
+    let bench = bench_with(config(Strict), &[], fetches_all(), resolving);
     file(&bench, "main", FileKind::Info).await.expect("resolved");
     file(&bench, "v1", FileKind::Info).await.expect("resolved");
     assert_eq!(reached(&bench), ["main.info", "v1.info"]);
@@ -79,7 +79,7 @@ async fn one_query_says_nothing_of_another() {
 #[tokio::test(start_paused = true)]
 async fn a_query_that_fails_is_not_remembered() {
     let fails = |_: &FileRequest| Err(error(ErrorKind::UpstreamFailed));
-    let bench = bench_with(config(Strict), &[], None, fails);
+    let bench = bench_with(config(Strict), &[], fetches_all(), fails);
     for _ in 0..2 {
         let failed = file(&bench, "main", FileKind::Info).await.expect_err("fails");
         assert_eq!(failed.kind(), ErrorKind::UpstreamFailed);
@@ -91,7 +91,7 @@ async fn a_query_that_fails_is_not_remembered() {
 async fn offline_a_query_for_a_major_or_minor_version_is_answered_from_storage() {
     let stored = &["v1.2.0", "v1.10.0", "v1.2.9", "v1.11.0-rc1", "v0.9.0"];
     for (asked, version) in [("v1", "v1.10.0"), ("v1.2", "v1.2.9"), ("v0", "v0.9.0")] {
-        let bench = bench_with(config(Offline), stored, None, resolving);
+        let bench = bench_with(config(Offline), stored, fetches_all(), resolving);
         let response = file(&bench, asked, FileKind::Info).await.expect("stored");
         assert_eq!(response.asked, Some(query(asked)));
         assert_eq!(reached(&bench), [format!("{version}.info")]);
@@ -109,7 +109,7 @@ async fn offline_a_branch_passes_as_it_is() {
 #[tokio::test(start_paused = true)]
 async fn an_error_from_below_passes_unchanged() {
     let fails = |_: &FileRequest| Err(error_from_below(ErrorKind::UpstreamFailed));
-    let bench = bench_with(config(Strict), &[], None, fails);
+    let bench = bench_with(config(Strict), &[], fetches_all(), fails);
     for asked in ["v1.2.3", "main"] {
         assert_passes_unchanged(&bench.service, request(asked), ErrorKind::UpstreamFailed).await;
     }

@@ -8,7 +8,7 @@ use crate::error::ErrorKind;
 use crate::request::{Ask, FetchAsk, ModuleRequest};
 use crate::telemetry::{Outcome, StorageOperation};
 use crate::testing::upstream::Reply;
-use crate::testing::{SECOND, call, context, context_for, settle};
+use crate::testing::{SECOND, call, context, context_for, fetches_all, settle};
 use crate::versions::NetworkMode::{Fallback, Strict};
 use crate::versions::{FAILURE_PAUSE, VersionsConfig};
 
@@ -222,7 +222,7 @@ async fn a_question_outlasts_the_patience_of_who_asked_it() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_past_its_freshness_is_given_while_a_new_one_is_fetched() {
     let revalidating = VersionsConfig { stale_while_revalidate: 600 * SECOND, ..config(Strict) };
-    let bench = bench_with(revalidating, &[], None, no_files);
+    let bench = bench_with(revalidating, &[], fetches_all(), no_files);
     bench.lists("v1.0.0\n");
     bench.list().await.expect("listed");
     bench.lists("v1.1.0\n");
@@ -241,7 +241,7 @@ async fn an_answer_past_its_freshness_is_given_while_a_new_one_is_fetched() {
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_a_slow_refresh_and_it_costs_one_call() {
     let revalidating = VersionsConfig { stale_while_revalidate: 600 * SECOND, ..config(Strict) };
-    let bench = bench_with(revalidating, &[], None, no_files);
+    let bench = bench_with(revalidating, &[], fetches_all(), no_files);
     bench.lists("v1.0.0\n");
     bench.list().await.expect("listed");
     let late = Reply::Late(5 * SECOND, Box::new(Reply::text("v1.1.0\n")));
@@ -261,7 +261,7 @@ async fn nobody_waits_for_a_slow_refresh_and_it_costs_one_call() {
 #[tokio::test(start_paused = true)]
 async fn a_no_is_never_given_past_its_time() {
     let revalidating = VersionsConfig { stale_while_revalidate: 600 * SECOND, ..config(Strict) };
-    let bench = bench_with(revalidating, &[], None, no_files);
+    let bench = bench_with(revalidating, &[], fetches_all(), no_files);
     bench.list_fails(ErrorKind::NotFound);
     bench.list().await.expect_err("no");
     bench.lists("v1.0.0\n");

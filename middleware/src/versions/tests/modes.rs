@@ -6,9 +6,10 @@ use dipylon_protocol::path::ModulePath;
 
 use super::{Bench, PSEUDO, bench, bench_with, config, info, m, no_files};
 use crate::error::ErrorKind;
-use crate::ports::{Decision, Mode, Policy};
+use crate::ports::{Decision, ListSource, Mode, Policy};
 use crate::request::FetchAsk;
 use crate::telemetry::{Outcome, StorageOperation};
+use crate::testing::SECOND;
 use crate::testing::upstream::Reply;
 use crate::versions::NetworkMode::{self, Fallback, Offline, Strict};
 
@@ -227,24 +228,62 @@ async fn storage_has_its_own_time_when_upstream_has_used_up_the_caller_s() {
     assert_eq!(bench.upstream.asked().len(), 1);
 }
 
-/// A policy that forbids to fetch one module.
-struct Forbids(ModulePath);
+/// A policy that says this of one module, and nothing of any other.
+struct Of(ModulePath, Decision);
 
-impl Policy for Forbids {
-    fn decide(&self, module: &ModulePath) -> Decision {
-        let mode = if *module == self.0 { Mode::None } else { Mode::Sync };
-        Decision { mode, download_url: String::new() }
+impl Policy for Of {
+    fn decide(&self, module: &ModulePath) -> Arc<Decision> {
+        let plain = || Decision::new(Mode::Sync, "");
+        Arc::new(if *module == self.0 { self.1.clone() } else { plain() })
     }
 }
 
+fn sourced(module: ModulePath, list: ListSource, latest: ListSource) -> Arc<dyn Policy> {
+    Arc::new(Of(module, Decision { list, latest, ..Decision::new(Mode::Sync, "") }))
+}
+
 #[tokio::test(start_paused = true)]
-async fn where_lists_follow_the_mode_a_module_that_may_not_be_fetched_is_listed_from_storage() {
-    let policy = |module| Some(Arc::new(Forbids(module)) as Arc<dyn Policy>);
-    let forbidden = bench_with(config(Strict), &["v1.0.0"], policy(m()), no_files);
-    assert_eq!(forbidden.list().await.expect("stored").0, "v1.0.0");
-    assert!(forbidden.upstream.asked().is_empty());
+async fn a_module_whose_list_is_that_of_storage_is_never_asked_about() {
+    let policy = |module| sourced(module, ListSource::Storage, ListSource::Storage);
+    let private = bench_with(config(Strict), &["v1.0.0"], policy(m()), no_files);
+    assert_eq!(private.list().await.expect("stored").0, "v1.0.0");
+    assert!(private.latest().await.is_ok(), "of what is stored");
+    assert!(private.upstream.asked().is_empty());
     let other = crate::testing::module("example.com/other");
     let allowed = bench_with(config(Strict), &["v1.0.0"], policy(other), no_files);
     allowed.lists("v1.1.0\n");
     assert_eq!(allowed.list().await.expect("merged").0, "v1.1.0 v1.0.0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn list_and_latest_have_a_source_each() {
+    let policy = sourced(m(), ListSource::Upstream, ListSource::Storage);
+    let bench = bench_with(config(Strict), &["v1.0.0"], policy, no_files);
+    bench.lists("v1.1.0\n");
+    assert_eq!(bench.list().await.expect("merged").0, "v1.1.0 v1.0.0");
+    assert!(bench.latest().await.is_ok(), "of what is stored");
+    assert_eq!(bench.upstream.asked().len(), 1, "for the list");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_fresh_and_a_no_is_remembered_as_long_as_the_policy_says() {
+    let own = Decision {
+        fresh_for: Some(5 * SECOND),
+        negative_for: Some(2 * SECOND),
+        ..Decision::new(Mode::Sync, "")
+    };
+    let bench = bench_with(config(Strict), &[], Arc::new(Of(m(), own)), no_files);
+    bench.lists("v1.1.0\n");
+    for (after, asked) in [(0, 1), (5, 1), (1, 2)] {
+        tokio::time::advance(after * SECOND).await;
+        assert_eq!(bench.list().await.expect("listed").0, "v1.1.0");
+        assert_eq!(bench.upstream.asked().len(), asked, "after {after} s more");
+    }
+    bench.list_fails(ErrorKind::NotFound);
+    tokio::time::advance(6 * SECOND).await;
+    for (after, asked) in [(0, 3), (2, 3), (1, 4)] {
+        tokio::time::advance(after * SECOND).await;
+        assert!(bench.list().await.is_err());
+        assert_eq!(bench.upstream.asked().len(), asked, "after {after} s more");
+    }
 }

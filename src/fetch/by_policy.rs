@@ -1,0 +1,44 @@
+//! Whom a fetch asks: the upstreams that the policy names for the module, else the gateway's own list.
+//!
+//! A list that the policy names is the operator's last word on its modules: GONOPROXY does not apply to
+//! them.
+
+use std::sync::Arc;
+
+use dipylon_middleware::Error;
+use dipylon_middleware::ports::{BoxFuture, Fetched, Fetcher, Policy};
+use dipylon_middleware::request::FetchRequest;
+use dipylon_protocol::path::ModulePath;
+
+/// One [`Fetcher`] for all modules.
+pub struct ByPolicy {
+    policy: Arc<dyn Policy>,
+    own: Arc<dyn Fetcher>,
+}
+
+impl ByPolicy {
+    /// Asks whom `policy` names, else `own`.
+    pub fn new(policy: Arc<dyn Policy>, own: Arc<dyn Fetcher>) -> Self {
+        Self { policy, own }
+    }
+
+    fn fetcher(&self, module: &ModulePath) -> Arc<dyn Fetcher> {
+        let named = self.policy.decide(module).upstreams.clone();
+        named.unwrap_or_else(|| Arc::clone(&self.own))
+    }
+}
+
+impl Fetcher for ByPolicy {
+    fn name(&self) -> Arc<str> {
+        self.own.name()
+    }
+
+    fn fetches_whole_versions(&self, module: &ModulePath) -> bool {
+        self.fetcher(module).fetches_whole_versions(module)
+    }
+
+    fn fetch(&self, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, Error>> {
+        let fetcher = self.fetcher(&request.module);
+        Box::pin(async move { fetcher.fetch(request).await })
+    }
+}

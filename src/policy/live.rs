@@ -1,0 +1,83 @@
+//! The policy in force, which a reload replaces whole. Who asks takes no lock and waits for nobody.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use dipylon_middleware::ports::{Decision, Fetcher, Policy};
+use dipylon_protocol::path::ModulePath;
+use dipylon_protocol::pattern::Prefix;
+
+use super::download_file::DownloadFile;
+use super::terms::Terms;
+use crate::fetch::goproxy_setting::GoProxyList;
+
+/// Opens the upstreams that a file names.
+pub trait OpenUpstreams: Send + Sync {
+    /// All lists of a file, in order. What several lists name is opened once, and what the file before
+    /// named stays as it is.
+    fn open_all(&self, lists: &[&GoProxyList]) -> Vec<Arc<dyn Fetcher>>;
+}
+
+/// What a file says, ready to be asked.
+struct Table {
+    blocks: Vec<(Prefix, Arc<Decision>)>,
+    otherwise: Arc<Decision>,
+}
+
+impl Table {
+    /// A malformed pattern matches nothing, so it is left out.
+    fn new(file: &DownloadFile, open: &dyn OpenUpstreams) -> Self {
+        let parsed = |(pattern, terms)| Some((Prefix::parse(pattern).ok()?, terms));
+        let blocks: Vec<(Prefix, &Terms)> = file.blocks().filter_map(parsed).collect();
+        let all = blocks.iter().map(|(_, terms)| *terms).chain([file.otherwise()]);
+        let lists: Vec<&GoProxyList> = all.filter_map(|terms| terms.upstreams.as_ref()).collect();
+        let mut opened = open.open_all(&lists).into_iter();
+        // One was opened for each that names some, in this order.
+        let mut decided = |terms: &Terms| {
+            let upstreams = terms.upstreams.as_ref().and_then(|_| opened.next());
+            Arc::new(terms.decision(upstreams))
+        };
+        let blocks = blocks.into_iter().map(|(prefix, terms)| (prefix, decided(terms))).collect();
+        Self { blocks, otherwise: decided(file.otherwise()) }
+    }
+
+    fn decide(&self, module: &ModulePath) -> &Arc<Decision> {
+        let matching = self.blocks.iter().find(|(prefix, _)| prefix.matches(module.as_str()));
+        matching.map_or(&self.otherwise, |(_, decision)| decision)
+    }
+}
+
+/// The policy in force.
+pub struct LivePolicy {
+    table: ArcSwap<Table>,
+}
+
+impl LivePolicy {
+    /// What `file` says is in force.
+    pub fn new(file: &DownloadFile, open: &dyn OpenUpstreams) -> Self {
+        Self { table: ArcSwap::from_pointee(Table::new(file, open)) }
+    }
+
+    /// What `file` says is in force from now on, for every request that asks anew.
+    pub fn replace(&self, file: &DownloadFile, open: &dyn OpenUpstreams) {
+        self.table.store(Arc::new(Table::new(file, open)));
+    }
+
+    /// What holds for a module that no block matches.
+    pub fn otherwise(&self) -> Arc<Decision> {
+        Arc::clone(&self.table.load().otherwise)
+    }
+}
+
+impl Policy for LivePolicy {
+    fn decide(&self, module: &ModulePath) -> Arc<Decision> {
+        Arc::clone(self.table.load().decide(module))
+    }
+}
+
+impl fmt::Debug for LivePolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LivePolicy({} blocks)", self.table.load().blocks.len())
+    }
+}

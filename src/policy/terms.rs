@@ -1,0 +1,50 @@
+//! What is said of a module, in plain values: a [`Decision`] before its upstreams are opened.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dipylon_middleware::ports::{Decision, Fetcher, ListSource, Mode};
+
+use super::download_file::Given;
+use crate::fetch::goproxy_setting::GoProxyList;
+
+/// The fields are those of [`Decision`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    pub(super) mode: Mode,
+    pub(super) download_url: String,
+    pub(super) list: ListSource,
+    pub(super) latest: ListSource,
+    pub(super) fresh_for: Option<Duration>,
+    pub(super) negative_for: Option<Duration>,
+    pub(super) upstreams: Option<GoProxyList>,
+}
+
+impl Terms {
+    /// What a mode alone says. Offline, no upstream is called for any reason, whatever the mode.
+    pub fn new(mode: Mode, download_url: &str, given: &Given) -> Self {
+        let stored_only = given.lists_follow_mode && mode == Mode::None;
+        let source = if stored_only { ListSource::Storage } else { ListSource::Upstream };
+        Self {
+            mode: if given.offline { Mode::None } else { mode },
+            download_url: download_url.to_owned(),
+            list: source,
+            latest: source,
+            fresh_for: None,
+            negative_for: None,
+            upstreams: None,
+        }
+    }
+
+    /// The decision, with its list of upstreams opened.
+    pub(super) fn decision(&self, upstreams: Option<Arc<dyn Fetcher>>) -> Decision {
+        Decision {
+            list: self.list,
+            latest: self.latest,
+            fresh_for: self.fresh_for,
+            negative_for: self.negative_for,
+            upstreams,
+            ..Decision::new(self.mode, self.download_url.as_str())
+        }
+    }
+}
