@@ -129,7 +129,12 @@ impl Adapters {
         let source = sumdb_source(config, &settings, http, Arc::clone(&extras), telemetry)?;
         let names: Vec<String> =
             config.sum_dbs.iter().map(|database| database.name().to_owned()).collect();
-        let sumdb = SumDbProxy::new(source.clone(), &names, settings.no_sum.clone());
+        let sumdb = SumDbProxy::new(
+            source.clone(),
+            &names,
+            settings.no_sum.clone(),
+            Arc::clone(&policy) as _,
+        );
         let verifier = Arc::new(ChecksumDatabase::new(&settings, source, extras));
         let list: Arc<dyn Fetcher> = Arc::new(ByPolicy::new(policy.clone(), Arc::new(own.clone())));
         let offline = config.network_mode == config::NetworkMode::Offline;

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dipylon_protocol::path::ModulePath;
@@ -37,17 +38,25 @@ impl Weigh for Asked {
 pub struct MissingPaths {
     said: Remember<(ModulePath, Asked), Error>,
     time_to_live: Duration,
+    purges: Arc<AtomicU64>,
 }
 
 impl MissingPaths {
     /// Each "no" counts for so long (`NegativePathTTL`).
     pub fn new(time_to_live: Duration) -> Self {
-        Self { said: Remember::new(MISSING_PATHS_BYTES_MAX), time_to_live }
+        let (said, purges) = (Remember::new(MISSING_PATHS_BYTES_MAX), Arc::default());
+        Self { said, time_to_live, purges }
     }
 
     /// How long a "no" counts, unless a policy says otherwise for the module.
     pub fn time_to_live(&self) -> Duration {
         self.time_to_live
+    }
+
+    /// How many purges there were. A "no" that was asked for before a purge and comes after it is not to be
+    /// kept: what the purge is about may have come into being in between.
+    pub fn purges(&self) -> u64 {
+        self.purges.load(Ordering::Acquire)
     }
 
     /// Upstream has said that it does not exist.
@@ -65,6 +74,11 @@ impl MissingPaths {
     fn said(&self, module: &ModulePath, asked: Asked, within: Duration) -> Option<Error> {
         let (error, _) = self.said.get(&(module.clone(), asked), within)?;
         Some(error)
+    }
+
+    /// Whether upstream said this within this time, and nothing has been found at the path since.
+    pub fn is_missing(&self, module: &ModulePath, asked: Asked, within: Duration) -> bool {
+        self.said(module, asked, within).is_some()
     }
 
     /// Whether upstream said within this time that its list does not exist: a version that does not exist
@@ -88,6 +102,7 @@ impl MissingPaths {
 
 impl Forgets for MissingPaths {
     fn forget(&self, purge: &Purge) -> usize {
+        self.purges.fetch_add(1, Ordering::AcqRel);
         self.said.forget(|(module, _), _| purge.covers(module))
     }
 }

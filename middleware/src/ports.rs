@@ -393,6 +393,13 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Whether no upstream may ever see the module's name.
+    pub fn is_secret(&self) -> bool {
+        self.mode == Mode::None
+            && self.list == ListSource::Storage
+            && self.latest == ListSource::Storage
+    }
+
     /// This mode and URL, and all else as for all modules.
     pub fn new(mode: Mode, download_url: impl Into<String>) -> Self {
         Self {

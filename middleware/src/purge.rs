@@ -1,8 +1,10 @@
-//! Which remembered "no"s an operator wants forgotten, and who forgets them.
+//! Which remembered "no"s an operator wants forgotten, who forgets them, and who takes note of new ones.
 
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::pattern::Patterns;
 use dipylon_protocol::query::VersionQuery;
+
+use crate::error::Error;
 
 /// The modules of a [`Purge`].
 #[derive(Clone, Debug)]
@@ -47,6 +49,12 @@ impl Purge {
 pub trait Forgets: Send + Sync + 'static {
     /// Forgets what the purge is about; how many there were.
     fn forget(&self, purge: &Purge) -> usize;
+}
+
+/// Remembers "no"s that come to light where no request waits for them.
+pub trait Learns: Send + Sync + 'static {
+    /// This version cannot be had, for good.
+    fn learn(&self, module: &ModulePath, version: &VersionQuery, error: &Error);
 }
 
 #[cfg(test)]

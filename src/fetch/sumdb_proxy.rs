@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dipylon_middleware::ports::BoxFuture;
+use dipylon_middleware::ports::{BoxFuture, Policy};
 use dipylon_middleware::request::SumDbRequest;
 use dipylon_middleware::response::SumDbResponse;
 use dipylon_middleware::telemetry::Outcome;
@@ -32,13 +32,24 @@ pub struct SumDbProxy {
     source: SumDbSource,
     names: Arc<[String]>,
     private: Patterns,
+    policy: Arc<dyn Policy>,
 }
 
 impl SumDbProxy {
     /// Serves the databases `names` (those of the configuration's `SumDBs`), except lookups of modules
-    /// that match `private` (GONOSUMDB and `NoSumPatterns`; the decoded module path is matched).
-    pub fn new(source: SumDbSource, names: &[String], private: Patterns) -> Self {
-        Self { source, names: names.into(), private }
+    /// that match `private` (GONOSUMDB and `NoSumPatterns`; the decoded module path is matched) or whose
+    /// name `policy` keeps from every upstream.
+    pub fn new(
+        source: SumDbSource,
+        names: &[String],
+        private: Patterns,
+        policy: Arc<dyn Policy>,
+    ) -> Self {
+        Self { source, names: names.into(), private, policy }
+    }
+
+    fn is_private(&self, module: &ModulePath) -> bool {
+        self.private.matches(module.as_str()) || self.policy.decide(module).is_secret()
     }
 
     async fn answer(self, request: SumDbRequest) -> Result<SumDbResponse, Error> {
@@ -56,7 +67,7 @@ impl SumDbProxy {
             return Ok(SumDbResponse { body, immutable: false, outcome: Outcome::Ok });
         }
         if let Some(module) = path.module()
-            && self.private.matches(module.as_str())
+            && self.is_private(module)
         {
             let text = format!(
                 "{module} is private here and is not looked up in {name}: set GONOSUMDB or GOPRIVATE \

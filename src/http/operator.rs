@@ -10,6 +10,7 @@ use dipylon_middleware::purge::{Forgets, Modules, Purge};
 use dipylon_middleware::render::whole;
 use dipylon_middleware::request::EdgeRequest;
 use dipylon_middleware::{Error, ErrorKind};
+use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::pattern::Patterns;
 use dipylon_protocol::query::VersionQuery;
 use http::{HeaderValue, Method, Response};
@@ -238,7 +239,10 @@ fn purge_of_query(request: &EdgeRequest) -> Result<Purge, Error> {
 fn path(name: &str, text: &str) -> Result<String, Error> {
     match text.trim_end_matches('/') {
         "" => Err(bad(&format!("{name} is empty: name a module path, or the beginning of one"))),
-        path => Ok(path.to_owned()),
+        path => match ModulePath::parse(path) {
+            Ok(path) => Ok(path.to_string()),
+            Err(error) => Err(bad(&format!("{name} {text:?} is refused: {error}"))),
+        },
     }
 }
 

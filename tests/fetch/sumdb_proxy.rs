@@ -7,10 +7,12 @@ use dipylon::fetch::ExtraStore;
 use dipylon::fetch::goproxy_setting::GoProxyList;
 use dipylon::fetch::sumdb_proxy::SumDbProxy;
 use dipylon::fetch::sumdb_source::{DatabaseSite, SumDbSource, SumDbSourceConfig};
+use dipylon_middleware::ports::{Decision, ListSource, Mode, Policy};
 use dipylon_middleware::request::SumDbRequest;
 use dipylon_middleware::response::SumDbResponse;
 use dipylon_middleware::telemetry::{Outcome, Telemetry};
 use dipylon_middleware::{Error, ErrorKind};
+use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::pattern::Patterns;
 use dipylon_protocol::route::{Route, SumDbPath};
 use dipylon_protocol::sumdb::Database;
@@ -22,6 +24,21 @@ use tower::ServiceExt as _;
 use crate::support::{MODULE, MemoryStore, VERSION, context, http, module, version};
 
 const NAME: &str = "sum.test";
+
+/// Keeps one module's name from every upstream.
+struct Policies;
+
+const SECRET: &str = "example.com/secret";
+
+impl Policy for Policies {
+    fn decide(&self, module: &ModulePath) -> Arc<Decision> {
+        let mut decision = Decision::new(Mode::None, "");
+        if module.as_str() == SECRET {
+            (decision.list, decision.latest) = (ListSource::Storage, ListSource::Storage);
+        }
+        Arc::new(decision)
+    }
+}
 
 struct Fixture {
     upstream: Upstream,
@@ -61,7 +78,7 @@ impl Fixture {
             offline,
         };
         let source = SumDbSource::new(config, &Telemetry::new().unwrap());
-        SumDbProxy::new(source, &[NAME.to_owned()], Patterns::parse(private))
+        SumDbProxy::new(source, &[NAME.to_owned()], Patterns::parse(private), Arc::new(Policies))
     }
 }
 
@@ -192,6 +209,15 @@ async fn a_private_module_is_refused_without_a_packet() {
         assert!(error.message().contains("GONOSUMDB or GOPRIVATE"), "{error}");
         assert_eq!(fixture.upstream.total(), 0, "{pattern}");
     }
+}
+
+#[tokio::test]
+async fn a_name_that_the_policy_keeps_from_upstreams_is_not_looked_up() {
+    let fixture = Fixture::new().await;
+    fixture.upstream.clear_requests();
+    let answer = ask(&fixture.proxy("", false), NAME, lookup(SECRET, VERSION)).await;
+    assert_eq!(answer.unwrap_err().kind(), ErrorKind::PrivateChecksum);
+    assert_eq!(fixture.upstream.total(), 0);
 }
 
 #[tokio::test]

@@ -2,13 +2,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dipylon_protocol::path::ModulePath;
+use dipylon_protocol::query::VersionQuery;
+use dipylon_protocol::route::FileKind;
 use tower::Layer;
 
 use super::service::{Memory, Negative};
+use crate::error::Error;
 use crate::missing_paths::MissingPaths;
 use crate::ports::Policy;
-use crate::purge::{Forgets, Purge};
+use crate::purge::{Forgets, Learns, Purge};
 use crate::remember::Remember;
+use crate::request::{StashKey, Want};
 
 /// What the remembered answers may take together, in bytes.
 pub const BYTES_MAX: u64 = 32 * 1024 * 1024;
@@ -27,6 +32,11 @@ impl NegativeLayer {
         Self { memory: Memory { remembered, missing, time_to_live, policy } }
     }
 
+    /// Who takes note of what a background stash finds out.
+    pub fn learns(&self) -> Arc<dyn Learns> {
+        Arc::new(self.clone())
+    }
+
     /// Who forgets them.
     pub fn forgets(&self) -> Arc<dyn Forgets> {
         Arc::new(self.clone())
@@ -36,6 +46,16 @@ impl NegativeLayer {
 impl fmt::Debug for NegativeLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "NegativeLayer({:?})", self.memory.time_to_live)
+    }
+}
+
+impl Learns for NegativeLayer {
+    /// Of all its files: none of them is served without the others.
+    fn learn(&self, module: &ModulePath, version: &VersionQuery, error: &Error) {
+        for kind in [FileKind::Info, FileKind::Mod, FileKind::Zip] {
+            let (module, version) = (module.clone(), version.clone());
+            self.memory.learn(StashKey { module, version, want: Want::File(kind) }, error);
+        }
     }
 }
 

@@ -2,12 +2,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dipylon_protocol::path::ModulePath;
 use tower::util::ServiceExt as _;
 
 use crate::error::{Error, ErrorKind};
 use crate::missing_paths::MissingPaths;
-use crate::ports::Policy;
+use crate::ports::{Decision, Mode, Policy};
 use crate::remember::{Remember, Weigh};
 use crate::request::{Missed, StashKey, Want};
 use crate::response::{Answer, ModuleResponse};
@@ -62,46 +61,55 @@ impl<S: Stage<Missed, Reply = ModuleResponse>> Negative<S> {
         if let Some(error) = memory.no(&key) {
             return Err(error.remembered());
         }
+        let purges = memory.missing.purges();
         let result = inner.oneshot(missed).await;
-        memory.learn(key, &result);
+        match &result {
+            Ok(ModuleResponse { answer: Answer::File { .. }, .. }) => {
+                memory.missing.exists(&key.module);
+            }
+            Err(error) if purges == memory.missing.purges() => memory.learn(key, error),
+            _ => {}
+        }
         result
     }
 }
 
 impl Memory {
+    /// What upstream said counts only where upstream would be asked: a module whose mode redirects may well
+    /// exist where its clients are sent.
     fn no(&self, key: &StashKey) -> Option<Error> {
-        if let Some(((error, reason), age)) = self.remembered.get(key, Duration::MAX)
-            && age <= self.lasts(reason, &key.module)
-        {
-            return Some(error);
+        let decision = self.policy.decide(&key.module);
+        if !matches!(decision.mode, Mode::Sync | Mode::Async) {
+            return None;
         }
-        self.missing.nothing_at(&key.module, self.lasts(Reason::Path, &key.module))
-    }
-
-    fn lasts(&self, reason: Reason, module: &ModulePath) -> Duration {
-        self.policy.decide(module).negative_for.unwrap_or(match reason {
-            Reason::Version => self.time_to_live,
-            Reason::Path => self.missing.time_to_live(),
-        })
-    }
-
-    fn is_unlisted(&self, module: &ModulePath) -> bool {
-        self.missing.is_unlisted(module, self.lasts(Reason::Path, module))
-    }
-
-    fn learn(&self, key: StashKey, result: &Result<ModuleResponse, Error>) {
-        match result {
-            Ok(ModuleResponse { answer: Answer::File { .. }, .. }) => {
-                self.missing.exists(&key.module);
+        let (version_ttl, path_ttl) = self.times(&decision);
+        if let Some(((error, reason), age)) = self.remembered.get(key, version_ttl.max(path_ttl)) {
+            let goes_with_path =
+                reason == Reason::Path && self.missing.is_unlisted(&key.module, path_ttl);
+            if age <= if goes_with_path { path_ttl } else { version_ttl } {
+                return Some(error);
             }
-            Err(error) if error.kind().is_permanent() => {
-                let is_absent = error.kind() == ErrorKind::NotFound;
-                let of_path = is_absent && self.is_unlisted(&key.module);
-                let reason = if of_path { Reason::Path } else { Reason::Version };
-                self.remembered.put(key, (error.clone(), reason));
-            }
-            _ => {}
         }
+        self.missing.nothing_at(&key.module, path_ttl)
+    }
+
+    /// How long a "no" about a version counts, and one about a path.
+    fn times(&self, decision: &Decision) -> (Duration, Duration) {
+        match decision.negative_for {
+            Some(time) => (time, time),
+            None => (self.time_to_live, self.missing.time_to_live()),
+        }
+    }
+
+    pub(super) fn learn(&self, key: StashKey, error: &Error) {
+        if !error.kind().is_permanent() {
+            return;
+        }
+        let (_, path_ttl) = self.times(&self.policy.decide(&key.module));
+        let is_absent = error.kind() == ErrorKind::NotFound;
+        let of_path = is_absent && self.missing.is_unlisted(&key.module, path_ttl);
+        let reason = if of_path { Reason::Path } else { Reason::Version };
+        self.remembered.put(key, (error.clone(), reason));
     }
 }
 

@@ -123,6 +123,79 @@ async fn where_list_and_latest_are_missing_no_version_is_asked_for_until_one_of_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_version_is_asked_for_again_in_its_own_time_once_its_path_has_a_list() {
+    let missing = MissingPaths::new(600 * SECOND);
+    no_path(&missing, &[Asked::List]);
+    let (negative, below) = Below::under(&layer_over(missing.clone()), ErrorKind::NotFound);
+    ask(&negative).await.expect_err("neither list nor version");
+    tokio::time::advance(59 * SECOND).await;
+    missing.exists(&module("example.com/m"));
+    ask(&negative).await.expect_err("remembered as any version");
+    assert_eq!(below.calls(), 1);
+    tokio::time::advance(2 * SECOND).await;
+    ask(&negative).await.expect_err("asked again");
+    assert_eq!(below.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_upstream_does_not_have_is_still_redirected_to() {
+    for (mode, calls) in
+        [(Mode::Sync, 0), (Mode::Async, 0), (Mode::Redirect, 1), (Mode::AsyncRedirect, 1)]
+    {
+        let missing = MissingPaths::new(600 * SECOND);
+        no_path(&missing, &[Asked::List, Asked::Latest]);
+        let policy = Arc::new(Decision::new(mode, "https://elsewhere.test"));
+        let layer = NegativeLayer::new(60 * SECOND, missing, policy);
+        layer.learns().learn(
+            &module("example.com/m"),
+            &query("v1.0.0"),
+            &error(ErrorKind::NotFound),
+        );
+        let (negative, below) = Below::under(&layer, ErrorKind::NotFound);
+        ask(&negative).await.expect_err("the leaf fails");
+        assert_eq!(below.calls(), calls, "{mode:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_background_found_out_is_remembered_of_all_files() {
+    let layer = layer();
+    let (negative, below) = Below::under(&layer, ErrorKind::NotFound);
+    layer.learns().learn(&module("example.com/m"), &query("v1.0.0"), &error(ErrorKind::NotFound));
+    layer.learns().learn(
+        &module("example.com/m"),
+        &query("v1.1.0"),
+        &error(ErrorKind::UpstreamTimeout),
+    );
+    for kind in [FileKind::Info, FileKind::Mod, FileKind::Zip] {
+        let failed = call(&negative, missed("v1.0.0", kind)).await.expect_err("remembered");
+        assert_eq!(failed.outcome(), Outcome::Negative, "{kind}");
+    }
+    assert_eq!(below.calls(), 0);
+    call(&negative, missed("v1.1.0", FileKind::Mod)).await.expect_err("asked: it may pass");
+    assert_eq!(below.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_no_from_before_a_purge_is_not_remembered_after_it() {
+    let missing = MissingPaths::new(600 * SECOND);
+    let layer = layer_over(missing.clone());
+    let purge = Purge { modules: Modules::Exactly("example.com/m".to_owned()), version: None };
+    let calls = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&calls);
+    let negative = layer.layer(leaf(move |_: Missed| -> Result<ModuleResponse, Error> {
+        *counted.lock() += 1;
+        // Somebody publishes and purges while upstream still says no.
+        missing.forgets().forget(&purge);
+        Err(error(ErrorKind::NotFound))
+    }));
+    for asked in [1, 2] {
+        ask(&negative).await.expect_err("not yet");
+        assert_eq!(*calls.lock(), asked);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_what_does_not_exist_is_remembered_as_long_as_its_path() {
     let missing = MissingPaths::new(600 * SECOND);
     no_path(&missing, &[Asked::List]);

@@ -35,6 +35,16 @@ pub(super) enum Question {
     Latest,
 }
 
+impl Question {
+    /// The same, by the word of those who remember missing paths.
+    fn asked(self) -> missing_paths::Asked {
+        match self {
+            Self::List => missing_paths::Asked::List,
+            Self::Latest => missing_paths::Asked::Latest,
+        }
+    }
+}
+
 pub(super) type Key = (ModulePath, Question);
 pub(super) type Kept = Result<(Bytes, Outcome), Error>;
 
@@ -172,7 +182,7 @@ impl Shared {
         }
         let key = (module, question);
         if let Some((kept, age)) = self.answers.get(&key, Duration::MAX) {
-            if age <= self.holds_for(&decision, &kept) {
+            if age <= self.holds_for(&decision, &kept) && !self.is_refuted(&decision, &key, &kept) {
                 let (body, _) = kept.map_err(Error::remembered)?;
                 return Ok(response(question, body, Outcome::HitMemory, Some(age)));
             }
@@ -221,8 +231,9 @@ impl Shared {
         let landed = self
             .flights
             .join(key.clone(), deadline, |landing| async move {
+                let purges = shared.missing.purges();
                 let asked = shared.ask(&context, &key, mode).await;
-                landing.land(shared.keep(&key, asked));
+                landing.land(shared.keep(&key, asked, purges));
             })
             .await;
         landed.map_err(|why| unfinished(question, why))
@@ -240,15 +251,25 @@ impl Shared {
         }
     }
 
-    /// Keeps what may be kept; gives an older answer where upstream fails now.
-    fn keep(&self, key: &Key, asked: Asked) -> Kept {
+    /// Whether something has been found at the path since it was said that nothing is there.
+    fn is_refuted(&self, decision: &Decision, (module, question): &Key, kept: &Kept) -> bool {
+        let is_absent = kept.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+        let within = self.holds_for(decision, kept);
+        is_absent && !self.missing.is_missing(module, question.asked(), within)
+    }
+
+    /// Keeps what may be kept; gives an older answer where upstream fails now. `purges` were there when it was
+    /// asked.
+    fn keep(&self, key: &Key, asked: Asked, purges: u64) -> Kept {
         let Asked { kept, failure } = asked;
         if let Ok((listed, Outcome::MissDegraded)) = kept {
             return Ok((self.with_older(key, listed), Outcome::MissDegraded));
         }
         let Some(error) = failure.filter(|error| !error.kind().is_permanent()) else {
-            self.learn(key, &kept);
-            self.answers.put(key.clone(), kept.clone());
+            if kept.is_ok() || purges == self.missing.purges() {
+                self.learn(key, &kept);
+                self.answers.put(key.clone(), kept.clone());
+            }
             return kept;
         };
         self.failed.put(key.clone(), ());
@@ -262,14 +283,10 @@ impl Shared {
 
     /// Whether there is anything at the path.
     fn learn(&self, (module, question): &Key, kept: &Kept) {
-        let asked = match question {
-            Question::List => missing_paths::Asked::List,
-            Question::Latest => missing_paths::Asked::Latest,
-        };
         match kept {
             Ok(_) => self.missing.exists(module),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                self.missing.missing(module, asked, error);
+                self.missing.missing(module, question.asked(), error);
             }
             Err(_) => {}
         }

@@ -5,12 +5,13 @@ use tower::Layer as _;
 
 use super::{bench, bench_with, config, m, no_files};
 use crate::error::ErrorKind;
+use crate::purge::{Modules, Purge};
 use crate::request::{Ask, FetchAsk, ModuleRequest};
 use crate::telemetry::{Outcome, StorageOperation};
 use crate::testing::upstream::Reply;
 use crate::testing::{SECOND, call, context, context_for, fetches_all, settle};
 use crate::versions::NetworkMode::{Fallback, Strict};
-use crate::versions::{FAILURE_PAUSE, VersionsConfig};
+use crate::versions::{FAILURE_PAUSE, VersionsConfig, VersionsLayer};
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_is_fresh_for_a_while_and_says_its_age() {
@@ -50,6 +51,24 @@ async fn a_no_is_kept_for_its_own_shorter_time() {
     bench.lists("v1.0.0\n");
     tokio::time::advance(SECOND).await;
     assert_eq!(bench.list().await.expect("it exists now").0, "v1.0.0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_no_ends_when_something_is_found_at_the_path_and_when_it_is_purged() {
+    let bench = bench(Strict, &[]);
+    for end in
+        [(|layer: &VersionsLayer| layer.missing().exists(&m())) as fn(&VersionsLayer), |layer| {
+            let modules = Modules::Exactly(m().to_string());
+            assert_eq!(layer.forgets().forget(&Purge { modules, version: None }), 1);
+        }]
+    {
+        bench.list_fails(ErrorKind::NotFound);
+        bench.list().await.expect_err("no");
+        assert_eq!(bench.list().await.expect_err("kept").outcome(), Outcome::Negative);
+        end(&bench.layer);
+        assert_eq!(bench.list().await.expect_err("asked").outcome(), Outcome::UpstreamNotFound);
+        tokio::time::advance(11 * SECOND).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
