@@ -1,5 +1,6 @@
 //! Locks across replicas: the lock suite on every service, and whole gateways that share a store.
 
+mod accepted;
 mod careless;
 mod cases;
 mod fleet;

@@ -59,7 +59,7 @@ pub(crate) async fn keys(endpoints: &str) -> Vec<String> {
 }
 
 /// All leases that are granted.
-async fn leases(endpoints: &str) -> Vec<String> {
+pub(crate) async fn leases(endpoints: &str) -> Vec<String> {
     let found = client(endpoints).await.leases().await.expect("an answer");
     found.leases().iter().map(|lease| format!("lease {:x}", lease.id())).collect()
 }

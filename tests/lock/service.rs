@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use dipylon_testkit::services::etcd::EtcdCluster;
 use dipylon_testkit::services::redis::{PASSWORD, RedisServer};
+use dipylon_testkit::services::sentinel::{MASTER, SENTINEL_PASSWORD, Sentinels};
 
 use crate::stores::Store;
 use crate::{on_etcd, on_redis};
@@ -11,6 +12,7 @@ use crate::{on_etcd, on_redis};
 /// A lock service of a test.
 pub(crate) enum Service {
     Redis(RedisServer),
+    Sentinel(Sentinels),
     Etcd(EtcdCluster),
     Store(Box<Store>),
 }
@@ -18,6 +20,11 @@ pub(crate) enum Service {
 impl Service {
     pub(crate) async fn redis() -> Self {
         Self::Redis(RedisServer::start())
+    }
+
+    /// A server without a replica, behind one sentinel: nothing takes over when it is killed.
+    pub(crate) async fn sentinel() -> Self {
+        Self::Sentinel(Sentinels::start(1))
     }
 
     pub(crate) async fn etcd() -> Self {
@@ -47,9 +54,19 @@ impl Service {
     /// How long a lock of the default settings outlives its holder.
     pub(crate) fn default_lease(&self) -> Duration {
         match self {
-            Self::Redis(_) | Self::Etcd(_) => Duration::from_secs(10),
+            Self::Redis(_) | Self::Sentinel(_) | Self::Etcd(_) => Duration::from_secs(10),
             Self::Store(store) => store.default_lease(),
         }
+    }
+
+    /// Whether a release is pushed to who waits.
+    pub(crate) fn pushes(&self) -> bool {
+        !self.is_store()
+    }
+
+    /// Whether the locks lie in the store of the versions, and are gone with it.
+    pub(crate) fn is_store(&self) -> bool {
+        matches!(self, Self::Store(_))
     }
 
     /// What a gateway is told of it.
@@ -58,6 +75,13 @@ impl Service {
             Self::Redis(server) => vec![
                 ("ATHENS_SINGLE_FLIGHT_TYPE", "redis".to_owned()),
                 ("ATHENS_REDIS_ENDPOINT", server.address().to_string()),
+                ("ATHENS_REDIS_PASSWORD", PASSWORD.to_owned()),
+            ],
+            Self::Sentinel(sentinels) => vec![
+                ("ATHENS_SINGLE_FLIGHT_TYPE", "redis-sentinel".to_owned()),
+                ("ATHENS_REDIS_SENTINEL_ENDPOINTS", sentinels.endpoints().join(",")),
+                ("ATHENS_REDIS_SENTINEL_MASTER_NAME", MASTER.to_owned()),
+                ("ATHENS_REDIS_SENTINEL_PASSWORD", SENTINEL_PASSWORD.to_owned()),
                 ("ATHENS_REDIS_PASSWORD", PASSWORD.to_owned()),
             ],
             Self::Etcd(cluster) => vec![
@@ -72,6 +96,7 @@ impl Service {
     pub(crate) fn stop(&mut self) {
         match self {
             Self::Redis(server) => server.stop(),
+            Self::Sentinel(sentinels) => sentinels.kill_leader(),
             Self::Etcd(cluster) => cluster.stop(),
             Self::Store(store) => store.stop(),
         }
@@ -81,6 +106,7 @@ impl Service {
     pub(crate) fn restart(&mut self) {
         match self {
             Self::Redis(server) => server.restart(),
+            Self::Sentinel(_) => panic!("the server behind it stays away"),
             Self::Etcd(cluster) => cluster.restart(),
             Self::Store(store) => store.restart(),
         }
@@ -90,6 +116,7 @@ impl Service {
     pub(crate) fn kill_leader(&mut self) {
         match self {
             Self::Redis(_) | Self::Store(_) => panic!("one server has no leader"),
+            Self::Sentinel(sentinels) => sentinels.kill_leader(),
             Self::Etcd(cluster) => {
                 cluster.kill_leader();
             }
@@ -100,9 +127,21 @@ impl Service {
     pub(crate) async fn keys(&self) -> Vec<String> {
         match self {
             Self::Redis(server) => on_redis::command(&server.url(), &["KEYS", "*"]).await,
+            Self::Sentinel(sentinels) => {
+                on_redis::command(&sentinels.first_url(), &["KEYS", "*"]).await
+            }
             Self::Etcd(cluster) => on_etcd::keys(&cluster.endpoints()).await,
             Self::Store(store) => store.left().await,
         }
+    }
+
+    /// Keys that lie there, and leases that are granted.
+    pub(crate) async fn left(&self) -> Vec<String> {
+        let mut left = self.keys().await;
+        if let Self::Etcd(cluster) = self {
+            left.extend(on_etcd::leases(&cluster.endpoints()).await);
+        }
+        left
     }
 
     /// Keys of locks are gone, within a moment: a release is off the path of the answer.
