@@ -1,23 +1,25 @@
-//! What must not become slower than it may be: ratios and differences within one run on one machine.
+//! What must not become slower than it may be: ratios and differences within one run on one machine, and what
+//! a request may pay for a server's answer.
 
 use super::results::Results;
 
 /// The most that is allowed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum AtMost {
-    /// So many times what it is compared with.
-    Times(f64),
-    /// So many microseconds more.
-    MicrosMore(f64),
+    /// So many times what this one takes.
+    Times(f64, &'static str),
+    /// So many microseconds more than this one.
+    MicrosMore(f64, &'static str),
+    /// So many microseconds.
+    Micros(f64),
 }
 
-/// One budget: a bench, and what it is compared with.
+/// One budget: a bench, and what it may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
     what: &'static str,
     group: &'static str,
     bench: &'static str,
-    against: &'static str,
     at_most: AtMost,
 }
 
@@ -27,7 +29,7 @@ pub(crate) struct Verdict {
     pub(crate) what: &'static str,
     pub(crate) measured: String,
     pub(crate) at_most: String,
-    /// `None` where one of the two benches did not run.
+    /// `None` where a bench that it needs did not run.
     pub(crate) kept: Option<bool>,
 }
 
@@ -37,73 +39,83 @@ pub(crate) const BUDGETS: &[Budget] = &[
         what: "warm `.info`, CPU of the server, beside nginx",
         group: "served info",
         bench: "gateway",
-        against: "nginx",
-        at_most: AtMost::Times(1.0),
+        at_most: AtMost::Times(1.0, "nginx"),
     },
     Budget {
         what: "warm `.mod`, the same",
         group: "served mod",
         bench: "gateway",
-        against: "nginx",
-        at_most: AtMost::Times(1.0),
+        at_most: AtMost::Times(1.0, "nginx"),
     },
     Budget {
         what: "warm list, the same",
         group: "served list",
         bench: "gateway",
-        against: "nginx",
-        at_most: AtMost::Times(1.0),
+        at_most: AtMost::Times(1.0, "nginx"),
     },
     Budget {
         what: "warm zip of 18 kB, the same",
         group: "served zip of 18 kB",
         bench: "gateway",
-        against: "nginx",
-        at_most: AtMost::Times(1.2),
+        at_most: AtMost::Times(1.2, "nginx"),
     },
     Budget {
         what: "warm zip of 9 MB, the same (nginx with sendfile)",
         group: "served zip of 9 MB",
         bench: "gateway",
-        against: "nginx",
-        at_most: AtMost::Times(1.5),
+        at_most: AtMost::Times(1.5, "nginx"),
     },
     Budget {
         what: "module stack on a hit in the hot cache, observed, over a bare leaf",
         group: "module stack",
         bench: "hit in the hot cache",
-        against: "bare leaf",
-        at_most: AtMost::MicrosMore(3.0),
+        at_most: AtMost::MicrosMore(3.0, "bare leaf"),
     },
     Budget {
         what: "traces of one request in a hundred, warm `.info`",
         group: "served info",
         bench: "gateway",
-        against: "gateway, untraced",
-        at_most: AtMost::Times(1.05),
+        at_most: AtMost::Times(1.05, "gateway, untraced"),
+    },
+];
+
+/// What benches before real servers can hold: the lock's part of a miss.
+pub(crate) const OF_SERVERS: &[Budget] = &[
+    Budget {
+        what: "lock acquired in redis, on a miss",
+        group: "acquire on a miss",
+        bench: "redis",
+        at_most: AtMost::Micros(5_000.0),
+    },
+    Budget {
+        what: "lock acquired in etcd, on a miss",
+        group: "acquire on a miss",
+        bench: "etcd",
+        at_most: AtMost::Micros(5_000.0),
+    },
+    Budget {
+        what: "the same, of three members",
+        group: "acquire on a miss",
+        bench: "etcd, three members",
+        at_most: AtMost::Micros(5_000.0),
     },
 ];
 
 impl Budget {
-    /// Compares the two medians.
+    /// Holds the median to it.
     pub(crate) fn judge(&self, results: &Results) -> Verdict {
         let of = |bench| results.nanos(self.group, bench);
-        let (measured, kept) = match of(self.bench).zip(of(self.against)) {
-            None => ("not measured".to_owned(), None),
-            Some((nanos, base)) => match self.at_most {
-                AtMost::Times(most) => {
-                    (format!("{:.2} ×", nanos / base), Some(nanos / base <= most))
-                }
-                AtMost::MicrosMore(most) => {
-                    let more = (nanos - base) / 1_000.0;
-                    (format!("{more:.2} µs"), Some(more <= most))
-                }
-            },
+        let nanos = of(self.bench);
+        let (value, most, unit) = match self.at_most {
+            AtMost::Times(most, base) => (nanos.zip(of(base)).map(|(a, b)| a / b), most, "×"),
+            AtMost::MicrosMore(most, base) => {
+                (nanos.zip(of(base)).map(|(a, b)| (a - b) / 1_000.0), most, "µs")
+            }
+            AtMost::Micros(most) => (nanos.map(|nanos| nanos / 1_000.0), most, "µs"),
         };
-        let at_most = match self.at_most {
-            AtMost::Times(most) => format!("{most:.2} ×"),
-            AtMost::MicrosMore(most) => format!("{most:.2} µs"),
-        };
-        Verdict { what: self.what, measured, at_most, kept }
+        let measured =
+            value.map_or("not measured".to_owned(), |value| format!("{value:.2} {unit}"));
+        let kept = value.map(|value| value <= most);
+        Verdict { what: self.what, measured, at_most: format!("{most:.2} {unit}"), kept }
     }
 }

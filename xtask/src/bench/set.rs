@@ -1,6 +1,6 @@
 //! Which benches run together, and what they need.
 
-use super::budgets::{BUDGETS, Budget};
+use super::budgets::{BUDGETS, Budget, OF_SERVERS};
 
 /// The packages that have benches, and their folders.
 pub(super) const PACKAGES: [(&str, &str); 3] =
@@ -20,7 +20,7 @@ impl Set {
     pub(super) fn benches(self) -> &'static [&'static str] {
         match self {
             Self::Program => &["protocol", "layers", "stacks", "gateway"],
-            Self::Servers => &["storage"],
+            Self::Servers => &["storage", "locks"],
         }
     }
 
@@ -28,7 +28,9 @@ impl Set {
     pub(super) fn needs(self) -> &'static [&'static str] {
         match self {
             Self::Program => &["the nginx program"],
-            Self::Servers => &["minio", "versitygw", "gcs", "azurite", "mongo"],
+            Self::Servers => {
+                &["minio", "versitygw", "gcs", "azurite", "mongo", "redis", "etcd", "etcd3"]
+            }
         }
     }
 
@@ -36,7 +38,7 @@ impl Set {
     pub(super) fn budgets(self) -> &'static [Budget] {
         match self {
             Self::Program => BUDGETS,
-            Self::Servers => &[],
+            Self::Servers => OF_SERVERS,
         }
     }
 

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use super::budgets::BUDGETS;
+use super::budgets::{BUDGETS, OF_SERVERS};
 use super::page::{self, put, shown};
 use super::results::{Measured, Results, parse};
 use super::set::{PACKAGES, Set};
@@ -63,6 +63,17 @@ fn a_budget_is_kept_broken_or_not_measured() {
     assert_eq!(judge(&stack(3_600.0)).into_iter().flatten().collect::<Vec<_>>(), [false]);
     let served = [("served info", "nginx", 10.0), ("served info", "gateway", 10.5)];
     assert_eq!(judge(&served).into_iter().flatten().collect::<Vec<_>>(), [false]);
+}
+
+#[test]
+fn a_lock_may_take_five_milliseconds() {
+    let judge = |nanos| {
+        let results = results(&[("acquire on a miss", "etcd", nanos)]);
+        let verdicts = OF_SERVERS.iter().map(|budget| budget.judge(&results));
+        verdicts.filter_map(|verdict| Some((verdict.measured, verdict.kept?))).collect::<Vec<_>>()
+    };
+    assert_eq!(judge(4_990_000.0), [("4990.00 µs".to_owned(), true)]);
+    assert_eq!(judge(5_010_000.0), [("5010.00 µs".to_owned(), false)]);
 }
 
 #[test]
