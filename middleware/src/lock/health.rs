@@ -110,8 +110,10 @@ impl Service {
                 let Some(service) = service.upgrade() else { return };
                 let works =
                     service.ask(LockOperation::Check, service.lock.check(), |()| LockAnswer::Done);
-                if works.await.is_ok() {
-                    return service.mark_up();
+                match works.await {
+                    Ok(()) => return service.mark_up(),
+                    // It may be down for another reason by now.
+                    Err(error) => *service.why.lock() = Some(error),
                 }
             }
         });

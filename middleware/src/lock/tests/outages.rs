@@ -76,6 +76,27 @@ async fn it_is_used_again_as_soon_as_it_works_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_told_of_an_outage_is_what_the_service_said_last() {
+    let (lock, storage, telemetry) =
+        (MemoryLock::new(10 * SECOND), MemoryStorage::new(), telemetry());
+    lock.set(Mood::Refuses);
+    let (service, handle) = (Arc::clone(&lock), storage.handle(&telemetry));
+    let layer =
+        LockLayer::new(service, limits(), STASH_TIMEOUT, handle, TaskTracker::new(), &telemetry);
+    let fetching = layer.layer(leaf(|_| Ok(stashed("v1.0.0", Default::default()))));
+    assert_eq!(layer.health().check(), Ok(()));
+    call(&fetching, zip()).await.expect("an answer");
+    let said = || layer.health().check().expect_err("it is down").to_string();
+    assert_eq!(said(), "refused on purpose");
+    lock.set(Mood::Hangs);
+    pass(5 * SECOND).await;
+    assert_eq!(said(), "no answer within 2 s");
+    lock.set(Mood::Works);
+    pass(5 * SECOND).await;
+    assert_eq!(layer.health().check(), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_service_is_no_dead_one() {
     let (lock, storage) = (MemoryLock::new(10 * SECOND), MemoryStorage::new());
     lock.set(Mood::Late(SECOND / 2));
