@@ -10,14 +10,14 @@ use dipylon_middleware::ports::{BoxFuture, Storage};
 use http::header::CONTENT_LENGTH;
 use http::{Method, Request, StatusCode};
 use object_store::azure::{
-    AzureAccessKey, AzureAuthorizer, AzureConfigKey, AzureCredential, AzureCredentialProvider,
-    MicrosoftAzure, MicrosoftAzureBuilder,
+    AzureAccessKey, AzureAuthorizer, AzureConfigKey, AzureCredential, MicrosoftAzure,
+    MicrosoftAzureBuilder,
 };
 use object_store::client::{HttpRequest, HttpRequestBody};
 
 use super::object::{
-    Access, Connector, ContentTypes, Dialect, Kind, LargeCommit, Layout, MakeBucket, ObjectStorage,
-    Place, Presigning, Resume, Sign, client_options, retries,
+    Access, Connector, ContentTypes, Dialect, Keyring, Kind, LargeCommit, Layout, MakeBucket,
+    ObjectStorage, Place, Presigning, Resume, Sign, client_options, retries,
 };
 use crate::config::AzureBlobStorage;
 
@@ -148,21 +148,21 @@ pub fn access(
     let endpoint = endpoint_of(config, ours);
     let client = build(builder(config, &endpoint, &connector))?;
     let account = config.account_name.clone();
-    let signer = Signer { credentials: Arc::clone(client.credentials()), account };
+    let signer = Signer { credentials: Keyring::of(Arc::clone(client.credentials())), account };
     let base = format!("{endpoint}/{}", config.container_name);
     Ok(Access::new(Dialect::Azure, base, &config.container_name, connector, signer))
 }
 
 /// Signs with the account's key, or with a managed identity's token.
 struct Signer {
-    credentials: AzureCredentialProvider,
+    credentials: Keyring<AzureCredential>,
     account: String,
 }
 
 impl Sign for Signer {
     fn sign<'a>(&'a self, request: &'a mut HttpRequest) -> BoxFuture<'a, object_store::Result<()>> {
         Box::pin(async move {
-            let credential = self.credentials.get_credential().await?;
+            let credential = self.credentials.get().await?;
             AzureAuthorizer::new(&credential, &self.account).try_authorize(request)
         })
     }

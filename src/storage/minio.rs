@@ -14,8 +14,8 @@ use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer, AwsCredential}
 use object_store::client::HttpRequestBody;
 
 use super::object::{
-    Access, Connector, ContentTypes, Dialect, Kind, LargeCommit, Layout, MakeBucket, ObjectStorage,
-    Place, Presigning, Resume, SigV4, Signing, client_options, retries,
+    Access, Connector, ContentTypes, Dialect, Keyring, Kind, LargeCommit, Layout, MakeBucket,
+    ObjectStorage, Place, Presigning, Resume, SigV4, Signing, client_options, retries,
 };
 use crate::config::{MinioStorage, UrlText};
 
@@ -100,7 +100,8 @@ pub fn access(
 ) -> Result<Access, Error> {
     let connector = Connector::new(environment)?;
     let target = Target::of(config)?;
-    let credentials = Arc::new(StaticCredentialProvider::new(credential(config)));
+    let provider = Arc::new(StaticCredentialProvider::new(credential(config)));
+    let credentials = Keyring::of(provider);
     let signer = SigV4 { credentials, region: target.region.clone() };
     let (base, place) = (target.bucket_url(), &target.place);
     Ok(Access::new(Dialect::S3, base, &place.bucket, connector, signer).below(&place.folder))

@@ -16,7 +16,8 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use super::super::wakers::Wakers;
 use super::hash::uuid;
-use super::wire::{Call, Lane, Wire, code_of, in_path, refused};
+use super::removals::Removals;
+use super::wire::{Call, Errand, Lane, Wire, code_of, in_path, refused};
 use crate::storage::object::{Access, Answer};
 
 /// The bounds of a lease that Azure grants.
@@ -38,6 +39,7 @@ pub struct AzureLock {
     wire: Wire,
     lease_seconds: u64,
     check_name: String,
+    removals: Removals,
     wakers: Arc<Wakers>,
 }
 
@@ -48,6 +50,8 @@ enum Leased {
     Done,
     /// The lease is another's, or nobody's.
     Refused,
+    /// The same, but it was sent twice: the first may have been done.
+    Unsure,
     /// There is no such blob.
     Missing,
 }
@@ -59,7 +63,13 @@ impl AzureLock {
         let random = RandomState::new().hash_one(std::process::id());
         let check_name = wire.name(CHECK_PREFIX, &format!("{random:016x}"));
         let lease_seconds = lease.clamp(MIN_LEASE, MAX_LEASE).as_secs();
-        Self { wire, lease_seconds, check_name, wakers: Arc::default() }
+        Self {
+            wire,
+            lease_seconds,
+            check_name,
+            removals: Removals::default(),
+            wakers: Arc::default(),
+        }
     }
 
     fn name(&self, key: &str) -> String {
@@ -72,7 +82,7 @@ impl AzureLock {
 
     async fn lease(
         &self,
-        lane: Lane,
+        errand: Errand,
         name: &str,
         action: &'static str,
         more: &[(&'static str, String)],
@@ -80,32 +90,33 @@ impl AzureLock {
         let url = format!("{}?comp=lease", self.url(name));
         let mut call = Call::new(Method::PUT, url).with("x-ms-lease-action", action);
         call.headers.extend(more.iter().cloned());
-        let answer = self.wire.send(lane, &call).await?;
+        let (answer, is_repeat) = self.wire.send_noting(errand, &call).await?;
+        let refusal = if is_repeat { Leased::Unsure } else { Leased::Refused };
         match answer.status {
             status if status.is_success() => Ok(Leased::Done),
-            StatusCode::CONFLICT if is_of_the_lease(&answer) => Ok(Leased::Refused),
-            StatusCode::PRECONDITION_FAILED => Ok(Leased::Refused),
+            StatusCode::CONFLICT if is_of_the_lease(&answer) => Ok(refusal),
+            StatusCode::PRECONDITION_FAILED => Ok(refusal),
             StatusCode::NOT_FOUND if is_of_the_blob(&answer) => Ok(Leased::Missing),
             _ => Err(refused(&format!("{action} a lease"), &answer)),
         }
     }
 
     /// The lease for this owner, asked for again as often as wanted.
-    async fn take(&self, lane: Lane, name: &str, owner: &str) -> Result<Leased, LockError> {
+    async fn take(&self, errand: Errand, name: &str, owner: &str) -> Result<Leased, LockError> {
         let wanted = [
             ("x-ms-proposed-lease-id", uuid(owner)),
             ("x-ms-lease-duration", self.lease_seconds.to_string()),
         ];
-        self.lease(lane, name, "acquire", &wanted).await
+        self.lease(errand, name, "acquire", &wanted).await
     }
 
     /// Makes the blob unless it is there.
-    async fn make(&self, lane: Lane, name: &str) -> Result<(), LockError> {
+    async fn make(&self, errand: Errand, name: &str) -> Result<(), LockError> {
         let call = Call::new(Method::PUT, self.url(name))
             .with("x-ms-blob-type", "BlockBlob")
             .with(IF_NONE_MATCH.as_str(), "*");
-        let answer =
-            self.wire.send(lane, &Call { body: Bytes::from_static(CONTENT), ..call }).await?;
+        let call = call.with_body(Bytes::from_static(CONTENT));
+        let answer = self.wire.send(errand, &call).await?;
         match answer.status {
             status if status.is_success() => Ok(()),
             // It is there, or leased by now.
@@ -116,41 +127,56 @@ impl AzureLock {
     }
 
     async fn try_acquire(&self, claim: &LockClaim) -> Result<Acquired, LockError> {
+        let errand = Errand::new(Lane::Question);
         let waker = self.wakers.register(&claim.key);
         let name = self.name(&claim.key);
         for _ in 0..MAX_ROUNDS {
-            match self.take(Lane::Question, &name, &claim.owner).await? {
+            match self.take(errand, &name, &claim.owner).await? {
                 Leased::Done => {
                     let fencing = self.wire.clock.token(0);
                     return Ok(Acquired::Granted { fencing });
                 }
-                Leased::Refused => {
+                Leased::Refused | Leased::Unsure => {
                     let released = Box::pin(waker.woken());
                     return Ok(Acquired::Held(Held { lapses_in: None, released }));
                 }
-                Leased::Missing => self.make(Lane::Question, &name).await?,
+                Leased::Missing => self.make(errand, &name).await?,
             }
         }
         Err(LockError::new("the blob of a lease is removed as soon as it is made"))
     }
 
-    async fn ours(&self, claim: &LockClaim, action: &'static str) -> Result<bool, LockError> {
+    async fn ours(&self, claim: &LockClaim, action: &'static str) -> Result<Leased, LockError> {
         let id = [("x-ms-lease-id", uuid(&claim.owner))];
-        let name = self.name(&claim.key);
-        Ok(self.lease(Lane::Upkeep, &name, action, &id).await? == Leased::Done)
+        self.lease(Errand::new(Lane::Upkeep), &self.name(&claim.key), action, &id).await
+    }
+
+    async fn try_release(&self, claim: &LockClaim) -> Result<bool, LockError> {
+        let is_first = self.removals.send(claim);
+        let is_ours = match self.ours(claim, "release").await? {
+            Leased::Done | Leased::Unsure => true,
+            // One whose answer was lost has done it.
+            Leased::Refused => !is_first,
+            Leased::Missing => false,
+        };
+        self.removals.are_over(claim);
+        if is_ours {
+            self.wakers.wake(&claim.key);
+        }
+        Ok(is_ours)
     }
 
     async fn try_check(&self) -> Result<(), LockError> {
-        let (lane, name) = (Lane::Upkeep, &self.check_name);
-        self.make(lane, name).await?;
-        match self.take(lane, name, name).await? {
+        let (errand, name) = (Errand::new(Lane::Upkeep), &self.check_name);
+        self.make(errand, name).await?;
+        match self.take(errand, name, name).await? {
             Leased::Done => {}
             state => {
                 return Err(LockError::new(format!("a lease was not to be had: {state:?}")));
             }
         }
         let remove = Call::new(Method::DELETE, self.url(name)).with("x-ms-lease-id", uuid(name));
-        let answer = self.wire.send(lane, &remove).await?;
+        let answer = self.wire.send(errand, &remove).await?;
         match answer.status.is_success() || answer.status == StatusCode::NOT_FOUND {
             true => Ok(()),
             false => Err(refused("remove the blob of a lease", &answer)),
@@ -187,17 +213,11 @@ impl Lock for AzureLock {
     }
 
     fn renew<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<bool, LockError>> {
-        Box::pin(self.ours(claim, "renew"))
+        Box::pin(async move { Ok(self.ours(claim, "renew").await? == Leased::Done) })
     }
 
     fn release<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<bool, LockError>> {
-        Box::pin(async move {
-            let released = self.ours(claim, "release").await?;
-            if released {
-                self.wakers.wake(&claim.key);
-            }
-            Ok(released)
-        })
+        Box::pin(self.try_release(claim))
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), LockError>> {

@@ -13,8 +13,8 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-/// Dates have whole seconds, and an answer is on its way for less than another one.
-const SLACK: Duration = Duration::from_secs(2);
+/// Dates have whole seconds, and a question is given up after less than two more (`wire.rs`).
+const SLACK: Duration = Duration::from_secs(3);
 
 const MICROS_PER_SECOND: i128 = 1_000_000;
 

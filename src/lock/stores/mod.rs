@@ -12,8 +12,8 @@
 //! | `azureblob` | a lease on `lease/<module>@<version>` | the same |
 //!
 //! A lock is given back by a conditional removal. Where a server removes whatever the condition says, it is
-//! first marked as leaving, which is conditional: nobody takes such a mark until a lease has passed, and its
-//! owner has removed it long before.
+//! first marked as leaving, which is conditional: nobody takes such a mark until a lease has passed. Its owner
+//! removes it within a third of that, or lets it lapse; that removal, which has no condition, is sent once.
 
 #[cfg(feature = "azureblob")]
 mod azureblob;
@@ -27,6 +27,7 @@ mod object_lock;
 mod objects;
 #[cfg(any(feature = "s3", feature = "minio", feature = "gcp"))]
 mod probe;
+mod removals;
 mod wire;
 
 #[cfg(feature = "azureblob")]

@@ -11,7 +11,8 @@ use super::super::wakers::{Waker, Wakers};
 use super::mark::{Mark, Sightings};
 use super::objects::{Objects, Removal, Seen, Tag, Write};
 use super::probe::Probe;
-use super::wire::{Lane, Wire};
+use super::removals::Removals;
+use super::wire::{Errand, Lane, Wire};
 use crate::storage::object::Access;
 
 /// Where Athens has its locks in S3.
@@ -20,6 +21,8 @@ const ATHENS: &str = "lock/";
 const OURS: &str = ".dipylon/lock/";
 /// Locks of ours whose tags are remembered. One that is forgotten is read again.
 const MAX_KNOWN: usize = 4_096;
+/// The part of a lease, after a lock was marked as given back, in which it may be removed without a condition.
+const LEAVING_SHARE: u32 = 3;
 /// How often one question looks again because what it saw was another by then.
 const MAX_ROUNDS: usize = 4;
 
@@ -45,6 +48,8 @@ pub struct ObjectLock {
     sightings: Sightings,
     /// What we wrote last, by key and owner.
     known: Cache<LockClaim, (Tag, Mark)>,
+    /// What we tried to remove.
+    removals: Removals,
     /// Those of this process that wait for another of this process.
     wakers: Arc<Wakers>,
 }
@@ -66,7 +71,8 @@ impl ObjectLock {
         let objects = Arc::new(Objects { wire: Wire::new(access) });
         let (sightings, known) = (Sightings::default(), Cache::new(MAX_KNOWN));
         let (probe, wakers) = (Probe::new(Arc::clone(&objects)), Arc::default());
-        Self { kind, prefix, terms, objects, probe, sightings, known, wakers }
+        let removals = Removals::default();
+        Self { kind, prefix, terms, objects, probe, sightings, known, removals, wakers }
     }
 
     fn name(&self, key: &str) -> String {
@@ -78,44 +84,61 @@ impl ObjectLock {
     }
 
     async fn try_acquire(&self, claim: &LockClaim) -> Result<Acquired, LockError> {
+        let errand = Errand::new(Lane::Question);
         let waker = self.wakers.register(&claim.key);
-        self.probe.able().await?;
+        self.probe.able(errand).await?;
         let name = self.name(&claim.key);
         // What another had a moment ago is looked at first: a look costs less than a write.
         let mut looks_first = self.sightings.knows(&claim.key);
+        let (mut was_seen, mut refused) = (false, None);
         for _ in 0..MAX_ROUNDS {
             if !std::mem::replace(&mut looks_first, false) {
                 let mark = Mark::new(&claim.owner, self.token(0), self.terms.lease);
-                let created = self.objects.create(Lane::Question, &name, mark.bytes()).await?;
+                let created = self.objects.create(errand, &name, mark.bytes()).await?;
                 match created {
                     Write::Done(tag) => return Ok(self.granted(claim, tag, mark)),
                     Write::Refused | Write::Contended => {}
                     Write::Unknown => return Err(forgetful()),
                 }
             }
-            let Some(seen) = self.objects.read(Lane::Question, &name).await? else { continue };
+            let Some(seen) = self.objects.read(errand, &name).await? else { continue };
+            was_seen = true;
             match self.judge(claim, &seen) {
-                Judged::Ours(mark) => return self.again(claim, &name, seen.tag, mark).await,
+                Judged::Ours(mark) => {
+                    return self.again(errand, claim, &name, seen.tag, mark).await;
+                }
                 Judged::Stands(lapses_in) => return Ok(held(lapses_in, waker)),
                 Judged::Lapsed(after) => {
                     let mark = Mark::new(&claim.owner, self.token(after), self.terms.lease);
-                    let (lane, body) = (Lane::Question, mark.bytes());
-                    match self.objects.replace(lane, &name, body, &seen.tag).await? {
+                    let body = mark.bytes();
+                    match self.objects.replace(errand, &name, body, &seen.tag).await? {
                         Write::Done(tag) => return Ok(self.granted(claim, tag, mark)),
+                        // Nobody was sooner: it lies there as before.
+                        Write::Refused if refused.as_ref() == Some(&seen.tag) => {
+                            return Err(LockError::new(
+                                "the store refuses to replace a lock that it shows unchanged",
+                            ));
+                        }
                         // Another was sooner: what it wrote is looked at.
-                        Write::Refused | Write::Contended => looks_first = true,
+                        Write::Refused => (looks_first, refused) = (true, Some(seen.tag)),
+                        Write::Contended => looks_first = true,
                         Write::Unknown => return Err(forgetful()),
                     }
                 }
             }
         }
-        // It changes all the time: somebody has it.
-        Ok(held(None, waker))
+        match was_seen {
+            // It changes all the time: somebody has it.
+            true => Ok(held(None, waker)),
+            // What nobody was seen to hold shall not be waited for.
+            false => Err(LockError::new("the store refuses to write a lock where it shows none")),
+        }
     }
 
     fn granted(&self, claim: &LockClaim, tag: Tag, mark: Mark) -> Acquired {
         let fencing = mark.fencing;
         self.sightings.forget(&claim.key);
+        self.removals.are_over(claim);
         self.known.insert(claim.clone(), (tag, mark));
         Acquired::Granted { fencing }
     }
@@ -123,13 +146,14 @@ impl ObjectLock {
     /// An attempt whose answer was lost had succeeded: its lease begins anew.
     async fn again(
         &self,
+        errand: Errand,
         claim: &LockClaim,
         name: &str,
         tag: Tag,
         mark: Mark,
     ) -> Result<Acquired, LockError> {
         let mark = Mark { is_leaving: false, ..mark.renewed() };
-        match self.objects.replace(Lane::Question, name, mark.bytes(), &tag).await? {
+        match self.objects.replace(errand, name, mark.bytes(), &tag).await? {
             Write::Done(tag) => Ok(self.granted(claim, tag, mark)),
             _ => Err(LockError::new("a lock of ours changed while it was asked for again")),
         }
@@ -150,38 +174,46 @@ impl ObjectLock {
     }
 
     /// What lies there as ours: as it was written last, or as it is read now.
-    async fn own(&self, claim: &LockClaim, name: &str) -> Result<Option<(Tag, Mark)>, LockError> {
+    async fn own(
+        &self,
+        errand: Errand,
+        claim: &LockClaim,
+        name: &str,
+    ) -> Result<Option<(Tag, Mark)>, LockError> {
         if let Some((_, known)) = self.known.remove(claim) {
             return Ok(Some(known));
         }
-        self.read_own(claim, name).await
+        self.read_own(errand, claim, name).await
     }
 
     async fn read_own(
         &self,
+        errand: Errand,
         claim: &LockClaim,
         name: &str,
     ) -> Result<Option<(Tag, Mark)>, LockError> {
-        let Some(seen) = self.objects.read(Lane::Upkeep, name).await? else { return Ok(None) };
+        let Some(seen) = self.objects.read(errand, name).await? else { return Ok(None) };
         let mark = Mark::read(&seen.body).filter(|mark| *mark.owner == *claim.owner);
         Ok(mark.map(|mark| (seen.tag, mark)))
     }
 
     async fn try_renew(&self, claim: &LockClaim) -> Result<bool, LockError> {
-        let name = self.name(&claim.key);
-        let mut own = self.own(claim, &name).await?;
+        let (errand, name) = (Errand::new(Lane::Upkeep), self.name(&claim.key));
+        let mut own = self.own(errand, claim, &name).await?;
         for _ in 0..MAX_ROUNDS {
             let Some((tag, mark)) = own.filter(|(_, mark)| !mark.is_leaving) else {
                 return Ok(false);
             };
             let mark = mark.renewed();
-            match self.objects.replace(Lane::Upkeep, &name, mark.bytes(), &tag).await? {
+            match self.objects.replace(errand, &name, mark.bytes(), &tag).await? {
                 Write::Done(tag) => {
                     self.known.insert(claim.clone(), (tag, mark));
                     return Ok(true);
                 }
                 // A renewal whose answer was lost may have changed it, and then it is ours still.
-                Write::Refused | Write::Contended => own = self.read_own(claim, &name).await?,
+                Write::Refused | Write::Contended => {
+                    own = self.read_own(errand, claim, &name).await?;
+                }
                 Write::Unknown => return Err(forgetful()),
             }
         }
@@ -189,44 +221,74 @@ impl ObjectLock {
     }
 
     async fn try_release(&self, claim: &LockClaim) -> Result<bool, LockError> {
-        let able = self.probe.able().await?;
-        let name = self.name(&claim.key);
-        let mut own = self.own(claim, &name).await?;
+        let (errand, name) = (Errand::new(Lane::Upkeep), self.name(&claim.key));
+        let able = self.probe.able(errand).await?;
+        let mut own = self.own(errand, claim, &name).await?;
         for _ in 0..MAX_ROUNDS {
-            let Some((tag, mark)) = own else { return Ok(false) };
-            let is_gone = match able.to_remove {
-                true => self.remove(&name, &tag).await?,
-                false => self.leave(&name, &tag, &mark).await?,
+            let is_gone = match own {
+                // A removal whose answer was lost has done it.
+                None if self.removals.were_sent(claim) => true,
+                None => return Ok(false),
+                Some((tag, _)) if able.to_remove => self.remove(errand, claim, &name, &tag).await?,
+                Some((tag, mark)) => self.leave(errand, claim, &name, &tag, &mark).await?,
             };
             if is_gone {
+                self.removals.are_over(claim);
                 self.wakers.wake(&claim.key);
                 return Ok(true);
             }
-            own = self.read_own(claim, &name).await?;
+            own = self.read_own(errand, claim, &name).await?;
         }
         Err(LockError::new("a lock of ours changes while it is given back"))
     }
 
-    async fn remove(&self, name: &str, tag: &str) -> Result<bool, LockError> {
-        match self.objects.remove(Lane::Upkeep, name, Some(tag)).await? {
+    async fn remove(
+        &self,
+        errand: Errand,
+        claim: &LockClaim,
+        name: &str,
+        tag: &str,
+    ) -> Result<bool, LockError> {
+        let is_first = self.removals.send(claim);
+        match self.objects.remove(errand, name, Some(tag)).await? {
             Removal::Done => Ok(true),
-            Removal::Refused | Removal::Contended => Ok(false),
+            Removal::Unsure => Ok(false),
+            Removal::Refused | Removal::Contended => {
+                if is_first {
+                    self.removals.are_over(claim);
+                }
+                Ok(false)
+            }
             Removal::Unknown => Err(forgetful()),
         }
     }
 
-    /// Where a removal asks for no condition: the mark that comes before it has one.
-    async fn leave(&self, name: &str, tag: &str, mark: &Mark) -> Result<bool, LockError> {
-        if !mark.is_leaving {
-            let body = mark.leaving().bytes();
-            match self.objects.replace(Lane::Upkeep, name, body, tag).await? {
-                Write::Done(_) => {}
-                Write::Refused | Write::Contended => return Ok(false),
-                Write::Unknown => return Err(forgetful()),
-            }
+    /// Where a removal asks for no condition: the mark that comes before it has one, and nobody takes that for a
+    /// lease. The removal is sent once, early in that time, so that it is not late when it comes.
+    async fn leave(
+        &self,
+        errand: Errand,
+        claim: &LockClaim,
+        name: &str,
+        tag: &str,
+        mark: &Mark,
+    ) -> Result<bool, LockError> {
+        // Also where it is marked so already: nobody knows any more since when.
+        let began = Instant::now();
+        match self.objects.replace(errand, name, mark.leaving().bytes(), tag).await? {
+            Write::Done(_) => {}
+            Write::Refused | Write::Contended => return Ok(false),
+            Write::Unknown => return Err(forgetful()),
         }
-        self.objects.remove(Lane::Upkeep, name, None).await?;
-        Ok(true)
+        let until = began + mark.lease() / LEAVING_SHARE;
+        if Instant::now() >= until {
+            return Err(LockError::new("a lock was marked as given back too slowly to be removed"));
+        }
+        self.removals.send(claim);
+        match self.objects.remove(errand.until(until), name, None).await? {
+            Removal::Done => Ok(true),
+            state => Err(LockError::new(format!("a lock was not removed: {state:?}"))),
+        }
     }
 }
 

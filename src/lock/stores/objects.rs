@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::clock::age;
-use super::wire::{Call, Lane, Wire, code_of, in_path, in_query, refused};
+use super::wire::{Call, Errand, Wire, code_of, in_path, in_query, refused};
 use crate::storage::object::{Answer, Dialect};
 
 /// Tells one writing of an object from another: an `ETag`, or a generation.
@@ -28,12 +28,21 @@ pub(super) enum Write {
     Unknown,
 }
 
+/// What a write was answered with.
+enum Written {
+    Known(Write),
+    /// There is no such object.
+    Missing(LockError),
+}
+
 /// What a removal came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Removal {
     Done,
     Refused,
     Contended,
+    /// It was sent twice, and the second found nothing to remove: the first may have removed it.
+    Unsure,
     Unknown,
 }
 
@@ -78,7 +87,7 @@ impl Objects {
     /// Writes an object where there is none.
     pub(super) async fn create(
         &self,
-        lane: Lane,
+        errand: Errand,
         name: &str,
         body: Bytes,
     ) -> Result<Write, LockError> {
@@ -86,13 +95,17 @@ impl Objects {
             true => Call::new(Method::PUT, self.url(name)).with(IF_NONE_MATCH.as_str(), "*"),
             false => self.upload(name, "0"),
         };
-        self.write(lane, Call { body, ..call }).await
+        match self.write(errand, call.with_body(body)).await? {
+            // There is nothing that could be missing but the way here.
+            Written::Missing(error) => Err(error),
+            Written::Known(write) => Ok(write),
+        }
     }
 
     /// Writes an object in place of the one that has `tag`.
     pub(super) async fn replace(
         &self,
-        lane: Lane,
+        errand: Errand,
         name: &str,
         body: Bytes,
         tag: &str,
@@ -101,7 +114,11 @@ impl Objects {
             true => Call::new(Method::PUT, self.url(name)).with(IF_MATCH.as_str(), tag),
             false => self.upload(name, tag),
         };
-        self.write(lane, Call { body, ..call }).await
+        match self.write(errand, call.with_body(body)).await? {
+            // What was to be replaced is gone.
+            Written::Missing(_) => Ok(Write::Refused),
+            Written::Known(write) => Ok(write),
+        }
     }
 
     fn upload(&self, name: &str, generation: &str) -> Call {
@@ -115,62 +132,66 @@ impl Objects {
         Call::new(Method::POST, url)
     }
 
-    async fn write(&self, lane: Lane, call: Call) -> Result<Write, LockError> {
+    async fn write(&self, errand: Errand, call: Call) -> Result<Written, LockError> {
         let call = call.with(CONTENT_TYPE.as_str(), "application/json");
-        let answer = self.wire.send(lane, &call).await?;
+        let answer = self.wire.send(errand, &call).await?;
         match answer.status {
-            status if status.is_success() => self.tag(&answer, true).map(Write::Done),
-            StatusCode::PRECONDITION_FAILED => Ok(Write::Refused),
-            StatusCode::CONFLICT => Ok(Write::Contended),
-            // What was to be replaced is gone.
-            StatusCode::NOT_FOUND if is_of_an_object(&answer) => Ok(Write::Refused),
-            StatusCode::NOT_IMPLEMENTED => Ok(Write::Unknown),
+            status if status.is_success() => {
+                self.tag(&answer, true).map(|tag| Written::Known(Write::Done(tag)))
+            }
+            StatusCode::PRECONDITION_FAILED => Ok(Written::Known(Write::Refused)),
+            StatusCode::CONFLICT if is_contention(&answer) => Ok(Written::Known(Write::Contended)),
+            StatusCode::NOT_FOUND if self.is_of_an_object(&answer) => {
+                Ok(Written::Missing(refused("write a lock", &answer)))
+            }
+            StatusCode::NOT_IMPLEMENTED => Ok(Written::Known(Write::Unknown)),
             _ => Err(refused("write a lock", &answer)),
         }
     }
 
     /// An object; `None` where there is none.
-    pub(super) async fn read(&self, lane: Lane, name: &str) -> Result<Option<Seen>, LockError> {
+    pub(super) async fn read(&self, errand: Errand, name: &str) -> Result<Option<Seen>, LockError> {
         let url = match self.is_s3() {
             true => self.url(name),
             false => format!("{}?alt=media", self.url(name)),
         };
-        let answer = self.wire.send(lane, &Call::new(Method::GET, url)).await?;
+        let answer = self.wire.send(errand, &Call::new(Method::GET, url)).await?;
         match answer.status {
             StatusCode::OK => {
                 let (tag, age) = (self.tag(&answer, false)?, age(&answer.headers));
                 Ok(Some(Seen { tag, age: age.unwrap_or_default(), body: answer.body }))
             }
-            StatusCode::NOT_FOUND if is_of_an_object(&answer) => Ok(None),
+            StatusCode::NOT_FOUND if self.is_of_an_object(&answer) => Ok(None),
             _ => Err(refused("read a lock", &answer)),
         }
     }
 
-    /// Removes an object that has `tag`, or whatever lies there.
+    /// Removes an object that has `tag`, or whatever lies there: that is asked for once.
     pub(super) async fn remove(
         &self,
-        lane: Lane,
+        errand: Errand,
         name: &str,
         tag: Option<&str>,
     ) -> Result<Removal, LockError> {
         let url = self.url(name);
         let call = match (self.is_s3(), tag) {
-            (_, None) => Call::new(Method::DELETE, url),
+            (_, None) => Call::new(Method::DELETE, url).once(),
             (true, Some(tag)) => Call::new(Method::DELETE, url).with(IF_MATCH.as_str(), tag),
             (false, Some(tag)) => {
                 let url = format!("{url}?ifGenerationMatch={}", in_query(tag));
                 Call::new(Method::DELETE, url)
             }
         };
-        let answer = self.wire.send(lane, &call).await?;
+        let (answer, is_repeat) = self.wire.send_noting(errand, &call).await?;
+        let missed = if is_repeat { Removal::Unsure } else { Removal::Refused };
         match answer.status {
             status if status.is_success() => Ok(Removal::Done),
-            StatusCode::PRECONDITION_FAILED => Ok(Removal::Refused),
-            StatusCode::NOT_FOUND if is_of_an_object(&answer) => Ok(match tag {
-                Some(_) => Removal::Refused,
+            StatusCode::PRECONDITION_FAILED => Ok(missed),
+            StatusCode::NOT_FOUND if self.is_of_an_object(&answer) => Ok(match tag {
+                Some(_) => missed,
                 None => Removal::Done,
             }),
-            StatusCode::CONFLICT => Ok(Removal::Contended),
+            StatusCode::CONFLICT if is_contention(&answer) => Ok(Removal::Contended),
             StatusCode::NOT_IMPLEMENTED | StatusCode::BAD_REQUEST if tag.is_some() => {
                 Ok(Removal::Unknown)
             }
@@ -192,13 +213,20 @@ impl Objects {
         };
         tag.ok_or_else(|| LockError::new("the store does not say which writing of a lock it is"))
     }
+
+    /// Whether a 404 is about the object, and not about the bucket, the user, or the way to the store.
+    fn is_of_an_object(&self, answer: &Answer) -> bool {
+        match code_of(&answer.body) {
+            Some(code) => matches!(code.as_str(), "NoSuchKey" | "NoSuchVersion" | "NotFound"),
+            // Of S3 each has a code. Google says it in a sentence alone, and its emulator in none.
+            None if self.is_s3() => false,
+            None => !String::from_utf8_lossy(&answer.body).contains("bucket does not exist"),
+        }
+    }
 }
 
-/// Whether a 404 is about the object, and not about the bucket or the user.
-fn is_of_an_object(answer: &Answer) -> bool {
-    match code_of(&answer.body) {
-        Some(code) => matches!(code.as_str(), "NoSuchKey" | "NoSuchVersion" | "NotFound"),
-        // Google says it in a sentence alone.
-        None => !String::from_utf8_lossy(&answer.body).contains("bucket does not exist"),
-    }
+/// Whether a conflict is about a write of another at this moment. There are others, of buckets that are being
+/// made or removed.
+fn is_contention(answer: &Answer) -> bool {
+    code_of(&answer.body).is_some_and(|code| code == "ConditionalRequestConflict")
 }

@@ -1,21 +1,22 @@
 //! Requests to a bucket, each bounded, with answers told apart.
 
+use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
 use dipylon_middleware::ports::LockError;
 use http::header::CONTENT_LENGTH;
 use http::{Method, Request, StatusCode};
-use object_store::client::HttpRequestBody;
+use object_store::client::{HttpRequest, HttpRequestBody};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::clock::Clock;
 use crate::storage::object::{Access, Answer, cause, is_broken_connection};
 
-/// How long the store may take to answer one request, the wait for a permit included; less than what the
-/// layer waits, so that the error is ours.
-const REQUEST_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// How long all requests of one question may take, with the waits for credentials and permits; less than what
+/// the layer waits, so that the error is ours.
+const QUESTION_TIMEOUT: Duration = Duration::from_millis(1_800);
 /// Requests under way on behalf of who waits for a lock.
 const MAX_QUESTIONS: usize = 32;
 /// Requests under way on behalf of who holds one. They have permits of their own: no renewal is late because
@@ -37,23 +38,75 @@ pub(super) enum Lane {
     Upkeep,
 }
 
+impl Lane {
+    fn most(self) -> usize {
+        match self {
+            Self::Question => MAX_QUESTIONS,
+            Self::Upkeep => MAX_UPKEEP,
+        }
+    }
+}
+
+/// One question of the layer's, which may take several requests.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Errand {
+    lane: Lane,
+    until: Instant,
+}
+
+impl Errand {
+    /// One that begins now.
+    pub(super) fn new(lane: Lane) -> Self {
+        Self { lane, until: Instant::now() + QUESTION_TIMEOUT }
+    }
+
+    /// The same, with less time.
+    pub(super) fn until(self, end: Instant) -> Self {
+        Self { until: self.until.min(end), ..self }
+    }
+
+    /// What is asked for, if it comes in time.
+    ///
+    /// # Errors
+    /// It did not: `what` says for what the time was spent.
+    pub(super) async fn in_time<T>(
+        self,
+        asked: impl Future<Output = T>,
+        what: impl FnOnce() -> String,
+    ) -> Result<T, LockError> {
+        timeout_at(self.until, asked).await.map_err(|_| LockError::new(what()))
+    }
+}
+
 /// One request.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) method: Method,
     pub(super) url: String,
     pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) body: Bytes,
+    body: Bytes,
+    /// Whether it is sent again where its connection breaks before the answer.
+    is_repeatable: bool,
 }
 
 impl Call {
     pub(super) fn new(method: Method, url: String) -> Self {
-        Self { method, url, headers: Vec::new(), body: Bytes::new() }
+        Self { method, url, headers: Vec::new(), body: Bytes::new(), is_repeatable: true }
+    }
+
+    /// One that changes the store whatever lies there: the first may have been done, and by the time of a
+    /// second another may have the lock.
+    pub(super) fn once(self) -> Self {
+        Self { is_repeatable: false, ..self }
     }
 
     pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
+    }
+
+    pub(super) fn with_body(self, body: Bytes) -> Self {
+        Self { body, ..self }
     }
 
     fn request(&self) -> Result<Request<HttpRequestBody>, http::Error> {
@@ -84,37 +137,60 @@ impl Wire {
     }
 
     /// The answer, whatever its status.
-    pub(super) async fn send(&self, lane: Lane, call: &Call) -> Result<Answer, LockError> {
-        let answered = timeout(REQUEST_TIMEOUT, self.answer(lane, call)).await;
-        let answer = answered.unwrap_or_else(|_| {
-            Err(LockError::new(format!("the store gave no answer within {REQUEST_TIMEOUT:?}")))
-        })?;
-        self.clock.hear(&answer.headers);
-        Ok(answer)
+    pub(super) async fn send(&self, errand: Errand, call: &Call) -> Result<Answer, LockError> {
+        self.send_noting(errand, call).await.map(|(answer, _)| answer)
     }
 
-    async fn answer(&self, lane: Lane, call: &Call) -> Result<Answer, LockError> {
-        let permits = match lane {
+    /// The answer, whatever its status, and whether it is one to a second sending: then the first may have been
+    /// done, and the second have met what it left.
+    pub(super) async fn send_noting(
+        &self,
+        errand: Errand,
+        call: &Call,
+    ) -> Result<(Answer, bool), LockError> {
+        let permits = match errand.lane {
             Lane::Question => &self.questions,
             Lane::Upkeep => &self.upkeep,
         };
+        let first = self.signed(errand, call).await?;
+        let most = errand.lane.most();
+        let crowded = || {
+            format!(
+                "{most} requests of this gateway for locks were under way for {QUESTION_TIMEOUT:?}"
+            )
+        };
         // Nobody closes a semaphore here.
-        let _permit = permits.acquire().await.map_err(|_| LockError::new("the lock is closed"))?;
-        match self.once(call).await {
-            // Every request here may be sent again: what it writes has a condition, and what that meets is
-            // looked at.
-            Err(error) if is_broken_connection(&error) => self.once(call).await,
-            answered => answered,
-        }
-        .map_err(|error| LockError::new(format!("the store cannot be asked: {}", cause(&error))))
+        let permit = errand.in_time(permits.acquire(), crowded).await?;
+        let _permit = permit.map_err(|_| LockError::new("the lock is closed"))?;
+        let (answered, is_repeat) = match self.answer(errand, first).await? {
+            // What it writes has a condition, and what that meets is looked at.
+            Err(error) if call.is_repeatable && is_broken_connection(&error) => {
+                let second = self.signed(errand, call).await?;
+                (self.answer(errand, second).await?, true)
+            }
+            answered => (answered, false),
+        };
+        let answer = answered.map_err(|error| unasked(&error))?;
+        self.clock.hear(&answer.headers);
+        Ok((answer, is_repeat))
     }
 
-    async fn once(&self, call: &Call) -> object_store::Result<Answer> {
-        let request = call.request().map_err(|error| object_store::Error::Generic {
-            store: "lock",
-            source: Box::new(error),
+    async fn signed(&self, errand: Errand, call: &Call) -> Result<HttpRequest, LockError> {
+        let request = call.request().map_err(|error| {
+            LockError::new(format!("the store cannot be asked: no such request: {error}"))
         })?;
-        self.access.send(request).await
+        let late = || "the credentials for the store have not come yet".to_owned();
+        let signed = errand.in_time(self.access.sign(request), late).await?;
+        signed.map_err(|error| unasked(&error))
+    }
+
+    async fn answer(
+        &self,
+        errand: Errand,
+        request: HttpRequest,
+    ) -> Result<object_store::Result<Answer>, LockError> {
+        let silent = || format!("the store gave no answer within {QUESTION_TIMEOUT:?}");
+        errand.in_time(self.access.send(request), silent).await
     }
 
     /// The name of the object that is a lock, below `prefix`: the key itself, and of one that no store could
@@ -130,6 +206,10 @@ impl Wire {
         }
         format!("{}{prefix}long/{}", self.access.folder, super::hash::hex(key))
     }
+}
+
+fn unasked(error: &object_store::Error) -> LockError {
+    LockError::new(format!("the store cannot be asked: {}", cause(error)))
 }
 
 /// A name as a part of a URL; slashes stay.

@@ -19,12 +19,12 @@ use dipylon_middleware::error::{Error, ErrorKind};
 use dipylon_middleware::ports::{BoxFuture, Storage};
 use object_store::StaticCredentialProvider;
 use object_store::client::HttpRequest;
-use object_store::gcp::{GcpCredential, GcpCredentialProvider, GoogleCloudStorageBuilder};
+use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
 use serde::Deserialize;
 
 use super::object::{
-    Access, Connector, ContentTypes, Dialect, Kind, LargeCommit, Layout, ObjectStorage, Place,
-    Presigning, Resume, Sign, Signing, bearer, client_options, retries,
+    Access, Connector, ContentTypes, Dialect, Keyring, Kind, LargeCommit, Layout, ObjectStorage,
+    Place, Presigning, Resume, Sign, Signing, bearer, client_options, retries,
 };
 use crate::config::GcpStorage;
 use api::Api;
@@ -120,19 +120,19 @@ pub fn access(
 ) -> Result<Access, Error> {
     let connector = Connector::new(environment)?;
     let client = client(config, emulator, environment, &connector)?;
-    let signer = Bearer(Arc::clone(client.credentials()));
+    let signer = Bearer(Keyring::of(Arc::clone(client.credentials())));
     let base = base_url(emulator);
     let access = Access::new(Dialect::Gcs, base, &config.bucket, connector, signer);
     Ok(access.proven(emulator.is_empty()))
 }
 
 /// Signs with a token; an emulator has none.
-struct Bearer(GcpCredentialProvider);
+struct Bearer(Keyring<GcpCredential>);
 
 impl Sign for Bearer {
     fn sign<'a>(&'a self, request: &'a mut HttpRequest) -> BoxFuture<'a, object_store::Result<()>> {
         Box::pin(async move {
-            let credential = self.0.get_credential().await?;
+            let credential = self.0.get().await?;
             bearer(request, &credential.bearer)
         })
     }

@@ -2,12 +2,17 @@
 //! for no save.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use dipylon_middleware::ports::BoxFuture;
+use futures::FutureExt as _;
+use futures::future::Shared;
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
+use object_store::CredentialProvider;
 use object_store::client::{HttpError, HttpErrorKind, HttpRequest};
+use parking_lot::Mutex;
 
 use super::http::Connector;
 
@@ -88,12 +93,20 @@ impl Access {
         self
     }
 
-    /// Signs and sends one request, once.
+    /// Signs a request. Who stops waiting for the credentials does not end their coming.
+    ///
+    /// # Errors
+    /// There are no credentials.
+    pub(crate) async fn sign(&self, mut request: HttpRequest) -> object_store::Result<HttpRequest> {
+        self.signer.sign(&mut request).await?;
+        Ok(request)
+    }
+
+    /// Sends one signed request, once.
     ///
     /// # Errors
     /// What kept the answer from coming whole; any status is an answer.
-    pub(crate) async fn send(&self, mut request: HttpRequest) -> object_store::Result<Answer> {
-        self.signer.sign(&mut request).await?;
+    pub(crate) async fn send(&self, request: HttpRequest) -> object_store::Result<Answer> {
         let answer = self.connector.send(request).await.map_err(transport)?;
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
@@ -117,6 +130,46 @@ pub(crate) fn is_broken_connection(error: &object_store::Error) -> bool {
     super::failure::is_broken_connection(error)
 }
 
+type Fetching<C> = Shared<BoxFuture<'static, Result<Arc<C>, Arc<object_store::Error>>>>;
+
+/// Credentials, fetched on a task of its own for all that wait. A question about a lock has less time than a
+/// service of identities may take: one that gives up must not end a fetch that the next would begin anew.
+pub(in crate::storage) struct Keyring<C> {
+    provider: Arc<dyn CredentialProvider<Credential = C>>,
+    fetching: Mutex<Option<Fetching<C>>>,
+}
+
+impl<C: Send + Sync + 'static> Keyring<C> {
+    pub(in crate::storage) fn of(provider: Arc<dyn CredentialProvider<Credential = C>>) -> Self {
+        Self { provider, fetching: Mutex::new(None) }
+    }
+
+    /// What the provider has, which knows itself how long that holds.
+    pub(in crate::storage) async fn get(&self) -> object_store::Result<Arc<C>> {
+        let fetching = self.fetching();
+        fetching.await.map_err(|error| object_store::Error::Generic {
+            store: "lock",
+            source: Box::new(error),
+        })
+    }
+
+    fn fetching(&self) -> Fetching<C> {
+        let mut known = self.fetching.lock();
+        if let Some(fetching) = known.as_ref().filter(|fetching| fetching.peek().is_none()) {
+            return fetching.clone();
+        }
+        let provider = Arc::clone(&self.provider);
+        let task = tokio::spawn(async move { provider.get_credential().await });
+        let fetched = task.map(|fetched| match fetched {
+            Ok(credential) => credential.map_err(Arc::new),
+            Err(source) => Err(Arc::new(object_store::Error::JoinError { source })),
+        });
+        let fetching = fetched.boxed().shared();
+        *known = Some(fetching.clone());
+        fetching
+    }
+}
+
 /// Sets a bearer's token.
 #[cfg(feature = "gcp")]
 pub(in crate::storage) fn bearer(
@@ -137,7 +190,7 @@ pub(in crate::storage) fn bearer(
 /// Signs for S3.
 #[cfg(any(feature = "minio", feature = "s3"))]
 pub(in crate::storage) struct SigV4 {
-    pub(in crate::storage) credentials: object_store::aws::AwsCredentialProvider,
+    pub(in crate::storage) credentials: Keyring<object_store::aws::AwsCredential>,
     pub(in crate::storage) region: String,
 }
 
@@ -145,9 +198,74 @@ pub(in crate::storage) struct SigV4 {
 impl Sign for SigV4 {
     fn sign<'a>(&'a self, request: &'a mut HttpRequest) -> BoxFuture<'a, object_store::Result<()>> {
         Box::pin(async move {
-            let credential = self.credentials.get_credential().await?;
+            let credential = self.credentials.get().await?;
             object_store::aws::AwsAuthorizer::new(&credential, "s3", &self.region)
                 .try_authorize(request, None)
         })
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use object_store::aws::AwsCredential;
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    /// Takes five seconds the first time, and knows the answer from then on.
+    #[derive(Debug, Default)]
+    struct Slow {
+        fetches: AtomicUsize,
+        known: tokio::sync::OnceCell<Arc<AwsCredential>>,
+    }
+
+    impl CredentialProvider for Slow {
+        type Credential = AwsCredential;
+
+        fn get_credential<'life0, 'async_trait>(
+            &'life0 self,
+        ) -> std::pin::Pin<
+            Box<
+                dyn Future<Output = object_store::Result<Arc<AwsCredential>>> + Send + 'async_trait,
+            >,
+        >
+        where
+            'life0: 'async_trait,
+            Self: 'async_trait,
+        {
+            Box::pin(async move {
+                let fetch = async || {
+                    self.fetches.fetch_add(1, Ordering::Relaxed);
+                    sleep(Duration::from_secs(5)).await;
+                    Arc::new(AwsCredential {
+                        key_id: "key".to_owned(),
+                        secret_key: "secret".to_owned(),
+                        token: None,
+                    })
+                };
+                Ok(Arc::clone(self.known.get_or_init(fetch).await))
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn credentials_that_come_later_than_anybody_waits_come_all_the_same_and_once() {
+        let slow = Arc::new(Slow::default());
+        let credentials = Keyring::of(Arc::<Slow>::clone(&slow));
+        for _ in 0..2 {
+            let (one, other) = (credentials.get(), credentials.get());
+            let (one, other) = futures::join!(timeout(SECOND, one), timeout(SECOND, other));
+            assert!(one.is_err() && other.is_err(), "nobody waits for so long");
+        }
+        sleep(SECOND * 4).await;
+        let credential = timeout(SECOND, credentials.get()).await.unwrap().unwrap();
+        assert_eq!(credential.key_id, "key");
+        assert_eq!(slow.fetches.load(Ordering::Relaxed), 1);
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
 }

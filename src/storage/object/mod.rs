@@ -43,6 +43,7 @@ mod save;
 mod tests;
 mod upload;
 
+pub(super) use access::Keyring;
 #[cfg(any(feature = "minio", feature = "s3"))]
 pub(super) use access::SigV4;
 #[cfg(any(feature = "gcp", feature = "azureblob"))]

@@ -11,8 +11,8 @@ use dipylon_middleware::ports::Storage;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 
 use super::object::{
-    Access, Connector, ContentTypes, Dialect, Kind, LargeCommit, Layout, ObjectStorage, Place,
-    Presigning, Resume, SigV4, Signing, client_options, retries,
+    Access, Connector, ContentTypes, Dialect, Keyring, Kind, LargeCommit, Layout, ObjectStorage,
+    Place, Presigning, Resume, SigV4, Signing, client_options, retries,
 };
 use crate::config::{S3Storage, UrlText};
 
@@ -95,7 +95,8 @@ pub async fn access(
     let chain = Chain::load(&config.region).await;
     let region = chain.region().ok_or_else(no_region)?;
     let base = Target::of(config, &region)?.bucket_url();
-    let credentials = Arc::new(Credentials::new(config, connector.clone(), chain)?);
+    let provider = Arc::new(Credentials::new(config, connector.clone(), chain)?);
+    let credentials = Keyring::of(provider);
     let signer = SigV4 { credentials, region };
     Ok(Access::new(Dialect::S3, base, &config.bucket, connector, signer))
 }
