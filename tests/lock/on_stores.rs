@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use dipylon_middleware::lock::OPERATION_TIMEOUT;
 use dipylon_middleware::ports::{Acquired, BoxFuture, Lock, LockClaim, LockError};
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
@@ -465,4 +466,37 @@ async fn a_conflict_by_chance_proves_no_condition() {
     assert!(error.contains("did not answer a trial clearly"), "{error}");
     tokio::time::sleep(Duration::from_millis(600)).await;
     must_be_granted(&lock).await;
+}
+
+#[tokio::test]
+async fn all_requests_of_a_question_have_one_deadline_less_than_the_layers() {
+    let lock = Careless::told(|asked| match asked.is_of_a_lock() {
+        true => Act::Late(Duration::from_millis(1_200)),
+        false => Act::Serve,
+    });
+    let lock = lock.await.lock(LEASE);
+    must_be_granted(&lock).await;
+    // Each of its two requests would be in time.
+    let began = Instant::now();
+    let error = lock.acquire(&claim("another")).await.expect_err("late").to_string();
+    assert_eq!(error, "the store gave no answer within 1.8s");
+    assert!(began.elapsed() < OPERATION_TIMEOUT, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn who_was_kept_by_our_own_permits_says_so_and_does_not_accuse_the_store() {
+    let lock = Careless::told(|asked| match asked.is_of_a_lock() {
+        true => Act::Late(Duration::from_secs(3)),
+        false => Act::Serve,
+    });
+    let lock = lock.await.lock(LEASE);
+    let asking = (0..33).map(|number| {
+        let (lock, claim) = (Arc::clone(&lock), claim(&number.to_string()));
+        async move { lock.acquire(&claim).await.expect_err("late").to_string() }
+    });
+    let said = futures::future::join_all(asking).await;
+    let silent = "the store gave no answer within 1.8s";
+    assert_eq!(said.iter().filter(|said| *said == silent).count(), 32, "{said:?}");
+    let crowded = "32 requests of this gateway for locks kept another one waiting for too long";
+    assert_eq!(said.iter().filter(|said| *said == crowded).count(), 1, "{said:?}");
 }

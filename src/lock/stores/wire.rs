@@ -153,20 +153,17 @@ impl Wire {
             Lane::Upkeep => &self.upkeep,
         };
         let first = self.signed(errand, call).await?;
-        let most = errand.lane.most();
-        let crowded = || {
-            format!(
-                "{most} requests of this gateway for locks were under way for {QUESTION_TIMEOUT:?}"
-            )
-        };
+        let began = Instant::now();
         // Nobody closes a semaphore here.
-        let permit = errand.in_time(permits.acquire(), crowded).await?;
+        let permit = errand.in_time(permits.acquire(), || crowded(errand.lane)).await?;
         let _permit = permit.map_err(|_| LockError::new("the lock is closed"))?;
-        let (answered, is_repeat) = match self.answer(errand, first).await? {
+        // The store is not to blame for a question that had its permit when its time was over.
+        let was_kept = began.elapsed() > QUESTION_TIMEOUT / 2;
+        let (answered, is_repeat) = match self.answer(errand, first, was_kept).await? {
             // What it writes has a condition, and what that meets is looked at.
             Err(error) if call.is_repeatable && is_broken_connection(&error) => {
                 let second = self.signed(errand, call).await?;
-                (self.answer(errand, second).await?, true)
+                (self.answer(errand, second, was_kept).await?, true)
             }
             answered => (answered, false),
         };
@@ -188,8 +185,12 @@ impl Wire {
         &self,
         errand: Errand,
         request: HttpRequest,
+        was_kept: bool,
     ) -> Result<object_store::Result<Answer>, LockError> {
-        let silent = || format!("the store gave no answer within {QUESTION_TIMEOUT:?}");
+        let silent = || match was_kept {
+            true => crowded(errand.lane),
+            false => format!("the store gave no answer within {QUESTION_TIMEOUT:?}"),
+        };
         errand.in_time(self.access.send(request), silent).await
     }
 
@@ -206,6 +207,11 @@ impl Wire {
         }
         format!("{}{prefix}long/{}", self.access.folder, super::hash::hex(key))
     }
+}
+
+fn crowded(lane: Lane) -> String {
+    let most = lane.most();
+    format!("{most} requests of this gateway for locks kept another one waiting for too long")
 }
 
 fn unasked(error: &object_store::Error) -> LockError {
