@@ -9,6 +9,9 @@
 //! A torn last line is what a crash leaves, and was promised to nobody. It, a line that was damaged, and a
 //! file that is none of ours are set aside beside the journal, with a log line. The file `lock` keeps a
 //! second process out.
+//!
+//! Where the journal takes no more, or nobody knows what it ends with, no entry is said to be kept before it
+//! has been written anew, which each further record tries. A disk that is full stops no start.
 
 mod journal;
 mod writer;
@@ -75,7 +78,7 @@ pub fn open(directory: &Path) -> Result<Opened, Error> {
         Err(error) => return Err(fail("cannot be read", &error)),
     };
     let recovered: Vec<QueueEntry> = live.entries().cloned().collect();
-    let writer = Writer::open(directory, live, lock)?;
+    let writer = Writer::open(directory, live, lock);
     let (commands, received) = mpsc::channel(COMMANDS_MAX);
     let thread = std::thread::Builder::new()
         .name("queue-writer".to_owned())
@@ -116,9 +119,12 @@ fn lock(directory: &Path) -> Result<File, Error> {
         }
         Err(error) => return Err(fail(&error.into())),
     }
-    file.set_len(0)
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
-        .map_err(|error| fail(&error))?;
+    // The lock holds without it, and a full disk has no room even for this.
+    let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+    if let Err(error) = written {
+        let error = failed(directory, "does not say whose it is", &error);
+        tracing::warn!(%error, "the lock of the background queue has no process id in it");
+    }
     Ok(file)
 }
 
@@ -156,9 +162,13 @@ fn recover(directory: &Path, bytes: &[u8]) -> Result<Live, Error> {
             }
             file.sync_all()
         };
-        write().map_err(|error| fail(&error))?;
-        tracing::warn!(path = %aside.display(), lines = damaged.len(),
-            "torn or damaged lines in the journal of the background queue are set aside");
+        match write() {
+            Ok(()) => tracing::warn!(path = %aside.display(), lines = damaged.len(),
+                "torn or damaged lines in the journal of the background queue are set aside"),
+            // They say nothing that could be gone on with, so a full disk stops no start.
+            Err(error) => tracing::error!(error = %fail(&error), lines = damaged.len(),
+                "torn or damaged lines in the journal of the background queue are left out"),
+        }
     }
     Ok(live)
 }

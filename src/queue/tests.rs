@@ -51,7 +51,7 @@ async fn what_was_kept_and_has_not_ended_is_there_at_the_next_start_in_its_order
 }
 
 #[tokio::test]
-async fn a_line_is_on_disk_before_whoever_keeps_it_is_answered() {
+async fn a_line_is_in_the_journal_when_whoever_keeps_it_is_answered() {
     let folder = folder();
     let opened = open(folder.path()).expect("free");
     opened.store.keep(&entry("v1.0.0")).await.expect("kept");
@@ -156,4 +156,75 @@ fn a_directory_that_cannot_be_used_is_named() {
     fs::write(&file, "").expect("written");
     let refused = open(&file).expect_err("no directory");
     assert!(refused.message().contains("Dipylon.QueueDirectory"), "{refused}");
+}
+
+/// An earlier journal, and something in the way of the next one.
+async fn obstructed(folder: &TempDir) -> PathBuf {
+    left_behind(folder, &["v1.0.0", "v1.1.0"]).await;
+    let obstacle = folder.path().join("journal.new");
+    fs::create_dir(&obstacle).expect("made");
+    obstacle
+}
+
+#[tokio::test]
+async fn a_journal_that_cannot_be_written_stops_no_start_and_promises_nothing() {
+    let folder = folder();
+    let obstacle = obstructed(&folder).await;
+    let opened = open(folder.path()).expect("it starts");
+    assert_eq!(opened.recovered, ["v1.0.0", "v1.1.0"].map(entry));
+    let refused = opened.store.keep(&entry("v1.2.0")).await.expect_err("it is not kept");
+    assert!(refused.message().contains("Dipylon.QueueDirectory"), "{refused}");
+    let ended = entry("v1.0.0");
+    opened.store.forget(&ended.module, &ended.version).await.expect_err("nor is this");
+    fs::remove_dir(obstacle).expect("out of the way");
+    opened.store.keep(&entry("v1.3.0")).await.expect("kept");
+    drop(opened);
+    let recovered = open(folder.path()).expect("free").recovered;
+    assert_eq!(recovered, ["v1.1.0", "v1.2.0", "v1.3.0"].map(entry), "all that has not ended");
+}
+
+#[tokio::test]
+async fn torn_lines_that_cannot_be_set_aside_stop_no_start() {
+    let (folder, damaged) = (folder(), b"somebody's line".to_vec());
+    let path = folder.path().join("nothing");
+    let live = recover(&path, &[HEADER.as_bytes(), &damaged].concat()).expect("it starts");
+    assert_eq!(live.len(), 0);
+}
+
+/// Ends as many entries as have the journal shortened.
+fn shorten(writer: &mut Writer) {
+    for _ in 0..2_000 {
+        let ended = entry("v0.1.0");
+        let pair = [Record::Kept(ended.clone()), Record::Ended(ended.module, ended.version)];
+        writer.write(pair.to_vec()).expect("written");
+    }
+}
+
+#[test]
+fn what_follows_a_shortening_that_may_not_last_is_promised_only_once_it_does() {
+    let folder = folder();
+    let lock = lock(folder.path()).expect("free");
+    let mut writer = Writer::open(folder.path(), Live::default(), lock);
+    writer.write(vec![Record::Kept(entry("v1.0.0"))]).expect("kept");
+    writer.sync_directory = |_| Err(io::Error::other("the disk is sick"));
+    let mut count = 0;
+    let refused = loop {
+        let ended = entry("v0.1.0");
+        let pair = [Record::Kept(ended.clone()), Record::Ended(ended.module, ended.version)];
+        count += 1;
+        assert!(count < 2_000, "the shortening was never tried");
+        if let Err(refused) = writer.write(pair.to_vec()) {
+            break refused;
+        }
+    };
+    assert!(refused.message().contains("the disk is sick"), "{refused}");
+    assert!(journal_in(&folder).lines().count() < 5, "the new journal is in place");
+    writer.write(vec![Record::Kept(entry("v1.1.0"))]).expect_err("it may not last");
+    writer.sync_directory = File::sync_all;
+    writer.write(vec![Record::Kept(entry("v1.2.0"))]).expect("kept");
+    shorten(&mut writer);
+    writer.write(vec![Record::Kept(entry("v1.3.0"))]).expect("kept");
+    let live = journal::read(journal_in(&folder).as_bytes()).expect("ours").live;
+    let versions: Vec<&str> = live.entries().map(|entry| entry.version.as_str()).collect();
+    assert_eq!(versions, ["v1.0.0", "v1.1.0", "v1.2.0", "v1.3.0"]);
 }

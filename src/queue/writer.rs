@@ -28,21 +28,29 @@ pub(super) struct Command {
 /// The journal, open for appending.
 pub(super) struct Writer {
     directory: PathBuf,
-    file: File,
+    /// The journal, where what is appended to it is sure to be read after a crash. Where it is not, the
+    /// next record has the journal written anew.
+    file: Option<File>,
     lines: usize,
     live: Live,
-    /// Whether the file ends with a whole line, as far as is known.
-    is_sound: bool,
+    /// Makes a rename last: a seam, because no test can have a real disk refuse it.
+    pub(super) sync_directory: fn(&File) -> io::Result<()>,
     _lock: File,
 }
 
 impl Writer {
-    /// Writes the journal anew, without what has ended or was damaged.
-    pub(super) fn open(directory: &Path, live: Live, lock: File) -> Result<Self, Error> {
-        let file = write_anew(directory, &live)
-            .map_err(|error| failed(directory, "cannot be written", &error))?;
+    /// Writes the journal anew, without what has ended or was damaged. Where that fails, what is there stays
+    /// there, and the gateway starts all the same: a full disk costs new entries their safety, no more.
+    pub(super) fn open(directory: &Path, live: Live, lock: File) -> Self {
         let (directory, lines) = (directory.to_owned(), live.len());
-        Ok(Self { directory, file, lines, live, is_sound: true, _lock: lock })
+        let sync_directory = File::sync_all;
+        let mut writer = Self { directory, file: None, lines, live, sync_directory, _lock: lock };
+        if let Err(error) = writer.write_anew() {
+            let error = failed(&writer.directory, "cannot be written", &error);
+            tracing::warn!(%error,
+                "the background queue begins unsafe: no background fetch is kept before it can be written");
+        }
+        writer
     }
 
     /// Writes until nobody can send any more.
@@ -64,7 +72,7 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, records: Vec<Record>) -> Result<(), Error> {
+    pub(super) fn write(&mut self, records: Vec<Record>) -> Result<(), Error> {
         let is_promise = records.iter().any(|record| matches!(record, Record::Kept(_)));
         let text: String = records.iter().map(Record::line).collect();
         let lines = records.len();
@@ -72,13 +80,11 @@ impl Writer {
         for record in records {
             self.live.apply(record);
         }
-        let written = if self.is_sound {
-            self.append(&text, lines, is_promise)
-        } else {
+        let written = match self.file.take() {
+            Some(file) => self.append(file, &text, lines, is_promise),
             // Nobody knows what a write that failed has left behind.
-            self.write_anew()
+            None => self.write_anew(),
         };
-        self.is_sound = written.is_ok();
         written.map_err(|error| failed(&self.directory, "cannot be written", &error))?;
         if self.lines > ENDED_LINES_MIN + 2 * self.live.len()
             && let Err(error) = self.write_anew()
@@ -88,29 +94,39 @@ impl Writer {
         Ok(())
     }
 
-    fn append(&mut self, text: &str, lines: usize, is_promise: bool) -> io::Result<()> {
-        self.file.write_all(text.as_bytes())?;
+    /// The file stays the journal where it takes the text.
+    fn append(
+        &mut self,
+        mut file: File,
+        text: &str,
+        lines: usize,
+        is_promise: bool,
+    ) -> io::Result<()> {
+        file.write_all(text.as_bytes())?;
+        if is_promise {
+            file.sync_data()?;
+        }
         self.lines += lines;
-        if is_promise { self.file.sync_data() } else { Ok(()) }
-    }
-
-    fn write_anew(&mut self) -> io::Result<()> {
-        self.file = write_anew(&self.directory, &self.live)?;
-        self.lines = self.live.len();
+        self.file = Some(file);
         Ok(())
     }
-}
 
-/// A whole journal in place of the one there is; a crash leaves the one or the other.
-fn write_anew(directory: &Path, live: &Live) -> io::Result<File> {
-    let path = directory.join(NEW_JOURNAL);
-    let mut file =
-        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&path)?;
-    let lines = live.entries().map(|entry| Record::Kept(entry.clone()).line());
-    let text: String = std::iter::once(HEADER.to_owned()).chain(lines).collect();
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&path, directory.join(JOURNAL))?;
-    File::open(directory)?.sync_all()?;
-    Ok(file)
+    /// A whole journal in place of the one there is; a crash leaves the one or the other.
+    fn write_anew(&mut self) -> io::Result<()> {
+        // What is appended to the older one from here on might not be seen after a crash.
+        self.file = None;
+        let directory = File::open(&self.directory)?;
+        let path = self.directory.join(NEW_JOURNAL);
+        let mut file =
+            OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&path)?;
+        let lines = self.live.entries().map(|entry| Record::Kept(entry.clone()).line());
+        let text: String = std::iter::once(HEADER.to_owned()).chain(lines).collect();
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&path, self.directory.join(JOURNAL))?;
+        self.lines = self.live.len();
+        (self.sync_directory)(&directory)?;
+        self.file = Some(file);
+        Ok(())
+    }
 }
