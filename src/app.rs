@@ -16,7 +16,7 @@ use dipylon_middleware::catch_panic::CatchPanicLayer;
 use dipylon_middleware::compression::CompressionLayer;
 use dipylon_middleware::deadline::DeadlineLayer;
 use dipylon_middleware::dispatch::{
-    Background, BackgroundConfig, BackgroundPorts, Dispatch, Snapshot,
+    Background, BackgroundConfig, BackgroundPorts, Dispatch, MayFetch, Snapshot,
 };
 use dipylon_middleware::download_mode::DownloadModeLayer;
 use dipylon_middleware::filter::{FilterLayer, Sign};
@@ -27,7 +27,9 @@ use dipylon_middleware::lock::LockLayer;
 use dipylon_middleware::lookup::LookupLayer;
 use dipylon_middleware::negative::NegativeLayer;
 use dipylon_middleware::pool::PoolLayer;
-use dipylon_middleware::ports::{Fetched, Fetcher, Lock, Mode, Policy, QueueEntry, Storage};
+use dipylon_middleware::ports::{
+    Fetched, Fetcher, ListSource, Lock, Mode, Policy, QueueEntry, Storage,
+};
 use dipylon_middleware::rate_limit::{Rate, RateLimitLayer};
 use dipylon_middleware::request::{FetchRequest, ModuleRequest, StashRequest, SumDbRequest};
 use dipylon_middleware::request_context::{RequestContextLayer, TrustedProxies};
@@ -99,7 +101,7 @@ impl App {
         let lock = build.lock_layer(&ports, adapters.lock.clone());
         let stash = build.stash_stack(ports, lock.clone());
         let background = build.background(&adapters, stash.clone());
-        let recovered = may_go_on(&adapters);
+        let recovered = adapters.queue.as_ref().map(|queue| queue.recovered.clone());
         let guards = build.guards(&adapters);
         let versions = build.versions_layer(&storage, fetched, Arc::clone(&policy));
         let version_ttl = config.dipylon.negative_version_ttl;
@@ -112,6 +114,7 @@ impl App {
         let admin = build.admin(&adapters, operator, lock.as_ref());
         let edge = build.edge_stack(modules, build.sumdb_stack(sumdb), admin);
         let Adapters { lock, go_runs, .. } = adapters;
+        let recovered = recovered.unwrap_or_default();
         Self { edge, tasks, telemetry, lock, go_runs, background, recovered }
     }
 
@@ -140,25 +143,18 @@ impl App {
     }
 }
 
-/// Of the background fetches that an earlier process had accepted, those that policy still lets go on. The
-/// others wait on disk until it does: offline, nothing is fetched.
-fn may_go_on(adapters: &Adapters) -> Vec<QueueEntry> {
-    let Adapters { queue, policy, filter, .. } = adapters;
-    let entries = queue.as_ref().map(|queue| queue.recovered.clone()).unwrap_or_default();
-    let is_allowed = |QueueEntry { module, version, .. }: &QueueEntry| {
+/// Whether the background may fetch a version, by the policy in force when it asks. What a query stands for
+/// is a question of its own, which `list` answers. Offline every mode is `none`.
+fn may_fetch(adapters: &Adapters) -> MayFetch {
+    let (policy, filter) = (Arc::clone(&adapters.policy), adapters.filter.clone());
+    Arc::new(move |module, version| {
         let is_excluded = filter.as_ref().is_some_and(|rules| {
             rules.sign(module.as_str(), Some(version.as_str())) != Sign::Include
         });
-        !is_excluded && policy.decide(module).mode != Mode::None
-    };
-    let (allowed, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_allowed);
-    if !others.is_empty() {
-        tracing::warn!(
-            waiting = others.len(),
-            "background fetches of before the start stay on disk: policy forbids to fetch them now"
-        );
-    }
-    allowed
+        let decision = policy.decide(module);
+        let is_known = version.canonical().is_some() || decision.list == ListSource::Upstream;
+        !is_excluded && is_known && decision.mode != Mode::None
+    })
 }
 
 /// What stands before every answer about a module, where it is configured.
@@ -350,6 +346,7 @@ impl Build<'_> {
             fetcher: Arc::clone(&adapters.list),
             storage: adapters.storage.clone(),
             store: adapters.queue.as_ref().map(|queue| Arc::clone(&queue.store)),
+            may_fetch: may_fetch(adapters),
             tasks: self.tasks.clone(),
             telemetry: self.telemetry.clone(),
         };

@@ -155,6 +155,7 @@ impl Operator {
         let page = json!({
             "queued": seen.queued,
             "running": seen.running,
+            "held": seen.held,
             "capacity": self.background.capacity(),
             "oldest_seconds": seen.oldest.map(|age| age.as_secs()),
             "on_disk": self.background.is_kept(),

@@ -1,14 +1,18 @@
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use dipylon_protocol::path::ModulePath;
+use dipylon_protocol::query::VersionQuery;
 use dipylon_protocol::route::FileKind;
+use futures::FutureExt as _;
 use opentelemetry::trace::{Link, SpanContext, SpanKind, TraceContextExt as _, Tracer as _};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::state::{ATTEMPTS_MAX, Key, Offer, Queue, Snapshot, Taken, may_pass, pause};
+use super::state::{ATTEMPTS_MAX, Key, Offer, Queue, Snapshot, Taken, may_pass, pause, spread};
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Flights, NoLanding, Role};
 use crate::ports::{Fetcher, QueueEntry, QueueStore};
@@ -17,6 +21,12 @@ use crate::response::Stashed;
 use crate::stack::Border;
 use crate::storage_io::StorageHandle;
 use crate::telemetry::{BackgroundEvent, Outcome, Telemetry, span};
+
+/// How long a write of the queue's store is waited for.
+pub const STORE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Whether policy, as it is now, allows to fetch a version of a module.
+pub type MayFetch = Arc<dyn Fn(&ModulePath, &VersionQuery) -> bool + Send + Sync>;
 
 /// How the background works.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +49,8 @@ pub struct BackgroundPorts {
     pub storage: StorageHandle,
     /// Keeps entries across restarts, where there is one.
     pub store: Option<Arc<dyn QueueStore>>,
+    /// Asked before each attempt.
+    pub may_fetch: MayFetch,
     /// Counts running work; a drain waits for it.
     pub tasks: TaskTracker,
     /// Metrics.
@@ -120,12 +132,19 @@ impl Background {
         }
     }
 
-    /// Goes on with what an earlier process had accepted; how many that are.
+    /// Goes on with what an earlier process had accepted, and policy allows; how many that are. The others
+    /// stay on disk.
     pub fn recover(&self, entries: Vec<QueueEntry>) -> usize {
         let shared = &self.0;
         let (now, today) = (Instant::now(), SystemTime::now());
-        let mut recovered = 0;
+        let (mut recovered, mut held) = (0, 0);
         for QueueEntry { module, version, accepted } in entries {
+            if !(shared.ports.may_fetch)(&module, &version) {
+                shared.count(BackgroundEvent::Forbidden);
+                shared.queue.lock().hold(Key { module, version });
+                held += 1;
+                continue;
+            }
             let age = today.duration_since(accepted).unwrap_or_default();
             let since = now.checked_sub(age).unwrap_or(now);
             let cause = Cause { request_id: "-".into(), span: None };
@@ -134,6 +153,12 @@ impl Background {
                 shared.count(BackgroundEvent::Recovered);
                 recovered += 1;
             }
+        }
+        if held > 0 {
+            tracing::warn!(
+                waiting = held,
+                "background fetches of before the start stay on disk: policy forbids to fetch them now"
+            );
         }
         Shared::start_workers(shared);
         recovered
@@ -201,7 +226,7 @@ impl Shared {
         let Some(store) = &self.ports.store else { return };
         let (module, version) = (key.module.clone(), key.version.clone());
         let entry = QueueEntry { module, version, accepted: SystemTime::now() };
-        if let Err(error) = store.keep(&entry).await {
+        if let Err(error) = patiently(store.keep(&entry)).await {
             self.count(BackgroundEvent::Unkept);
             tracing::error!(module = %key.module, version = %key.version, %error,
                 "a background fetch would not survive a restart");
@@ -210,7 +235,7 @@ impl Shared {
 
     async fn forget(&self, key: &Key) {
         let Some(store) = &self.ports.store else { return };
-        if let Err(error) = store.forget(&key.module, &key.version).await {
+        if let Err(error) = patiently(store.forget(&key.module, &key.version)).await {
             // It is looked at again after the next start, and found to be done.
             tracing::warn!(module = %key.module, version = %key.version, %error,
                 "a background fetch that has ended stays in the queue's directory");
@@ -246,10 +271,15 @@ impl Shared {
     }
 
     async fn run(this: &Arc<Self>, taken: Taken<Cause>) {
-        let Taken { key, job: cause, attempt } = taken;
-        // A stash that panics, or is dropped with its runtime, frees its place.
+        let Taken { key, job: cause, attempt, turn } = taken;
+        // A stash that is dropped with its runtime frees its place.
         let running = Running { shared: Arc::clone(this), key: Some(key.clone()) };
-        let error = match this.stash(&key, cause).await {
+        if !(this.ports.may_fetch)(&key.module, &key.version) {
+            return running.forbidden();
+        }
+        // Safe to assert: the attempt and all it owns is dropped with the panic.
+        let attempted = AssertUnwindSafe(this.stash(&key, cause)).catch_unwind().await;
+        let error = match attempted.unwrap_or_else(|_| Ended::Failed(panicked())) {
             Ended::Stored => {
                 this.count(BackgroundEvent::Stored);
                 this.forget(&key).await;
@@ -258,17 +288,24 @@ impl Shared {
             Ended::Failed(error) => error,
         };
         let (module, version) = (&key.module, &key.version);
-        if !may_pass(error.kind()) || attempt >= ATTEMPTS_MAX {
+        if this.leaves_the_rest() {
+            // A process that ends may fail in ways of its own: the next one has a better word.
+            tracing::info!(%module, %version, attempt, %error,
+                "a background fetch failed at the end of the process, and waits on disk for the next start");
+            return running.again(Instant::now(), true);
+        }
+        let was_asked = error.kind() != ErrorKind::UpstreamUnavailable;
+        if !may_pass(error.kind()) || (was_asked && attempt >= ATTEMPTS_MAX) {
             this.count(BackgroundEvent::Dropped);
             tracing::warn!(%module, %version, attempt, %error, "a background fetch failed");
             this.forget(&key).await;
             return drop(running);
         }
-        let pause = pause(attempt, error.retry_after());
+        let pause = spread(pause(turn, error.retry_after()), &key, turn);
         this.count(BackgroundEvent::Repeated);
         tracing::info!(%module, %version, attempt, pause_seconds = pause.as_secs(), %error,
             "a background fetch is tried again later");
-        running.again(Instant::now() + pause);
+        running.again(Instant::now() + pause, was_asked);
         // No drain waits for a pause, so this task is not counted.
         let shared = Arc::clone(this);
         tokio::spawn(async move {
@@ -330,12 +367,39 @@ struct Running {
 }
 
 impl Running {
-    /// It is to run again at `due`.
-    fn again(mut self, due: Instant) {
+    /// It is to run again at `due`; the attempt counts where somebody was asked.
+    fn again(mut self, due: Instant, was_asked: bool) {
         if let Some(key) = self.key.take() {
-            self.shared.queue.lock().again(&key, due);
+            let mut queue = self.shared.queue.lock();
+            if was_asked {
+                queue.again(&key, due)
+            } else {
+                queue.again_unasked(&key, due)
+            }
+            drop(queue);
             self.shared.show();
         }
+    }
+
+    /// Policy has changed since it was accepted: it leaves the queue, and stays on disk where there is one.
+    fn forbidden(mut self) {
+        let Some(key) = self.key.take() else { return };
+        let shared = &self.shared;
+        shared.count(BackgroundEvent::Forbidden);
+        let is_kept = shared.ports.store.is_some();
+        let mut queue = shared.queue.lock();
+        let forbidden = queue.forbidden(Instant::now());
+        if let Some(forbidden) = forbidden {
+            tracing::warn!(module = %key.module, version = %key.version, forbidden, is_kept,
+                "background fetches leave the queue: policy forbids to fetch them now");
+        }
+        if is_kept {
+            queue.hold(key)
+        } else {
+            queue.end(&key)
+        }
+        drop(queue);
+        shared.show();
     }
 }
 
@@ -346,6 +410,20 @@ impl Drop for Running {
             self.shared.show();
         }
     }
+}
+
+/// What the store says, or that it says nothing: then nobody knows whether it has written.
+async fn patiently(written: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+    tokio::time::timeout(STORE_PATIENCE, written).await.unwrap_or_else(|_| {
+        let seconds = STORE_PATIENCE.as_secs();
+        let text = format!("the queue's directory took no write within {seconds} s");
+        Err(Error::new(ErrorKind::Storage, text))
+    })
+}
+
+/// The panic itself is in the log: the hook of the process writes it.
+fn panicked() -> Error {
+    Error::new(ErrorKind::Internal, "the gateway made a mistake: the attempt panicked")
 }
 
 /// A new trace, linked to the request that caused it: the request's own trace ends before.

@@ -1,7 +1,8 @@
 //! Which background stash is next: a pure machine that is told the time.
 
 use std::collections::hash_map::Entry as Slot;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use dipylon_protocol::path::ModulePath;
@@ -16,7 +17,9 @@ pub const ATTEMPTS_MAX: u32 = 8;
 pub const PAUSE_MIN: Duration = Duration::from_secs(5);
 /// The longest pause between two attempts, also where upstream asks for a longer one.
 pub const PAUSE_MAX: Duration = Duration::from_secs(600);
-/// Refusals are logged once in so long.
+/// A pause is longer by up to this part of itself, so that what failed together does not come back together.
+pub const SPREAD_PART: u32 = 4;
+/// Refusals are logged once in so long, and so is what policy forbids.
 pub const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(10);
 
 /// What a background stash is for: a version, whichever of its files was asked for.
@@ -70,6 +73,8 @@ pub struct Snapshot {
     pub queued: usize,
     /// Entries that run.
     pub running: usize,
+    /// Entries that policy forbids to fetch: they are only on disk, until a start that allows them.
+    pub held: usize,
     /// How long ago the oldest entry was accepted.
     pub oldest: Option<Duration>,
     /// The first entries: those that run, then the others by their turns.
@@ -83,6 +88,8 @@ pub(super) struct Taken<J> {
     pub(super) job: J,
     /// Attempts begun, this one included.
     pub(super) attempt: u32,
+    /// Turns it has had, this one included: also those in which nobody was asked.
+    pub(super) turn: u32,
 }
 
 /// When an entry is due, and in which order those come that are due at the same time.
@@ -93,13 +100,15 @@ struct Entry<J> {
     job: J,
     since: Instant,
     attempts: u32,
+    /// Turns in which nobody was asked.
+    unasked: u32,
     place: Place,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// It has its place and may not run yet.
-    Held,
+    Unreleased,
     Waiting(Turn),
     Running,
 }
@@ -113,7 +122,10 @@ pub(super) struct Queue<J> {
     entries_max: usize,
     workers_max: usize,
     turns_given: u64,
-    refusals: Refusals,
+    /// What policy forbids and the store keeps: no more than the store has.
+    held: HashSet<Key>,
+    refusals: NowAndThen,
+    forbidden: NowAndThen,
 }
 
 impl<J: Clone> Queue<J> {
@@ -126,7 +138,9 @@ impl<J: Clone> Queue<J> {
             entries_max,
             workers_max,
             turns_given: 0,
-            refusals: Refusals::default(),
+            held: HashSet::new(),
+            refusals: NowAndThen::default(),
+            forbidden: NowAndThen::default(),
         }
     }
 
@@ -150,10 +164,17 @@ impl<J: Clone> Queue<J> {
     }
 
     fn insert(&mut self, key: Key, job: J, since: Instant) -> Offer {
+        self.held.remove(&key);
         match self.entries.entry(key) {
             Slot::Occupied(_) => Offer::Duplicate,
             Slot::Vacant(free) => {
-                free.insert(Entry { job, since, attempts: 0, place: Place::Held });
+                free.insert(Entry {
+                    job,
+                    since,
+                    attempts: 0,
+                    unasked: 0,
+                    place: Place::Unreleased,
+                });
                 Offer::Accepted
             }
         }
@@ -169,12 +190,27 @@ impl<J: Clone> Queue<J> {
         self.wait(key, due);
     }
 
+    /// As `again`, and the attempt does not count: nobody was asked.
+    pub(super) fn again_unasked(&mut self, key: &Key, due: Instant) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.attempts = entry.attempts.saturating_sub(1);
+            entry.unasked = entry.unasked.saturating_add(1);
+        }
+        self.wait(key, due);
+    }
+
+    /// An entry that policy forbids is only on disk from now on.
+    pub(super) fn hold(&mut self, key: Key) {
+        self.end(&key);
+        self.held.insert(key);
+    }
+
     fn wait(&mut self, key: &Key, due: Instant) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         match entry.place {
             Place::Waiting(_) => return,
             Place::Running => self.running -= 1,
-            Place::Held => {}
+            Place::Unreleased => {}
         }
         self.turns_given += 1;
         let turn = (due, self.turns_given);
@@ -193,7 +229,8 @@ impl<J: Clone> Queue<J> {
         entry.place = Place::Running;
         entry.attempts += 1;
         self.running += 1;
-        Some(Taken { job: entry.job.clone(), attempt: entry.attempts, key })
+        let turn = entry.attempts.saturating_add(entry.unasked);
+        Some(Taken { job: entry.job.clone(), attempt: entry.attempts, turn, key })
     }
 
     /// An entry has ended, well or for good.
@@ -201,7 +238,7 @@ impl<J: Clone> Queue<J> {
         match self.entries.remove(key).map(|entry| entry.place) {
             Some(Place::Running) => self.running -= 1,
             Some(Place::Waiting(turn)) => drop(self.turns.remove(&turn)),
-            Some(Place::Held) | None => {}
+            Some(Place::Unreleased) | None => {}
         }
     }
 
@@ -220,6 +257,11 @@ impl<J: Clone> Queue<J> {
         self.refusals.note(now)
     }
 
+    /// An entry that policy forbids, as `refused`.
+    pub(super) fn forbidden(&mut self, now: Instant) -> Option<u64> {
+        self.forbidden.note(now)
+    }
+
     /// What an operator sees, with `entries_max` entries at most.
     pub(super) fn snapshot(&self, entries_max: usize, now: Instant) -> Snapshot {
         let running = self.entries.iter().filter(|(_, entry)| entry.place == Place::Running);
@@ -230,7 +272,7 @@ impl<J: Clone> Queue<J> {
             standing: match entry.place {
                 Place::Running => Standing::Running,
                 Place::Waiting((due, _)) if due > now => Standing::Paused,
-                Place::Waiting(_) | Place::Held => Standing::Waiting,
+                Place::Waiting(_) | Place::Unreleased => Standing::Waiting,
             },
             age: now.saturating_duration_since(entry.since),
             attempts: entry.attempts,
@@ -239,20 +281,21 @@ impl<J: Clone> Queue<J> {
         Snapshot {
             queued: self.queued(),
             running: self.running(),
+            held: self.held.len(),
             oldest: since.map(|since| now.saturating_duration_since(since)),
             entries: running.chain(waiting).take(entries_max).map(listed).collect(),
         }
     }
 }
 
-/// Refusals since the last one that was logged.
+/// What happens often, since it was logged last.
 #[derive(Debug, Default)]
-struct Refusals {
+struct NowAndThen {
     logged: Option<Instant>,
     since: u64,
 }
 
-impl Refusals {
+impl NowAndThen {
     fn note(&mut self, now: Instant) -> Option<u64> {
         self.since += 1;
         if self.logged.is_some_and(|logged| now < logged + REFUSALS_LOGGED_EVERY) {
@@ -263,10 +306,19 @@ impl Refusals {
     }
 }
 
-/// The pause after so many attempts; what upstream asks for, where that is longer.
-pub(super) fn pause(attempts: u32, asked: Option<Duration>) -> Duration {
-    let doubled = 2_u32.saturating_pow(attempts.saturating_sub(1));
+/// The pause after so many turns; what upstream asks for, where that is longer.
+pub(super) fn pause(turns: u32, asked: Option<Duration>) -> Duration {
+    let doubled = 2_u32.saturating_pow(turns.saturating_sub(1));
     PAUSE_MIN.saturating_mul(doubled).max(asked.unwrap_or_default()).min(PAUSE_MAX)
+}
+
+/// A pause made longer, by another part of itself for each entry and turn, and always the same for one.
+pub(super) fn spread(pause: Duration, key: &Key, turn: u32) -> Duration {
+    const STEPS: u32 = 1 << 10;
+    let mut hasher = DefaultHasher::new();
+    (key, turn).hash(&mut hasher);
+    let step = (hasher.finish() % u64::from(STEPS)) as u32;
+    pause + pause / SPREAD_PART * step / STEPS
 }
 
 /// Whether a stash that failed so may succeed later: nobody waits for it, so all that might pass is worth
@@ -281,11 +333,13 @@ pub(super) fn may_pass(kind: ErrorKind) -> bool {
         UpstreamUnavailable, ValidatorFailed,
     };
     match kind {
-        BadContent | ChecksumUnavailable | DeadlineExceeded | NoUpstream | Overloaded
-        | RateLimited | Storage | StorageBusy | StorageUnavailable | UpstreamFailed
-        | UpstreamThrottled | UpstreamTimeout | UpstreamUnavailable | ValidatorFailed => true,
+        // A mistake of our own may be one of the moment, and what was accepted is not given up for it.
+        BadContent | ChecksumUnavailable | DeadlineExceeded | Internal | NoUpstream
+        | Overloaded | RateLimited | Storage | StorageBusy | StorageUnavailable
+        | UpstreamFailed | UpstreamThrottled | UpstreamTimeout | UpstreamUnavailable
+        | ValidatorFailed => true,
         AdminRefused | AsyncAccepted | BadRequest | ChecksumMismatch | DeniedByFilter
-        | DeniedByValidator | Internal | InvalidPath | MethodNotAllowed | NotFound | NotStored
+        | DeniedByValidator | InvalidPath | MethodNotAllowed | NotFound | NotStored
         | PrivateChecksum | Unauthorized | Unsupported | UpstreamRefused | UpstreamRejected => {
             false
         }

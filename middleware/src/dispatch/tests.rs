@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::{Background, BackgroundConfig, BackgroundPorts, Dispatch};
+use super::{Background, BackgroundConfig, BackgroundPorts, Dispatch, MayFetch};
 use crate::error::{Error, ErrorKind};
 use crate::ports::{Fetcher, QueueStore};
 use crate::request::{Plan, Planned, RequestContext, StashKey, StashRequest, Want};
@@ -89,6 +89,7 @@ struct Setup {
     stashes: Stashes,
     fetcher: Arc<dyn Fetcher>,
     store: Option<Arc<dyn QueueStore>>,
+    may_fetch: MayFetch,
     entries_max: usize,
     workers_max: usize,
 }
@@ -96,18 +97,20 @@ struct Setup {
 impl Setup {
     fn new(open: bool) -> Self {
         let (stashes, fetcher) = (Stashes::new(open), ScriptedUpstream::new());
-        Self { stashes, fetcher, store: None, entries_max: 1_000, workers_max: 1_000 }
+        let may_fetch: MayFetch = Arc::new(|_, _| true);
+        Self { stashes, fetcher, store: None, may_fetch, entries_max: 1_000, workers_max: 1_000 }
     }
 
     fn bench(self) -> Bench {
         let (tasks, telemetry) = (TaskTracker::new(), telemetry());
-        let Self { stashes, fetcher, store, entries_max, workers_max } = self;
+        let Self { stashes, fetcher, store, may_fetch, entries_max, workers_max } = self;
         let config = BackgroundConfig { timeout: 90 * SECOND, entries_max, workers_max };
         let ports = BackgroundPorts {
             stash: stashes.border(),
             fetcher: Arc::clone(&fetcher),
             storage: stashes.storage.handle(&telemetry),
             store,
+            may_fetch,
             tasks: tasks.clone(),
             telemetry: telemetry.clone(),
         };
@@ -277,6 +280,7 @@ async fn a_caller_that_goes_away_ends_its_stash_and_none_in_the_background() {
         fetcher: ScriptedUpstream::new(),
         storage: bench.stashes.storage.handle(&bench.telemetry),
         store: None,
+        may_fetch: Arc::new(|_, _| true),
         tasks: bench.tasks.clone(),
         telemetry: bench.telemetry.clone(),
     };

@@ -6,7 +6,8 @@ use std::time::SystemTime;
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::query::VersionQuery;
 
-use super::super::state::{ATTEMPTS_MAX, PAUSE_MIN, Standing};
+use super::super::STORE_PATIENCE;
+use super::super::state::{ATTEMPTS_MAX, PAUSE_MAX, PAUSE_MIN, SPREAD_PART, Standing};
 use super::*;
 use crate::ports::{BoxFuture, QueueEntry};
 use crate::testing::events::Events;
@@ -128,7 +129,7 @@ async fn what_may_pass_is_tried_again_after_a_pause_and_then_stored() {
     *bench.stashes.result.lock() = Ok(stashed("v1.0.0", Files::default()));
     tokio::time::sleep(PAUSE_MIN - SECOND).await;
     assert_eq!(bench.stashes.asked().len(), 1, "not yet");
-    tokio::time::sleep(SECOND).await;
+    tokio::time::sleep(SECOND + PAUSE_MIN / SPREAD_PART).await;
     settle().await;
     assert_eq!((bench.gauges(), bench.stashes.asked().len()), ((0, 0), 2));
     let counts = [BackgroundEvent::Repeated, BackgroundEvent::Stored].map(|e| bench.events(e));
@@ -143,7 +144,7 @@ async fn what_is_not_stored_in_the_end_is_not_done_whatever_the_stash_said() {
     settle().await;
     assert_eq!((bench.gauges(), bench.events(BackgroundEvent::Stored)), ((1, 0), 0));
     bench.stashes.saves.store(true, Ordering::SeqCst);
-    tokio::time::sleep(PAUSE_MIN).await;
+    tokio::time::sleep(PAUSE_MIN + PAUSE_MIN / SPREAD_PART).await;
     settle().await;
     assert_eq!((bench.gauges(), bench.events(BackgroundEvent::Stored)), ((0, 0), 1));
 }
@@ -263,4 +264,131 @@ async fn a_drain_does_not_wait_for_a_pause() {
     assert!(drained.is_ok() && bench.gauges() == (1, 0), "{:?}", bench.background);
     tokio::time::sleep(100 * PAUSE_MIN).await;
     assert_eq!(bench.stashes.asked().len(), 1, "nothing begins after the drain");
+}
+
+/// A policy that a test changes.
+fn switched() -> (Arc<AtomicBool>, MayFetch) {
+    let allows = Arc::new(AtomicBool::new(true));
+    let switch = Arc::clone(&allows);
+    (allows, Arc::new(move |_, _| switch.load(Ordering::SeqCst)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_policy_forbids_when_its_turn_comes_is_not_fetched_and_stays_on_disk() {
+    for is_kept in [true, false] {
+        let (events, _capture) = Events::capture();
+        let (shelf, (allows, may_fetch)) = (Arc::new(Shelf::default()), switched());
+        let setup = if is_kept { kept_by(&shelf, false) } else { Setup::new(false) };
+        let bench = Setup { workers_max: 1, may_fetch, ..setup }.bench();
+        for version in ["v1.0.0", "v1.1.0", "v1.2.0"] {
+            bench.ask(version).await;
+        }
+        settle().await;
+        allows.store(false, Ordering::SeqCst);
+        bench.stashes.gate.add_permits(9);
+        settle().await;
+        assert_eq!(bench.versions(), ["v1.0.0"], "which ran already");
+        assert_eq!((bench.gauges(), bench.events(BackgroundEvent::Forbidden)), ((0, 0), 2));
+        let said = "background fetches leave the queue: policy forbids to fetch them now";
+        assert_eq!(events.named(said).len(), 1);
+        let held: &[&str] =
+            if is_kept { &["example.com/m@v1.1.0", "example.com/m@v1.2.0"] } else { &[] };
+        assert_eq!(shelf.kept(), held);
+        assert_eq!(bench.background.snapshot(0).held, held.len());
+        // Asked for again under another policy, it is in the queue as any other.
+        allows.store(true, Ordering::SeqCst);
+        bench.ask("v1.1.0").await;
+        settle().await;
+        assert_eq!(bench.versions(), ["v1.0.0", "v1.1.0"]);
+        assert_eq!(bench.background.snapshot(0).held, held.len().saturating_sub(1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_policy_forbids_at_the_start_stays_on_disk() {
+    let (shelf, (allows, may_fetch)) = (Arc::new(Shelf::default()), switched());
+    allows.store(false, Ordering::SeqCst);
+    let bench = Setup { may_fetch, ..kept_by(&shelf, true) }.bench();
+    let (module, version) = (module("example.com/m"), query("v1.0.0"));
+    let entry = QueueEntry { module, version, accepted: SystemTime::now() };
+    assert_eq!(bench.background.recover(vec![entry]), 0);
+    settle().await;
+    assert!(bench.stashes.asked().is_empty() && shelf.forgotten.lock().is_empty());
+    assert_eq!(bench.background.snapshot(0).held, 1);
+    assert_eq!(bench.events(BackgroundEvent::Forbidden), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_during_a_drain_stays_on_disk() {
+    for kind in [ErrorKind::Internal, ErrorKind::NotFound] {
+        let shelf = Arc::new(Shelf::default());
+        let bench = kept_by(&shelf, false).bench();
+        bench.ask("v1.0.0").await;
+        settle().await;
+        *bench.stashes.result.lock() = Err(error(kind));
+        bench.tasks.close();
+        bench.stashes.gate.add_permits(1);
+        bench.tasks.wait().await;
+        assert_eq!(shelf.kept(), ["example.com/m@v1.0.0"], "{kind:?}");
+        assert_eq!((bench.gauges(), bench.stashes.asked().len()), ((1, 0), 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_holds_nobody_for_long_and_the_entry_counts_as_unkept() {
+    let shelf = Shelf::gated();
+    let bench = kept_by(&shelf, true).bench();
+    let asked = Instant::now();
+    bench.ask("v1.0.0").await;
+    assert_eq!(Instant::now() - asked, STORE_PATIENCE);
+    settle().await;
+    let counts = [BackgroundEvent::Unkept, BackgroundEvent::Stored].map(|e| bench.events(e));
+    assert_eq!(counts, [1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_in_which_nobody_was_asked_is_no_attempt_and_its_pause_grows() {
+    let bench = bench(true);
+    *bench.stashes.result.lock() = Err(error(ErrorKind::UpstreamUnavailable));
+    bench.ask("v1.0.0").await;
+    tokio::time::sleep(50 * PAUSE_MAX).await;
+    let turns = bench.stashes.asked().len();
+    assert!(turns > ATTEMPTS_MAX as usize && turns < 70, "{turns}");
+    assert_eq!((bench.gauges(), bench.events(BackgroundEvent::Dropped)), ((1, 0), 0));
+    *bench.stashes.result.lock() = Err(error(ErrorKind::UpstreamFailed));
+    tokio::time::sleep(50 * PAUSE_MAX).await;
+    assert_eq!(bench.stashes.asked().len() - turns, ATTEMPTS_MAX as usize);
+    assert_eq!((bench.gauges(), bench.events(BackgroundEvent::Dropped)), ((0, 0), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_panics_is_a_failure_and_costs_no_worker() {
+    let (bench, shelf) = (bench(true), Arc::new(Shelf::default()));
+    let ports = BackgroundPorts {
+        stash: Border::new(tower::service_fn(|request: StashRequest| async move {
+            assert_ne!(request.key.version.as_str(), "v1.0.0", "this one is a mistake");
+            Ok(stashed("v1.1.0", Files::default()))
+        })),
+        fetcher: ScriptedUpstream::new(),
+        storage: bench.stashes.storage.handle(&bench.telemetry),
+        store: Some(Arc::<Shelf>::clone(&shelf)),
+        may_fetch: Arc::new(|_, _| true),
+        tasks: bench.tasks.clone(),
+        telemetry: bench.telemetry.clone(),
+    };
+    bench.stashes.storage.put(Release::new("example.com/m", "v1.1.0"));
+    let config = BackgroundConfig { timeout: 90 * SECOND, entries_max: 9, workers_max: 1 };
+    let background = Background::new(config, ports);
+    for version in ["v1.0.0", "v1.1.0"] {
+        background.accept(&file_request(version, FileKind::Mod)).await;
+    }
+    settle().await;
+    let counts = || {
+        [BackgroundEvent::Repeated, BackgroundEvent::Stored, BackgroundEvent::Dropped]
+            .map(|event| bench.events(event))
+    };
+    assert_eq!((counts(), bench.gauges()), ([1, 1, 0], (1, 0)));
+    tokio::time::sleep(100 * PAUSE_MAX).await;
+    assert_eq!((counts(), bench.gauges()), ([7, 1, 1], (0, 0)));
+    assert!(shelf.kept().is_empty(), "it is not taken up again");
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::state::{
-    ATTEMPTS_MAX, Key, Offer, PAUSE_MAX, PAUSE_MIN, Queue, REFUSALS_LOGGED_EVERY, Standing, Taken,
-    may_pass, pause,
+    ATTEMPTS_MAX, Key, Offer, PAUSE_MAX, PAUSE_MIN, Queue, REFUSALS_LOGGED_EVERY, SPREAD_PART,
+    Standing, Taken, may_pass, pause, spread,
 };
 use crate::error::ErrorKind;
 use crate::testing::{SECOND, module, query};
@@ -118,6 +118,30 @@ fn pauses_grow_to_a_bound_and_heed_who_asks_for_more() {
     for attempts in ATTEMPTS_MAX..200 {
         assert!(pause(attempts, None) <= PAUSE_MAX, "{attempts}");
     }
+}
+
+#[test]
+fn what_failed_together_comes_back_apart_and_never_before_its_pause() {
+    let keys: Vec<Key> = (0..200).map(|minor| key(&format!("v1.{minor}.0"))).collect();
+    let spread_out: Vec<Duration> = keys.iter().map(|key| spread(PAUSE_MIN, key, 1)).collect();
+    let bounds = PAUSE_MIN..PAUSE_MIN + PAUSE_MIN / SPREAD_PART;
+    assert!(spread_out.iter().all(|pause| bounds.contains(pause)), "{spread_out:?}");
+    let apart: std::collections::BTreeSet<_> = spread_out.iter().collect();
+    assert!(apart.len() > 150, "{}", apart.len());
+    assert_eq!(spread(PAUSE_MIN, &keys[0], 1), spread_out[0], "the same each time");
+    assert_ne!(spread(PAUSE_MIN, &keys[0], 2), spread_out[0]);
+}
+
+#[test]
+fn what_is_held_is_counted_until_it_is_accepted_anew() {
+    let (mut queue, now) = (Queue::new(1, 1), Instant::now());
+    offered(&mut queue, "v1.0.0", now);
+    assert!(taken(&mut queue, now).is_some());
+    queue.hold(key("v1.0.0"));
+    let seen = queue.snapshot(9, now);
+    assert_eq!((seen.held, seen.queued, seen.running), (1, 0, 0));
+    offered(&mut queue, "v1.0.0", now);
+    assert_eq!((queue.snapshot(9, now).held, queue.queued()), (0, 1));
 }
 
 #[test]

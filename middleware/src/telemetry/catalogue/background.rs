@@ -17,6 +17,8 @@ label! {
         Repeated = "repeated",
         /// It failed for good, or too often.
         Dropped = "dropped",
+        /// Policy forbids to fetch it now: it leaves the queue, and stays in the queue's directory.
+        Forbidden = "forbidden",
         /// The queue's directory did not take it: a crash would lose it.
         Unkept = "unkept",
     }
