@@ -113,6 +113,10 @@ fn find(stacks: &[(EntryKind, UpstreamStack)], kind: &EntryKind) -> Option<Upstr
 }
 
 impl OpenUpstreams for Upstreams {
+    fn has_direct(&self) -> bool {
+        self.direct.is_some()
+    }
+
     fn open_all(&self, lists: &[&GoProxyList]) -> Vec<Arc<dyn Fetcher>> {
         let mut of_file = self.of_file.lock();
         *of_file = self.stacks(lists, &of_file);

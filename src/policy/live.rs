@@ -14,6 +14,9 @@ use crate::fetch::goproxy_setting::GoProxyList;
 
 /// Opens the upstreams that a file names.
 pub trait OpenUpstreams: Send + Sync {
+    /// Whether `direct` can be asked: there is a `go` command.
+    fn has_direct(&self) -> bool;
+
     /// All lists of a file, in order. What several lists name is opened once, and what the file before
     /// named stays as it is.
     fn open_all(&self, lists: &[&GoProxyList]) -> Vec<Arc<dyn Fetcher>>;
@@ -30,6 +33,17 @@ impl Table {
     fn new(file: &DownloadFile, open: &dyn OpenUpstreams) -> Self {
         let parsed = |(pattern, terms)| Some((Prefix::parse(pattern).ok()?, terms));
         let blocks: Vec<(Prefix, &Terms)> = file.blocks().filter_map(parsed).collect();
+        if !open.has_direct() {
+            let named = file.blocks().chain([("the top level", file.otherwise())]);
+            for (pattern, _) in named.filter(|(_, terms)| terms.asks_direct()) {
+                tracing::warn!(
+                    key = "DownloadMode",
+                    pattern,
+                    "upstreams names direct, and there is no go command: install Go or set GoBinary, \
+                     else direct is not asked"
+                );
+            }
+        }
         let all = blocks.iter().map(|(_, terms)| *terms).chain([file.otherwise()]);
         let lists: Vec<&GoProxyList> = all.filter_map(|terms| terms.upstreams.as_ref()).collect();
         let mut opened = open.open_all(&lists).into_iter();

@@ -20,6 +20,7 @@ pub mod reload;
 pub mod terms;
 pub mod validator_hook;
 
+use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
@@ -53,9 +54,19 @@ pub fn warn_of(file: &download_file::DownloadFile) {
 /// # Errors
 /// One line with the path and the reason.
 pub(crate) fn read_small(path: &Path) -> Result<Vec<u8>, String> {
-    let why =
-        |reason: &dyn std::fmt::Display| format!("{}: cannot be read: {reason}", path.display());
-    let file = std::fs::File::open(path).map_err(|error| why(&error))?;
+    read_opened(path, &open(path)?)
+}
+
+fn open(path: &Path) -> Result<File, String> {
+    File::open(path).map_err(|error| unreadable(path, &error))
+}
+
+fn unreadable(path: &Path, reason: &dyn std::fmt::Display) -> String {
+    format!("{}: cannot be read: {reason}", path.display())
+}
+
+fn read_opened(path: &Path, file: &File) -> Result<Vec<u8>, String> {
+    let why = |reason: &dyn std::fmt::Display| unreadable(path, reason);
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| why(&error))?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
@@ -66,7 +77,11 @@ pub(crate) fn read_small(path: &Path) -> Result<Vec<u8>, String> {
 
 /// As [`read_small`], for text; a byte order mark at its beginning is dropped.
 pub(crate) fn read_text(path: &Path) -> Result<String, String> {
-    let text = String::from_utf8(read_small(path)?)
-        .map_err(|_| format!("{}: is not UTF-8 text", path.display()))?;
+    text_of(path, read_small(path)?)
+}
+
+fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, String> {
+    let text =
+        String::from_utf8(bytes).map_err(|_| format!("{}: is not UTF-8 text", path.display()))?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }

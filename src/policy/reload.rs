@@ -2,7 +2,7 @@
 //!
 //! It is looked at every [`LOOK_INTERVAL`], through symbolic links, so that a config map of Kubernetes that is
 //! swapped is noticed. What looks changed is read once it has looked the same twice: an editor may be half
-//! done. SIGHUP reads it at once.
+//! done. SIGHUP reads it at once. What changes while it is read is left for the next look, in either case.
 //!
 //! Telemetry: `dipylon_policy_reloads_total`, `dipylon_policy_file_refused`.
 //! Failure: what is wrong with the file, or that it cannot be read, is said once, and the policy in force
@@ -10,6 +10,8 @@
 //! Limits: `MAX_FILE_BYTES`, of which one copy is kept to be compared.
 
 use std::fmt;
+use std::fs::{File, Metadata};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,7 +64,15 @@ struct Shown {
 impl Stamp {
     /// Of what `path` leads to now.
     pub fn of(path: &Path) -> Self {
-        Self(std::fs::metadata(path).ok().map(|file| Shown {
+        Self::shown(std::fs::metadata(path))
+    }
+
+    fn of_opened(file: &File) -> Self {
+        Self::shown(file.metadata())
+    }
+
+    fn shown(found: io::Result<Metadata>) -> Self {
+        Self(found.ok().map(|file| Shown {
             device: file.dev(),
             inode: file.ino(),
             length: file.len(),
@@ -148,9 +158,13 @@ impl Reload {
         if cause == Cause::Look && !seen.looks.look(now) {
             return;
         }
-        // Before the text: what changes meanwhile looks other the next time.
+        let Some(text) = read_steady(&self.path, now) else {
+            // It looks other than what was read last, so that a look reads it once it has come to rest.
+            tracing::warn!(file = %self.path.display(),
+                "the download-mode file changes while it is read: it is read again when it has come to rest");
+            return;
+        };
         seen.looks.reads(now);
-        let text = super::read_text(&self.path);
         let result = self.take(seen, text, cause);
         self.telemetry.metrics.policy_reloads.get((result,)).inc();
         let refused = i64::from(!seen.in_force);
@@ -193,6 +207,19 @@ impl Reload {
             }
         }
     }
+}
+
+/// The text of a file that looked like `stamp`, or why there is none; nothing where it looks other by now: half
+/// of a file may be a good one that says something else.
+fn read_steady(path: &Path, stamp: Stamp) -> Option<Result<String, String>> {
+    let file = match super::open(path) {
+        Ok(file) => file,
+        Err(reason) => return (Stamp::of(path) == stamp).then_some(Err(reason)),
+    };
+    let before = Stamp::of_opened(&file);
+    let text = super::read_opened(path, &file).and_then(|bytes| super::text_of(path, bytes));
+    let after = Stamp::of_opened(&file);
+    ([before, after] == [stamp; 2]).then_some(text)
 }
 
 impl fmt::Debug for Reload {

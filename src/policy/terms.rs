@@ -6,7 +6,7 @@ use std::time::Duration;
 use dipylon_middleware::ports::{Decision, Fetcher, ListSource, Mode};
 
 use super::download_file::Given;
-use crate::fetch::goproxy_setting::GoProxyList;
+use crate::fetch::goproxy_setting::{EntryKind, GoProxyList};
 
 /// The fields are those of [`Decision`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,12 @@ impl Terms {
             negative_for: None,
             upstreams: None,
         }
+    }
+
+    /// Whether `direct` is among its own upstreams.
+    pub(super) fn asks_direct(&self) -> bool {
+        let entries = self.upstreams.iter().flat_map(|list| list.entries());
+        entries.into_iter().any(|entry| entry.kind == EntryKind::Direct)
     }
 
     /// The decision, with its list of upstreams opened.

@@ -25,6 +25,10 @@ fn parse_given(text: &str, given: &Given) -> DownloadFile {
 struct Unopened;
 
 impl OpenUpstreams for Unopened {
+    fn has_direct(&self) -> bool {
+        true
+    }
+
     fn open_all(&self, lists: &[&GoProxyList]) -> Vec<Arc<dyn Fetcher>> {
         let nobody = || GoProxyListFetcher::new(Vec::new(), Default::default(), None);
         lists.iter().map(|_| Arc::new(nobody()) as Arc<dyn Fetcher>).collect()

@@ -60,3 +60,20 @@ fn a_file_that_is_replaced_moved_or_written_looks_other() {
     std::fs::remove_file(folder.path().join("second")).unwrap();
     assert_eq!(Stamp::of(&path), Stamp(None));
 }
+
+#[test]
+fn what_has_changed_since_it_was_looked_at_is_not_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mode.hcl");
+    std::fs::write(&path, "mode = ").unwrap();
+    let half = Stamp::of(&path);
+    assert_eq!(read_steady(&path, half), Some(Ok("mode = ".to_owned())));
+    std::fs::write(&path, "mode = 1").unwrap();
+    assert_eq!(read_steady(&path, half), None, "it was written");
+    let whole = Stamp::of(&path);
+    assert_eq!(read_steady(&path, whole), Some(Ok("mode = 1".to_owned())));
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(read_steady(&path, whole), None, "it is gone");
+    let reason = read_steady(&path, Stamp::of(&path)).expect("it stays so").expect_err("gone");
+    assert!(reason.contains("cannot be read"), "{reason}");
+}
