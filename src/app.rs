@@ -30,6 +30,7 @@ use dipylon_middleware::pool::PoolLayer;
 use dipylon_middleware::ports::{
     Fetched, Fetcher, ListSource, Lock, Mode, Policy, QueueEntry, Storage,
 };
+use dipylon_middleware::purge::Learns;
 use dipylon_middleware::rate_limit::{Rate, RateLimitLayer};
 use dipylon_middleware::request::{FetchRequest, ModuleRequest, StashRequest, SumDbRequest};
 use dipylon_middleware::request_context::{RequestContextLayer, TrustedProxies};
@@ -100,12 +101,12 @@ impl App {
         };
         let lock = build.lock_layer(&ports, adapters.lock.clone());
         let stash = build.stash_stack(ports, lock.clone());
-        let background = build.background(&adapters, stash.clone());
         let recovered = adapters.queue.as_ref().map(|queue| queue.recovered.clone());
         let guards = build.guards(&adapters);
         let versions = build.versions_layer(&storage, fetched, Arc::clone(&policy));
         let version_ttl = config.dipylon.negative_version_ttl;
         let negative = NegativeLayer::new(version_ttl, versions.missing(), Arc::clone(&policy));
+        let background = build.background(&adapters, stash.clone(), negative.learns());
         let operator = Operator::new(config.dipylon.admin_token.expose(), background.clone())
             .forgetting("lists", versions.forgets())
             .forgetting("files", negative.forgets());
@@ -335,7 +336,12 @@ impl Build<'_> {
 
     /// Fetches that no request waits for: at most half of the fetch slots, so that who waits is not kept
     /// waiting by who does not.
-    fn background(&self, adapters: &Adapters, stash: Border<StashRequest, Stashed>) -> Background {
+    fn background(
+        &self,
+        adapters: &Adapters,
+        stash: Border<StashRequest, Stashed>,
+        negatives: Arc<dyn Learns>,
+    ) -> Background {
         let config = BackgroundConfig {
             timeout: self.config.stash_timeout,
             entries_max: self.config.dipylon.queue_max_entries as usize,
@@ -347,6 +353,7 @@ impl Build<'_> {
             storage: adapters.storage.clone(),
             store: adapters.queue.as_ref().map(|queue| Arc::clone(&queue.store)),
             may_fetch: may_fetch(adapters),
+            negatives,
             tasks: self.tasks.clone(),
             telemetry: self.telemetry.clone(),
         };

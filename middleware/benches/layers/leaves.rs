@@ -10,6 +10,8 @@ use criterion::{BenchmarkGroup, Criterion};
 use dipylon_middleware::Error;
 use dipylon_middleware::blob::Blob;
 use dipylon_middleware::dispatch::{Background, BackgroundConfig, BackgroundPorts, Dispatch};
+use dipylon_middleware::missing_paths::MissingPaths;
+use dipylon_middleware::negative::NegativeLayer;
 use dipylon_middleware::ports::{
     BoxFuture, CatalogPage, Expected, Fetched, Fetcher, Index, IndexEntry, NewVersion, Payload,
     SaveResult, Storage, StorageCall, StorageReply, Verifier, ZipBody,
@@ -33,7 +35,7 @@ use zip::write::SimpleFileOptions;
 use crate::fetch::stashed;
 use crate::module::{file_request, leaf};
 use crate::support::{
-    INFO, LONG, bench, bench_service, context, module, storage, telemetry, version,
+    INFO, LONG, bench, bench_service, context, module, policy, storage, telemetry, version,
 };
 
 /// Room for the spools of the zips that are under way.
@@ -59,6 +61,8 @@ pub(crate) fn dispatch(criterion: &mut Criterion) {
             fetcher: Arc::clone(&fetcher),
             storage: storage(true),
             store: None,
+            may_fetch: Arc::new(|_, _| true),
+            negatives: NegativeLayer::new(LONG, MissingPaths::new(LONG), policy()).learns(),
             tasks: TaskTracker::new(),
             telemetry: telemetry(),
         },

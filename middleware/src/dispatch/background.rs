@@ -16,6 +16,7 @@ use super::state::{ATTEMPTS_MAX, Key, Offer, Queue, Snapshot, Taken, may_pass, p
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Flights, NoLanding, Role};
 use crate::ports::{Fetcher, QueueEntry, QueueStore};
+use crate::purge::Learns;
 use crate::request::{FileRequest, RequestContext, StashKey, StashRequest, Want};
 use crate::response::Stashed;
 use crate::stack::Border;
@@ -51,6 +52,8 @@ pub struct BackgroundPorts {
     pub store: Option<Arc<dyn QueueStore>>,
     /// Asked before each attempt.
     pub may_fetch: MayFetch,
+    /// Remembers what cannot be had, so that the next request for it is told so.
+    pub negatives: Arc<dyn Learns>,
     /// Counts running work; a drain waits for it.
     pub tasks: TaskTracker,
     /// Metrics.
@@ -74,6 +77,8 @@ struct Shared {
     queue: Mutex<Queue<Cause>>,
     /// Entries on their way to the store: who asks for one meanwhile waits for the same write.
     keeping: Flights<Key, Offer>,
+    /// The queue's time goes on from that of the clock at the start, and never jumps.
+    began: (Duration, Instant),
 }
 
 /// How one attempt ended.
@@ -87,7 +92,9 @@ impl Background {
     pub fn new(config: BackgroundConfig, ports: BackgroundPorts) -> Self {
         let queue = Mutex::new(Queue::new(config.entries_max, config.workers_max));
         let keeping = Flights::new(ports.tasks.clone());
-        Self(Arc::new(Shared { config, ports, queue, keeping }))
+        let today = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let began = (today, Instant::now());
+        Self(Arc::new(Shared { config, ports, queue, keeping, began }))
     }
 
     /// Takes the version of a request into the queue. When this returns, the store, where there is one,
@@ -100,7 +107,7 @@ impl Background {
         if shared.ports.store.is_none() {
             let offer = shared.offer(&key, cause);
             if offer == Offer::Accepted {
-                shared.queue.lock().release(&key, Instant::now());
+                shared.queue.lock().release(&key, shared.now());
             }
             shared.note(offer, &key);
             Shared::start_workers(shared);
@@ -114,7 +121,7 @@ impl Background {
                 let offer = this.offer(&wanted, cause);
                 if offer == Offer::Accepted {
                     this.keep(&wanted).await;
-                    this.queue.lock().release(&wanted, Instant::now());
+                    this.queue.lock().release(&wanted, this.now());
                 }
                 landing.land(offer);
                 drop(landing);
@@ -136,7 +143,7 @@ impl Background {
     /// stay on disk.
     pub fn recover(&self, entries: Vec<QueueEntry>) -> usize {
         let shared = &self.0;
-        let (now, today) = (Instant::now(), SystemTime::now());
+        let (now, today) = (shared.now(), SystemTime::now());
         let (mut recovered, mut held) = (0, 0);
         for QueueEntry { module, version, accepted } in entries {
             if !(shared.ports.may_fetch)(&module, &version) {
@@ -146,7 +153,7 @@ impl Background {
                 continue;
             }
             let age = today.duration_since(accepted).unwrap_or_default();
-            let since = now.checked_sub(age).unwrap_or(now);
+            let since = now.saturating_sub(age);
             let cause = Cause { request_id: "-".into(), span: None };
             let offer = shared.queue.lock().recover(&Key { module, version }, cause, since, now);
             if offer == Offer::Accepted {
@@ -166,7 +173,7 @@ impl Background {
 
     /// The queue now, with `entries_max` entries at most.
     pub fn snapshot(&self, entries_max: usize) -> Snapshot {
-        self.0.queue.lock().snapshot(entries_max, Instant::now())
+        self.0.queue.lock().snapshot(entries_max, self.0.now())
     }
 
     /// Entries that may wait or run.
@@ -198,7 +205,7 @@ impl Shared {
             Offer::Duplicate => self.count(BackgroundEvent::Duplicate),
             Offer::Full => {
                 self.ports.telemetry.metrics.background_refused.get(()).inc();
-                let refused = self.queue.lock().refused(Instant::now());
+                let refused = self.queue.lock().refused(self.now());
                 if let Some(refused) = refused {
                     tracing::warn!(module = %key.module, version = %key.version, refused,
                         entries_max = self.config.entries_max,
@@ -210,7 +217,7 @@ impl Shared {
     }
 
     fn offer(&self, key: &Key, cause: Cause) -> Offer {
-        self.queue.lock().offer(key.clone(), cause, Instant::now())
+        self.queue.lock().offer(key.clone(), cause, self.now())
     }
 
     /// The gauges follow the queue.
@@ -251,9 +258,14 @@ impl Shared {
         if self.leaves_the_rest() {
             return None;
         }
-        let taken = self.queue.lock().take(Instant::now());
+        let taken = self.queue.lock().take(self.now());
         self.show();
         taken
+    }
+
+    fn now(&self) -> Duration {
+        let (today, started) = self.began;
+        today + started.elapsed()
     }
 
     /// As many workers as there is work and room for.
@@ -292,12 +304,13 @@ impl Shared {
             // A process that ends may fail in ways of its own: the next one has a better word.
             tracing::info!(%module, %version, attempt, %error,
                 "a background fetch failed at the end of the process, and waits on disk for the next start");
-            return running.again(Instant::now(), true);
+            return running.again(this.now(), true);
         }
         let was_asked = error.kind() != ErrorKind::UpstreamUnavailable;
         if !may_pass(error.kind()) || (was_asked && attempt >= ATTEMPTS_MAX) {
             this.count(BackgroundEvent::Dropped);
             tracing::warn!(%module, %version, attempt, %error, "a background fetch failed");
+            this.ports.negatives.learn(module, version, &error);
             this.forget(&key).await;
             return drop(running);
         }
@@ -305,7 +318,7 @@ impl Shared {
         this.count(BackgroundEvent::Repeated);
         tracing::info!(%module, %version, attempt, pause_seconds = pause.as_secs(), %error,
             "a background fetch is tried again later");
-        running.again(Instant::now() + pause, was_asked);
+        running.again(this.now() + pause, was_asked);
         // No drain waits for a pause, so this task is not counted.
         let shared = Arc::clone(this);
         tokio::spawn(async move {
@@ -368,7 +381,7 @@ struct Running {
 
 impl Running {
     /// It is to run again at `due`; the attempt counts where somebody was asked.
-    fn again(mut self, due: Instant, was_asked: bool) {
+    fn again(mut self, due: Duration, was_asked: bool) {
         if let Some(key) = self.key.take() {
             let mut queue = self.shared.queue.lock();
             if was_asked {
@@ -388,7 +401,7 @@ impl Running {
         shared.count(BackgroundEvent::Forbidden);
         let is_kept = shared.ports.store.is_some();
         let mut queue = shared.queue.lock();
-        let forbidden = queue.forbidden(Instant::now());
+        let forbidden = queue.forbidden(shared.now());
         if let Some(forbidden) = forbidden {
             tracing::warn!(module = %key.module, version = %key.version, forbidden, is_kept,
                 "background fetches leave the queue: policy forbids to fetch them now");

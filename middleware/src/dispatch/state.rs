@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::query::VersionQuery;
-use tokio::time::Instant;
 
 use crate::error::ErrorKind;
 
@@ -93,12 +92,12 @@ pub(super) struct Taken<J> {
 }
 
 /// When an entry is due, and in which order those come that are due at the same time.
-type Turn = (Instant, u64);
+type Turn = (Duration, u64);
 
 #[derive(Debug)]
 struct Entry<J> {
     job: J,
-    since: Instant,
+    since: Duration,
     attempts: u32,
     /// Turns in which nobody was asked.
     unasked: u32,
@@ -146,7 +145,7 @@ impl<J: Clone> Queue<J> {
 
     /// Gives a new entry a place, unless it has one or there is none: those that are in it come first. It
     /// does not run before it is released.
-    pub(super) fn offer(&mut self, key: Key, job: J, now: Instant) -> Offer {
+    pub(super) fn offer(&mut self, key: Key, job: J, now: Duration) -> Offer {
         if self.entries.len() >= self.entries_max && !self.entries.contains_key(&key) {
             return Offer::Full;
         }
@@ -155,7 +154,7 @@ impl<J: Clone> Queue<J> {
 
     /// Takes in an entry that was accepted at `since`, by a process that has ended. It was promised, so there
     /// is room for it; whoever calls bounds how many there are.
-    pub(super) fn recover(&mut self, key: &Key, job: J, since: Instant, now: Instant) -> Offer {
+    pub(super) fn recover(&mut self, key: &Key, job: J, since: Duration, now: Duration) -> Offer {
         let offer = self.insert(key.clone(), job, since);
         if offer == Offer::Accepted {
             self.release(key, now);
@@ -163,7 +162,7 @@ impl<J: Clone> Queue<J> {
         offer
     }
 
-    fn insert(&mut self, key: Key, job: J, since: Instant) -> Offer {
+    fn insert(&mut self, key: Key, job: J, since: Duration) -> Offer {
         self.held.remove(&key);
         match self.entries.entry(key) {
             Slot::Occupied(_) => Offer::Duplicate,
@@ -181,17 +180,17 @@ impl<J: Clone> Queue<J> {
     }
 
     /// An entry that was held waits for its turn from now on.
-    pub(super) fn release(&mut self, key: &Key, now: Instant) {
+    pub(super) fn release(&mut self, key: &Key, now: Duration) {
         self.wait(key, now);
     }
 
     /// An entry that ran is to run again, at `due`.
-    pub(super) fn again(&mut self, key: &Key, due: Instant) {
+    pub(super) fn again(&mut self, key: &Key, due: Duration) {
         self.wait(key, due);
     }
 
     /// As `again`, and the attempt does not count: nobody was asked.
-    pub(super) fn again_unasked(&mut self, key: &Key, due: Instant) {
+    pub(super) fn again_unasked(&mut self, key: &Key, due: Duration) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.attempts = entry.attempts.saturating_sub(1);
             entry.unasked = entry.unasked.saturating_add(1);
@@ -205,7 +204,7 @@ impl<J: Clone> Queue<J> {
         self.held.insert(key);
     }
 
-    fn wait(&mut self, key: &Key, due: Instant) {
+    fn wait(&mut self, key: &Key, due: Duration) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         match entry.place {
             Place::Waiting(_) => return,
@@ -219,7 +218,7 @@ impl<J: Clone> Queue<J> {
     }
 
     /// The next entry that is due, where fewer than `workers_max` run. It runs from now on.
-    pub(super) fn take(&mut self, now: Instant) -> Option<Taken<J>> {
+    pub(super) fn take(&mut self, now: Duration) -> Option<Taken<J>> {
         if self.running >= self.workers_max {
             return None;
         }
@@ -253,17 +252,17 @@ impl<J: Clone> Queue<J> {
     }
 
     /// A refusal: how many there were since the last that was logged, where this one is to be.
-    pub(super) fn refused(&mut self, now: Instant) -> Option<u64> {
+    pub(super) fn refused(&mut self, now: Duration) -> Option<u64> {
         self.refusals.note(now)
     }
 
     /// An entry that policy forbids, as `refused`.
-    pub(super) fn forbidden(&mut self, now: Instant) -> Option<u64> {
+    pub(super) fn forbidden(&mut self, now: Duration) -> Option<u64> {
         self.forbidden.note(now)
     }
 
     /// What an operator sees, with `entries_max` entries at most.
-    pub(super) fn snapshot(&self, entries_max: usize, now: Instant) -> Snapshot {
+    pub(super) fn snapshot(&self, entries_max: usize, now: Duration) -> Snapshot {
         let running = self.entries.iter().filter(|(_, entry)| entry.place == Place::Running);
         let waiting = self.turns.values().filter_map(|key| self.entries.get_key_value(key));
         let listed = |(key, entry): (&Key, &Entry<J>)| Listed {
@@ -274,7 +273,7 @@ impl<J: Clone> Queue<J> {
                 Place::Waiting((due, _)) if due > now => Standing::Paused,
                 Place::Waiting(_) | Place::Unreleased => Standing::Waiting,
             },
-            age: now.saturating_duration_since(entry.since),
+            age: now.saturating_sub(entry.since),
             attempts: entry.attempts,
         };
         let since = self.entries.values().map(|entry| entry.since).min();
@@ -282,7 +281,7 @@ impl<J: Clone> Queue<J> {
             queued: self.queued(),
             running: self.running(),
             held: self.held.len(),
-            oldest: since.map(|since| now.saturating_duration_since(since)),
+            oldest: since.map(|since| now.saturating_sub(since)),
             entries: running.chain(waiting).take(entries_max).map(listed).collect(),
         }
     }
@@ -291,12 +290,12 @@ impl<J: Clone> Queue<J> {
 /// What happens often, since it was logged last.
 #[derive(Debug, Default)]
 struct NowAndThen {
-    logged: Option<Instant>,
+    logged: Option<Duration>,
     since: u64,
 }
 
 impl NowAndThen {
-    fn note(&mut self, now: Instant) -> Option<u64> {
+    fn note(&mut self, now: Duration) -> Option<u64> {
         self.since += 1;
         if self.logged.is_some_and(|logged| now < logged + REFUSALS_LOGGED_EVERY) {
             return None;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use dipylon_protocol::path::ModulePath;
+use dipylon_protocol::query::VersionQuery;
 use dipylon_protocol::route::FileKind;
 use opentelemetry::trace::{SpanKind, TraceContextExt as _};
 use parking_lot::Mutex;
@@ -15,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::{Background, BackgroundConfig, BackgroundPorts, Dispatch, MayFetch};
 use crate::error::{Error, ErrorKind};
 use crate::ports::{Fetcher, QueueStore};
+use crate::purge::Learns;
 use crate::request::{Plan, Planned, RequestContext, StashKey, StashRequest, Want};
 use crate::response::{Answer, Files, Finished, Stashed};
 use crate::stack::Border;
@@ -76,10 +79,21 @@ impl Stashes {
     }
 }
 
+/// What the background found out for good: versions, with the kind of the error.
+#[derive(Default)]
+struct Learned(Mutex<Vec<(String, ErrorKind)>>);
+
+impl Learns for Learned {
+    fn learn(&self, module: &ModulePath, version: &VersionQuery, error: &Error) {
+        self.0.lock().push((format!("{module}@{version}"), error.kind()));
+    }
+}
+
 struct Bench {
     dispatch: Dispatch,
     background: Background,
     stashes: Stashes,
+    learned: Arc<Learned>,
     tasks: TaskTracker,
     telemetry: Telemetry,
 }
@@ -104,6 +118,7 @@ impl Setup {
     fn bench(self) -> Bench {
         let (tasks, telemetry) = (TaskTracker::new(), telemetry());
         let Self { stashes, fetcher, store, may_fetch, entries_max, workers_max } = self;
+        let learned = Arc::<Learned>::default();
         let config = BackgroundConfig { timeout: 90 * SECOND, entries_max, workers_max };
         let ports = BackgroundPorts {
             stash: stashes.border(),
@@ -111,12 +126,13 @@ impl Setup {
             storage: stashes.storage.handle(&telemetry),
             store,
             may_fetch,
+            negatives: Arc::clone(&learned) as _,
             tasks: tasks.clone(),
             telemetry: telemetry.clone(),
         };
         let background = Background::new(config, ports);
         let dispatch = Dispatch::new(stashes.border(), fetcher, background.clone());
-        Bench { dispatch, background, stashes, tasks, telemetry }
+        Bench { dispatch, background, stashes, learned, tasks, telemetry }
     }
 }
 
@@ -281,6 +297,7 @@ async fn a_caller_that_goes_away_ends_its_stash_and_none_in_the_background() {
         storage: bench.stashes.storage.handle(&bench.telemetry),
         store: None,
         may_fetch: Arc::new(|_, _| true),
+        negatives: Arc::<Learned>::default(),
         tasks: bench.tasks.clone(),
         telemetry: bench.telemetry.clone(),
     };

@@ -3,9 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use dipylon_protocol::path::ModulePath;
-use dipylon_protocol::query::VersionQuery;
-
 use super::super::STORE_PATIENCE;
 use super::super::state::{ATTEMPTS_MAX, PAUSE_MAX, PAUSE_MIN, SPREAD_PART, Standing};
 use super::*;
@@ -162,6 +159,7 @@ async fn attempts_are_bounded_and_what_fails_for_good_has_one() {
         assert_eq!(bench.stashes.asked().len(), attempts, "{kind:?}");
         assert_eq!((bench.gauges(), bench.events(BackgroundEvent::Dropped)), ((0, 0), 1));
         assert!(shelf.kept().is_empty(), "{kind:?}: it is not taken up again");
+        assert_eq!(*bench.learned.0.lock(), [("example.com/m@v1.0.0".to_owned(), kind)]);
     }
 }
 
@@ -373,6 +371,7 @@ async fn an_attempt_that_panics_is_a_failure_and_costs_no_worker() {
         storage: bench.stashes.storage.handle(&bench.telemetry),
         store: Some(Arc::<Shelf>::clone(&shelf)),
         may_fetch: Arc::new(|_, _| true),
+        negatives: Arc::<Learned>::default(),
         tasks: bench.tasks.clone(),
         telemetry: bench.telemetry.clone(),
     };

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::super::state::{
     ATTEMPTS_MAX, Key, Offer, PAUSE_MAX, PAUSE_MIN, Queue, REFUSALS_LOGGED_EVERY, SPREAD_PART,
     Standing, Taken, may_pass, pause, spread,
@@ -15,21 +13,24 @@ fn key(version: &str) -> Key {
     Key { module: module("example.com/m"), version: query(version) }
 }
 
+/// Some time after the fixed point.
+const NOW: Duration = Duration::from_secs(1_000);
+
 /// Offers a version and releases it at once.
-fn offered(queue: &mut Queue<()>, version: &str, now: Instant) -> Offer {
+fn offered(queue: &mut Queue<()>, version: &str, now: Duration) -> Offer {
     let offer = queue.offer(key(version), (), now);
     queue.release(&key(version), now);
     offer
 }
 
-fn taken(queue: &mut Queue<()>, now: Instant) -> Option<(String, u32)> {
+fn taken(queue: &mut Queue<()>, now: Duration) -> Option<(String, u32)> {
     let Taken { key, attempt, .. } = queue.take(now)?;
     Some((key.version.as_str().to_owned(), attempt))
 }
 
 #[test]
 fn entries_run_in_the_order_in_which_they_came_and_so_many_at_a_time() {
-    let (mut queue, now) = (Queue::new(10, 2), Instant::now());
+    let (mut queue, now) = (Queue::new(10, 2), NOW);
     for version in ["v1.0.0", "v1.1.0", "v1.2.0"] {
         assert_eq!(offered(&mut queue, version, now), Offer::Accepted);
     }
@@ -46,7 +47,7 @@ fn entries_run_in_the_order_in_which_they_came_and_so_many_at_a_time() {
 
 #[test]
 fn a_version_that_is_held_waits_or_runs_is_there_once() {
-    let (mut queue, now) = (Queue::new(10, 1), Instant::now());
+    let (mut queue, now) = (Queue::new(10, 1), NOW);
     assert_eq!(queue.offer(key("v1.0.0"), (), now), Offer::Accepted);
     assert_eq!(queue.offer(key("v1.0.0"), (), now), Offer::Duplicate);
     assert_eq!(taken(&mut queue, now), None, "it is not kept yet");
@@ -61,7 +62,7 @@ fn a_version_that_is_held_waits_or_runs_is_there_once() {
 
 #[test]
 fn the_newest_is_left_out_of_a_full_queue_and_what_was_promised_never_is() {
-    let (mut queue, now) = (Queue::new(2, 1), Instant::now());
+    let (mut queue, now) = (Queue::new(2, 1), NOW);
     offered(&mut queue, "v1.0.0", now);
     offered(&mut queue, "v1.1.0", now);
     assert_eq!(queue.offer(key("v1.2.0"), (), now), Offer::Full);
@@ -77,7 +78,7 @@ fn the_newest_is_left_out_of_a_full_queue_and_what_was_promised_never_is() {
 
 #[test]
 fn a_further_attempt_comes_when_it_is_due_and_after_those_that_are_due_before() {
-    let (mut queue, now) = (Queue::new(10, 1), Instant::now());
+    let (mut queue, now) = (Queue::new(10, 1), NOW);
     offered(&mut queue, "v1.0.0", now);
     assert!(taken(&mut queue, now).is_some());
     queue.again(&key("v1.0.0"), now + 5 * SECOND);
@@ -91,7 +92,7 @@ fn a_further_attempt_comes_when_it_is_due_and_after_those_that_are_due_before() 
 
 #[test]
 fn a_snapshot_says_what_runs_first_and_how_old_the_oldest_is() {
-    let (mut queue, begun) = (Queue::new(10, 1), Instant::now());
+    let (mut queue, begun) = (Queue::new(10, 1), NOW);
     queue.recover(&key("v1.0.0"), (), begun, begun + 60 * SECOND);
     offered(&mut queue, "v1.1.0", begun + 60 * SECOND);
     let now = begun + 61 * SECOND;
@@ -134,7 +135,7 @@ fn what_failed_together_comes_back_apart_and_never_before_its_pause() {
 
 #[test]
 fn what_is_held_is_counted_until_it_is_accepted_anew() {
-    let (mut queue, now) = (Queue::new(1, 1), Instant::now());
+    let (mut queue, now) = (Queue::new(1, 1), NOW);
     offered(&mut queue, "v1.0.0", now);
     assert!(taken(&mut queue, now).is_some());
     queue.hold(key("v1.0.0"));
@@ -146,7 +147,7 @@ fn what_is_held_is_counted_until_it_is_accepted_anew() {
 
 #[test]
 fn refusals_are_counted_all_and_logged_now_and_then() {
-    let (mut queue, now) = (Queue::<()>::new(1, 1), Instant::now());
+    let (mut queue, now) = (Queue::<()>::new(1, 1), NOW);
     assert_eq!(queue.refused(now), Some(1));
     for _ in 0..7 {
         assert_eq!(queue.refused(now + SECOND), None);
