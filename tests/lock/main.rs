@@ -1,6 +1,7 @@
 //! Locks across replicas: the lock suite on every service, and whole gateways that share a store.
 
 mod accepted;
+mod asks_again;
 mod careless;
 mod cases;
 mod fleet;

@@ -1,18 +1,18 @@
 //! `SingleFlightType = "s3"`, `"gcp"` and `"azureblob"`: the suite, what else lies under a lock's name, and
 //! what a store may be in the way of.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use dipylon_middleware::lock::OPERATION_TIMEOUT;
-use dipylon_middleware::ports::{Acquired, BoxFuture, Lock, LockClaim, LockError};
+use dipylon_middleware::ports::{Acquired, Lock, LockClaim};
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use dipylon_testkit::lock_suite::Subject;
 
+use crate::asks_again::AsksAgain;
 use crate::careless::{Act, Asked, Careless, Kept};
 use crate::stores::{FOREIGN, Store};
 
@@ -64,50 +64,6 @@ fn subject(store: Store, lease: Duration) -> Subject {
             let store = Arc::clone(&evicted);
             Box::pin(async move { store.evict(&key).await })
         })
-}
-
-/// How often [`AsksAgain`] asks.
-const ATTEMPTS: u32 = 4;
-
-/// Asks again where it was told nothing, as the layer does: on a busy machine an answer may take longer than a
-/// question waits.
-struct AsksAgain(Arc<dyn Lock>);
-
-impl AsksAgain {
-    async fn ask<T, F: Future<Output = Result<T, LockError>>>(
-        &self,
-        mut question: impl FnMut() -> F,
-    ) -> Result<T, LockError> {
-        for _ in 1..ATTEMPTS {
-            if let Ok(answer) = question().await {
-                return Ok(answer);
-            }
-            tokio::time::sleep(Duration::from_millis(250)).await;
-        }
-        question().await
-    }
-}
-
-impl Lock for AsksAgain {
-    fn kind(&self) -> &'static str {
-        self.0.kind()
-    }
-
-    fn acquire<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<Acquired, LockError>> {
-        Box::pin(self.ask(|| self.0.acquire(claim)))
-    }
-
-    fn renew<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<bool, LockError>> {
-        Box::pin(self.ask(|| self.0.renew(claim)))
-    }
-
-    fn release<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<bool, LockError>> {
-        Box::pin(self.ask(|| self.0.release(claim)))
-    }
-
-    fn check(&self) -> BoxFuture<'_, Result<(), LockError>> {
-        Box::pin(self.ask(|| self.0.check()))
-    }
 }
 
 #[tokio::test]
