@@ -137,7 +137,7 @@ async fn hundreds_of_versions_asked_for_at_once_are_fetched_once_each_and_all_st
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: ten thousand modules"]
-async fn ten_thousand_versions_asked_for_at_once_are_fetched_once_each_and_all_stored() {
+async fn slow_ten_thousand_versions_asked_for_at_once_are_fetched_once_each_and_all_stored() {
     a_flood_is_stored(10_000).await;
 }
 
@@ -180,7 +180,7 @@ async fn a_kill_in_the_middle_loses_none_of_hundreds_that_were_accepted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "slow: ten thousand modules"]
-async fn a_kill_in_the_middle_loses_none_of_ten_thousand_that_were_accepted() {
+async fn slow_a_kill_in_the_middle_loses_none_of_ten_thousand_that_were_accepted() {
     a_flood_survives_a_kill(10_000).await;
 }
 
