@@ -18,16 +18,16 @@ use crate::remember::{Remember, Weigh};
 /// What the paths may take together, in bytes.
 pub const MISSING_PATHS_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// What upstream was asked about a path.
+/// What upstream is asked about a path: it has one answer for everybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Asked {
+pub enum Question {
     /// Its versions.
     List,
     /// Its newest version.
     Latest,
 }
 
-impl Weigh for Asked {
+impl Weigh for Question {
     fn bytes(&self) -> u64 {
         0
     }
@@ -36,7 +36,7 @@ impl Weigh for Asked {
 /// The paths; clones share them.
 #[derive(Clone)]
 pub struct MissingPaths {
-    said: Remember<(ModulePath, Asked), Error>,
+    said: Remember<(ModulePath, Question), Error>,
     time_to_live: Duration,
     purges: Arc<AtomicU64>,
 }
@@ -60,38 +60,38 @@ impl MissingPaths {
     }
 
     /// Upstream has said that it does not exist.
-    pub fn missing(&self, module: &ModulePath, asked: Asked, error: &Error) {
+    pub fn missing(&self, module: &ModulePath, asked: Question, error: &Error) {
         self.said.put((module.clone(), asked), error.clone());
     }
 
     /// There is something at this path.
     pub fn exists(&self, module: &ModulePath) {
-        for asked in [Asked::List, Asked::Latest] {
+        for asked in [Question::List, Question::Latest] {
             self.said.remove(&(module.clone(), asked));
         }
     }
 
-    fn said(&self, module: &ModulePath, asked: Asked, within: Duration) -> Option<Error> {
+    fn said(&self, module: &ModulePath, asked: Question, within: Duration) -> Option<Error> {
         let (error, _) = self.said.get(&(module.clone(), asked), within)?;
         Some(error)
     }
 
     /// Whether upstream said this within this time, and nothing has been found at the path since.
-    pub fn is_missing(&self, module: &ModulePath, asked: Asked, within: Duration) -> bool {
+    pub fn is_missing(&self, module: &ModulePath, asked: Question, within: Duration) -> bool {
         self.said(module, asked, within).is_some()
     }
 
     /// Whether upstream said within this time that its list does not exist: a version that does not exist
     /// either is missing with its path.
     pub fn is_unlisted(&self, module: &ModulePath, within: Duration) -> bool {
-        self.said(module, Asked::List, within).is_some()
+        self.said(module, Question::List, within).is_some()
     }
 
     /// Neither list nor latest exist, said upstream within this time: nothing needs to be asked about any
     /// version. What it said of the list.
     pub fn nothing_at(&self, module: &ModulePath, within: Duration) -> Option<Error> {
-        self.said(module, Asked::Latest, within)?;
-        self.said(module, Asked::List, within)
+        self.said(module, Question::Latest, within)?;
+        self.said(module, Question::List, within)
     }
 
     /// Who forgets them.
@@ -124,10 +124,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nothing_is_at_a_path_once_list_and_latest_both_say_so_and_until_one_is_too_old() {
         let (paths, path) = (MissingPaths::new(MINUTE), module("example.com/none"));
-        paths.missing(&path, Asked::List, &error(ErrorKind::NotFound));
+        paths.missing(&path, Question::List, &error(ErrorKind::NotFound));
         assert!(paths.is_unlisted(&path, MINUTE) && paths.nothing_at(&path, MINUTE).is_none());
         tokio::time::advance(40 * SECOND).await;
-        paths.missing(&path, Asked::Latest, &error(ErrorKind::NotFound));
+        paths.missing(&path, Question::Latest, &error(ErrorKind::NotFound));
         assert_eq!(paths.nothing_at(&path, MINUTE).expect("both").kind(), ErrorKind::NotFound);
         assert!(
             paths.nothing_at(&module("example.com/none/sub"), MINUTE).is_none(),
@@ -140,8 +140,8 @@ mod tests {
     #[test]
     fn a_path_that_exists_after_all_is_not_missing() {
         let (paths, path) = (MissingPaths::new(MINUTE), module("example.com/none"));
-        paths.missing(&path, Asked::List, &error(ErrorKind::NotFound));
-        paths.missing(&path, Asked::Latest, &error(ErrorKind::NotFound));
+        paths.missing(&path, Question::List, &error(ErrorKind::NotFound));
+        paths.missing(&path, Question::Latest, &error(ErrorKind::NotFound));
         paths.exists(&path);
         assert!(!paths.is_unlisted(&path, MINUTE) && paths.nothing_at(&path, MINUTE).is_none());
     }

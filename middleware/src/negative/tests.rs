@@ -6,7 +6,7 @@ use tower::Layer as _;
 
 use super::{Negative, NegativeLayer};
 use crate::error::{Error, ErrorKind};
-use crate::missing_paths::{Asked, MissingPaths};
+use crate::missing_paths::{MissingPaths, Question};
 use crate::ports::{Decision, Mode};
 use crate::purge::{Modules, Purge};
 use crate::request::Missed;
@@ -84,7 +84,7 @@ async fn what_does_not_exist_is_remembered_until_its_time_is_over() {
 }
 
 /// What list or latest said of the path of all requests here.
-fn no_path(missing: &MissingPaths, asked: &[Asked]) {
+fn no_path(missing: &MissingPaths, asked: &[Question]) {
     for asked in asked {
         missing.missing(&module("example.com/m"), *asked, &error(ErrorKind::NotFound));
     }
@@ -93,7 +93,7 @@ fn no_path(missing: &MissingPaths, asked: &[Asked]) {
 #[tokio::test(start_paused = true)]
 async fn a_version_of_a_path_without_a_list_is_remembered_as_long_as_the_path() {
     let missing = MissingPaths::new(600 * SECOND);
-    no_path(&missing, &[Asked::List]);
+    no_path(&missing, &[Question::List]);
     let layer = layer_over(missing);
     let (negative, below) = Below::under(&layer, ErrorKind::NotFound);
     let first = ask(&negative).await.expect_err("asked once all the same");
@@ -109,7 +109,7 @@ async fn a_version_of_a_path_without_a_list_is_remembered_as_long_as_the_path() 
 #[tokio::test(start_paused = true)]
 async fn where_list_and_latest_are_missing_no_version_is_asked_for_until_one_of_them_is_too_old() {
     let missing = MissingPaths::new(600 * SECOND);
-    no_path(&missing, &[Asked::List, Asked::Latest]);
+    no_path(&missing, &[Question::List, Question::Latest]);
     let layer = layer_over(missing);
     let (negative, below) = Below::under(&layer, ErrorKind::NotFound);
     for version in ["v1.0.0", "v1.0.1", "main"] {
@@ -125,7 +125,7 @@ async fn where_list_and_latest_are_missing_no_version_is_asked_for_until_one_of_
 #[tokio::test(start_paused = true)]
 async fn a_version_is_asked_for_again_in_its_own_time_once_its_path_has_a_list() {
     let missing = MissingPaths::new(600 * SECOND);
-    no_path(&missing, &[Asked::List]);
+    no_path(&missing, &[Question::List]);
     let (negative, below) = Below::under(&layer_over(missing.clone()), ErrorKind::NotFound);
     ask(&negative).await.expect_err("neither list nor version");
     tokio::time::advance(59 * SECOND).await;
@@ -143,7 +143,7 @@ async fn what_upstream_does_not_have_is_still_redirected_to() {
         [(Mode::Sync, 0), (Mode::Async, 0), (Mode::Redirect, 1), (Mode::AsyncRedirect, 1)]
     {
         let missing = MissingPaths::new(600 * SECOND);
-        no_path(&missing, &[Asked::List, Asked::Latest]);
+        no_path(&missing, &[Question::List, Question::Latest]);
         let policy = Arc::new(Decision::new(mode, "https://elsewhere.test"));
         let layer = NegativeLayer::new(60 * SECOND, missing, policy);
         layer.learns().learn(
@@ -198,7 +198,7 @@ async fn a_no_from_before_a_purge_is_not_remembered_after_it() {
 #[tokio::test(start_paused = true)]
 async fn only_what_does_not_exist_is_remembered_as_long_as_its_path() {
     let missing = MissingPaths::new(600 * SECOND);
-    no_path(&missing, &[Asked::List]);
+    no_path(&missing, &[Question::List]);
     let layer = layer_over(missing);
     let (negative, below) = Below::under(&layer, ErrorKind::ChecksumMismatch);
     ask(&negative).await.expect_err("a mismatch");
@@ -210,7 +210,7 @@ async fn only_what_does_not_exist_is_remembered_as_long_as_its_path() {
 #[tokio::test(start_paused = true)]
 async fn a_file_shows_that_there_is_something_at_the_path() {
     let missing = MissingPaths::new(600 * SECOND);
-    no_path(&missing, &[Asked::List]);
+    no_path(&missing, &[Question::List]);
     let layer = layer_over(missing.clone());
     let (negative, below) = Below::under(&layer, ErrorKind::NotFound);
     *below.kind.lock() = None;
@@ -301,7 +301,7 @@ async fn a_no_is_remembered_as_long_as_the_policy_says() {
     let hour = Some(3600 * SECOND);
     let policy = Arc::new(Decision { negative_for: hour, ..Decision::new(Mode::Sync, "") });
     let (missing, unlisted) = (MissingPaths::new(600 * SECOND), MissingPaths::new(600 * SECOND));
-    no_path(&unlisted, &[Asked::List]);
+    no_path(&unlisted, &[Question::List]);
     for missing in [missing, unlisted] {
         let layer = NegativeLayer::new(60 * SECOND, missing, Arc::clone(&policy) as _);
         let negative = layer.layer(failing(ErrorKind::NotFound));

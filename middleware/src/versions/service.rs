@@ -19,7 +19,7 @@ use crate::blob::Blob;
 use crate::body;
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Flights, NoLanding, Role};
-use crate::missing_paths::{self, MissingPaths};
+use crate::missing_paths::{MissingPaths, Question};
 use crate::ports::{Decision, Fetched, ListSource, Payload, Policy};
 use crate::remember::{Remember, Weigh};
 use crate::request::{Ask, FetchAsk, FetchRequest, FileRequest, ModuleRequest, RequestContext};
@@ -27,23 +27,6 @@ use crate::response::{Answer, ModuleResponse};
 use crate::stack::{Border, Stage, stage};
 use crate::storage_io::StorageHandle;
 use crate::telemetry::Outcome;
-
-/// A question that has one answer for everybody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Question {
-    List,
-    Latest,
-}
-
-impl Question {
-    /// The same, by the word of those who remember missing paths.
-    fn asked(self) -> missing_paths::Asked {
-        match self {
-            Self::List => missing_paths::Asked::List,
-            Self::Latest => missing_paths::Asked::Latest,
-        }
-    }
-}
 
 pub(super) type Key = (ModulePath, Question);
 pub(super) type Kept = Result<(Bytes, Outcome), Error>;
@@ -56,12 +39,6 @@ pub const FAILURE_PAUSE: Duration = Duration::from_secs(5);
 struct Asked {
     kept: Kept,
     failure: Option<Error>,
-}
-
-impl Weigh for Question {
-    fn bytes(&self) -> u64 {
-        0
-    }
 }
 
 impl Weigh for Outcome {
@@ -255,7 +232,7 @@ impl Shared {
     fn is_refuted(&self, decision: &Decision, (module, question): &Key, kept: &Kept) -> bool {
         let is_absent = kept.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound);
         let within = self.holds_for(decision, kept);
-        is_absent && !self.missing.is_missing(module, question.asked(), within)
+        is_absent && !self.missing.is_missing(module, *question, within)
     }
 
     /// Keeps what may be kept; gives an older answer where upstream fails now. `purges` were there when it was
@@ -286,7 +263,7 @@ impl Shared {
         match kept {
             Ok(_) => self.missing.exists(module),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                self.missing.missing(module, question.asked(), error);
+                self.missing.missing(module, *question, error);
             }
             Err(_) => {}
         }
