@@ -153,7 +153,7 @@ async fn a_zip_of_another_module_is_not_taken_for_the_own() {
 /// Athens's more than 1,000. More documents than a batch has are in `many.rs`.
 const MANY: usize = 3_300;
 
-/// Documents that are more than one batch has, written by hand. Every third has lost its zip, every second
+/// Documents written by hand. Every third has lost its zip, every second
 /// of the others is Athens's, and is looked into.
 async fn put_many(raw: &Raw, module: &str, versions: usize) -> BTreeSet<String> {
     let mut names = BTreeSet::new();

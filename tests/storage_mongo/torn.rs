@@ -173,6 +173,32 @@ async fn small_zips_are_brought_with_few_questions() {
     assert!((3..VERSIONS / 4).contains(&questions), "{questions} for {VERSIONS} zips");
 }
 
+/// A page that lacks only the look whether there is more does not go one by one through what has no zip.
+#[tokio::test]
+#[ignore = "needs mongo: run by cargo xtask test"]
+async fn a_catalogue_passes_over_many_torn_versions_with_few_questions() {
+    const TORN: usize = 200;
+    let (name, server) = (fresh_name(), url());
+    let wire = Wire::to(server.trim_start_matches("mongodb://").trim_end_matches('/'), None).await;
+    let config = config(&format!("mongodb://{}", wire.address), &name);
+    let storage = dipylon::storage::mongo::open(&config).await.unwrap();
+    let raw = Raw::new(&name).await;
+    let whole = ["v1.0.0", "v1.1.0", "v1.2.0"];
+    for version in whole {
+        raw.put(&FakeModule::new("example.com/whole", version)).await;
+    }
+    for number in 0..TORN {
+        let torn = FakeModule::new("example.com/torn", &format!("v1.{number}.0"));
+        raw.put_document(ObjectId::new(), &torn).await;
+    }
+    let before = wire.requests();
+    let page = storage.catalog(None, whole.len()).await.unwrap();
+    let listed: Vec<_> = page.entries.iter().map(|entry| entry.version.as_str()).collect();
+    assert_eq!((listed.as_slice(), page.next), (whole.as_slice(), None));
+    let questions = wire.requests() - before;
+    assert!((3..TORN / 4).contains(&questions), "{questions} for {TORN} torn versions");
+}
+
 /// Makes a version of ours one of long ago.
 async fn rename_id(raw: &Raw, module: &FakeModule, id: ObjectId) {
     let old = old_id();
