@@ -23,6 +23,9 @@ const UNFINISHED: &[&str] =
 /// What a test printed that had no means to run.
 const SKIPS_ITSELF: &str = concat!("!(\"SKIP", "PED");
 
+/// Clients of stores: what is made of them is known in `src/storage` alone.
+const STORE_CLIENTS: &[&str] = &["object_store::", "mongodb::"];
+
 /// Hosts of package registries: the text says "the public Go module mirror" instead.
 const REGISTRY_HOSTS: &[&str] = &[
     concat!("proxy.", "golang.org"),
@@ -130,6 +133,14 @@ fn check_words(path: &str, line: &str, add: &mut impl FnMut(String)) {
     if reads_environment(line) && !may_read_environment(path) {
         add("the environment is read in src/config and src/main.rs only".to_owned());
     }
+    let knows_stores = !is_production(path) || path.starts_with("src/storage");
+    if let Some(client) = STORE_CLIENTS.iter().find(|name| !knows_stores && line.contains(*name)) {
+        add(format!("{client} is known to src/storage only: give what is needed a type there"));
+    }
+}
+
+fn is_production(path: &str) -> bool {
+    ["src/", "middleware/src/", "protocol/src/"].iter().any(|dir| path.starts_with(dir))
 }
 
 fn reads_environment(line: &str) -> bool {
@@ -140,9 +151,7 @@ fn reads_environment(line: &str) -> bool {
 
 /// Configuration comes in at one door. Tests and tools may look at the environment they run in.
 fn may_read_environment(path: &str) -> bool {
-    let production =
-        ["src/", "middleware/src/", "protocol/src/"].iter().any(|dir| path.starts_with(dir));
-    !production || path.starts_with("src/config/") || path == "src/main.rs"
+    !is_production(path) || path.starts_with("src/config/") || path == "src/main.rs"
 }
 
 fn check_names(line: &str, add: &mut impl FnMut(String)) {

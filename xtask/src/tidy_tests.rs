@@ -44,6 +44,19 @@ fn the_environment_is_read_at_one_door() {
 }
 
 #[test]
+fn clients_of_stores_stay_with_storage() {
+    let line = "use object_store::client::HttpRequest;";
+    assert_eq!(problems("src/lock/stores/wire.rs", line).len(), 1);
+    assert_eq!(
+        problems("middleware/src/lib.rs", "let id = mongodb::bson::oid::ObjectId::new();").len(),
+        1
+    );
+    for path in ["src/storage/object/access.rs", "tests/object_storage/raw.rs", "benches/a.rs"] {
+        assert!(problems(path, line).is_empty(), "{path}");
+    }
+}
+
+#[test]
 fn registry_hosts_and_home_paths_are_refused_in_any_text() {
     for host in REGISTRY_HOSTS {
         assert_eq!(problems("docs/a.md", &format!("see https://{host}/x")).len(), 1, "{host}");

@@ -7,12 +7,11 @@ use bytes::Bytes;
 use dipylon_middleware::ports::LockError;
 use http::header::CONTENT_LENGTH;
 use http::{Method, Request, StatusCode};
-use object_store::client::{HttpRequest, HttpRequestBody};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::clock::Clock;
-use crate::storage::object::{Access, Answer, cause, is_broken_connection};
+use crate::storage::object::{Access, Answer, Signed, Unanswered};
 
 /// How long all requests of one question may take, with the waits for credentials and permits; less than what
 /// the layer waits, so that the error is ours.
@@ -109,7 +108,7 @@ impl Call {
         Self { body, ..self }
     }
 
-    fn request(&self) -> Result<Request<HttpRequestBody>, http::Error> {
+    fn request(&self) -> Result<Request<Bytes>, http::Error> {
         let mut request = Request::builder().method(self.method.clone()).uri(&self.url);
         if self.method == Method::PUT || self.method == Method::POST {
             request = request.header(CONTENT_LENGTH, self.body.len());
@@ -117,7 +116,7 @@ impl Call {
         for (name, value) in &self.headers {
             request = request.header(*name, value);
         }
-        request.body(HttpRequestBody::from(self.body.clone()))
+        request.body(self.body.clone())
     }
 }
 
@@ -161,7 +160,7 @@ impl Wire {
         let was_kept = began.elapsed() > QUESTION_TIMEOUT / 2;
         let (answered, is_repeat) = match self.answer(errand, first, was_kept).await? {
             // What it writes has a condition, and what that meets is looked at.
-            Err(error) if call.is_repeatable && is_broken_connection(&error) => {
+            Err(error) if call.is_repeatable && error.is_broken_connection => {
                 let second = self.signed(errand, call).await?;
                 (self.answer(errand, second, was_kept).await?, true)
             }
@@ -172,7 +171,7 @@ impl Wire {
         Ok((answer, is_repeat))
     }
 
-    async fn signed(&self, errand: Errand, call: &Call) -> Result<HttpRequest, LockError> {
+    async fn signed(&self, errand: Errand, call: &Call) -> Result<Signed, LockError> {
         let request = call.request().map_err(|error| {
             LockError::new(format!("the store cannot be asked: no such request: {error}"))
         })?;
@@ -184,9 +183,9 @@ impl Wire {
     async fn answer(
         &self,
         errand: Errand,
-        request: HttpRequest,
+        request: Signed,
         was_kept: bool,
-    ) -> Result<object_store::Result<Answer>, LockError> {
+    ) -> Result<Result<Answer, Unanswered>, LockError> {
         let silent = || match was_kept {
             true => crowded(errand.lane),
             false => format!("the store gave no answer within {QUESTION_TIMEOUT:?}"),
@@ -214,8 +213,8 @@ fn crowded(lane: Lane) -> String {
     format!("{most} requests of this gateway for locks kept another one waiting for too long")
 }
 
-fn unasked(error: &object_store::Error) -> LockError {
-    LockError::new(format!("the store cannot be asked: {}", cause(error)))
+fn unasked(error: &Unanswered) -> LockError {
+    LockError::new(format!("the store cannot be asked: {}", error.cause))
 }
 
 /// A name as a part of a URL; slashes stay.

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use dipylon_middleware::ports::BoxFuture;
 use futures::FutureExt as _;
 use futures::future::Shared;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use object_store::CredentialProvider;
-use object_store::client::{HttpError, HttpErrorKind, HttpRequest};
+use object_store::client::{HttpError, HttpErrorKind, HttpRequest, HttpRequestBody};
 use parking_lot::Mutex;
 
 use super::http::Connector;
@@ -97,16 +97,21 @@ impl Access {
     ///
     /// # Errors
     /// There are no credentials.
-    pub(crate) async fn sign(&self, mut request: HttpRequest) -> object_store::Result<HttpRequest> {
+    pub(crate) async fn sign(&self, request: Request<Bytes>) -> Result<Signed, Unanswered> {
+        let mut request = request.map(HttpRequestBody::from);
         self.signer.sign(&mut request).await?;
-        Ok(request)
+        Ok(Signed(request))
     }
 
     /// Sends one signed request, once.
     ///
     /// # Errors
     /// What kept the answer from coming whole; any status is an answer.
-    pub(crate) async fn send(&self, request: HttpRequest) -> object_store::Result<Answer> {
+    pub(crate) async fn send(&self, request: Signed) -> Result<Answer, Unanswered> {
+        Ok(self.answer(request).await?)
+    }
+
+    async fn answer(&self, Signed(request): Signed) -> object_store::Result<Answer> {
         let answer = self.connector.send(request).await.map_err(transport)?;
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
@@ -120,14 +125,22 @@ fn transport(error: HttpError) -> object_store::Error {
     object_store::Error::Generic { store: "lock", source: Box::new(error) }
 }
 
-/// What kept an answer from coming, in one line without secrets.
-pub(crate) fn cause(error: &object_store::Error) -> String {
-    super::failure::short(error)
+/// A request that proves who asks.
+pub(crate) struct Signed(HttpRequest);
+
+/// Why there is no answer.
+pub(crate) struct Unanswered {
+    /// In one line, without secrets.
+    pub(crate) cause: String,
+    /// Whether the connection broke before the answer, as one does that the server closed while it lay idle.
+    pub(crate) is_broken_connection: bool,
 }
 
-/// Whether the connection broke before the answer, as one does that the server closed while it lay idle.
-pub(crate) fn is_broken_connection(error: &object_store::Error) -> bool {
-    super::failure::is_broken_connection(error)
+impl From<object_store::Error> for Unanswered {
+    fn from(error: object_store::Error) -> Self {
+        let is_broken_connection = super::failure::is_broken_connection(&error);
+        Self { cause: super::failure::short(&error), is_broken_connection }
+    }
 }
 
 type Fetching<C> = Shared<BoxFuture<'static, Result<Arc<C>, Arc<object_store::Error>>>>;
@@ -165,6 +178,9 @@ impl<C: Send + Sync + 'static> Keyring<C> {
             Err(source) => Err(Arc::new(object_store::Error::JoinError { source })),
         });
         let fetching = fetched.boxed().shared();
+        // Followed to its end also when nobody waits any more: what came is for those who wait, and a result
+        // that nobody took would be given to who asks hours later.
+        drop(tokio::spawn(fetching.clone()));
         *known = Some(fetching.clone());
         fetching
     }
@@ -219,6 +235,7 @@ mod tests {
     /// Takes five seconds the first time, and knows the answer from then on.
     #[derive(Debug, Default)]
     struct Slow {
+        asked: AtomicUsize,
         fetches: AtomicUsize,
         known: tokio::sync::OnceCell<Arc<AwsCredential>>,
     }
@@ -238,6 +255,7 @@ mod tests {
             Self: 'async_trait,
         {
             Box::pin(async move {
+                self.asked.fetch_add(1, Ordering::Relaxed);
                 let fetch = async || {
                     self.fetches.fetch_add(1, Ordering::Relaxed);
                     sleep(Duration::from_secs(5)).await;
@@ -265,6 +283,16 @@ mod tests {
         let credential = timeout(SECOND, credentials.get()).await.unwrap().unwrap();
         assert_eq!(credential.key_id, "key");
         assert_eq!(slow.fetches.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_when_nobody_waited_any_more_is_asked_for_again_by_who_comes_later() {
+        let slow = Arc::new(Slow::default());
+        let credentials = Keyring::of(Arc::<Slow>::clone(&slow));
+        assert!(timeout(SECOND, credentials.get()).await.is_err(), "nobody waits for so long");
+        sleep(SECOND * 3_600).await;
+        credentials.get().await.unwrap();
+        assert_eq!(slow.asked.load(Ordering::Relaxed), 2, "the provider knows what still holds");
     }
 
     const SECOND: Duration = Duration::from_secs(1);

@@ -51,7 +51,7 @@ pub(super) use access::Sign;
 #[cfg(feature = "gcp")]
 pub(super) use access::bearer;
 pub use access::{Access, Dialect};
-pub(crate) use access::{Answer, cause, is_broken_connection};
+pub(crate) use access::{Answer, Signed, Unanswered};
 pub use assemble::MAX_OPEN_VERSIONS;
 pub use claim::{CLAIM_LEASE, CLAIM_WAIT_MAX};
 pub(super) use client::Backend;
