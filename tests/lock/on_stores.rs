@@ -439,6 +439,28 @@ async fn all_requests_of_a_question_have_one_deadline_less_than_the_layers() {
     assert!(began.elapsed() < OPERATION_TIMEOUT, "{:?}", began.elapsed());
 }
 
+/// A lock costs one request of such a store, a check of it several.
+#[tokio::test]
+async fn a_store_that_is_slow_is_found_to_work_again() {
+    let lock = Careless::told(|asked| match asked.is_of_a_lock() {
+        true => Act::Serve,
+        false => Act::Late(Duration::from_millis(700)),
+    });
+    let lock = lock.await.lock(LEASE);
+    // The first trial asks seven times, the check four.
+    let mut outcomes = Vec::new();
+    for _ in 0..6 {
+        let began = Instant::now();
+        outcomes.push(lock.check().await.map_err(|error| error.to_string()));
+        assert!(began.elapsed() < OPERATION_TIMEOUT, "{:?}", began.elapsed());
+        if outcomes.last() == Some(&Ok(())) {
+            break;
+        }
+    }
+    assert_eq!(outcomes.last(), Some(&Ok(())), "{outcomes:?}");
+    assert!(outcomes.len() > 2, "each call has its time: {outcomes:?}");
+}
+
 #[tokio::test]
 async fn who_was_kept_by_our_own_permits_says_so_and_does_not_accuse_the_store() {
     let lock = Careless::told(|asked| match asked.is_of_a_lock() {

@@ -15,6 +15,7 @@ use http::{Method, StatusCode};
 use std::hash::{BuildHasher as _, RandomState};
 
 use super::super::wakers::Wakers;
+use super::check::Check;
 use super::hash::uuid;
 use super::removals::Removals;
 use super::wire::{Call, Errand, Lane, Wire, code_of, in_path, refused};
@@ -36,11 +37,17 @@ const MAX_ROUNDS: usize = 3;
 
 /// Locks in a container.
 pub struct AzureLock {
-    wire: Wire,
-    lease_seconds: u64,
-    check_name: String,
+    leases: Arc<Leases>,
+    check: Check,
     removals: Removals,
     wakers: Arc<Wakers>,
+}
+
+/// Questions about leases.
+struct Leases {
+    wire: Wire,
+    seconds: u64,
+    check_name: String,
 }
 
 /// What a question about a lease came to.
@@ -62,16 +69,61 @@ impl AzureLock {
         let wire = Wire::new(access);
         let random = RandomState::new().hash_one(std::process::id());
         let check_name = wire.name(CHECK_PREFIX, &format!("{random:016x}"));
-        let lease_seconds = lease.clamp(MIN_LEASE, MAX_LEASE).as_secs();
-        Self {
-            wire,
-            lease_seconds,
-            check_name,
-            removals: Removals::default(),
-            wakers: Arc::default(),
-        }
+        let seconds = lease.clamp(MIN_LEASE, MAX_LEASE).as_secs();
+        let leases = Arc::new(Leases { wire, seconds, check_name });
+        let (check, removals, wakers) = (Check::default(), Removals::default(), Arc::default());
+        Self { leases, check, removals, wakers }
     }
 
+    async fn try_acquire(&self, claim: &LockClaim) -> Result<Acquired, LockError> {
+        let errand = Errand::new(Lane::Question);
+        let waker = self.wakers.register(&claim.key);
+        let leases = &self.leases;
+        let name = leases.name(&claim.key);
+        for _ in 0..MAX_ROUNDS {
+            match leases.take(errand, &name, &claim.owner).await? {
+                Leased::Done => {
+                    let fencing = leases.wire.clock.token(0);
+                    return Ok(Acquired::Granted { fencing });
+                }
+                Leased::Refused | Leased::Unsure => {
+                    let released = Box::pin(waker.woken());
+                    return Ok(Acquired::Held(Held { lapses_in: None, released }));
+                }
+                Leased::Missing => leases.make(errand, &name).await?,
+            }
+        }
+        Err(LockError::new("the blob of a lease is removed as soon as it is made"))
+    }
+
+    async fn ours(&self, claim: &LockClaim, action: &'static str) -> Result<Leased, LockError> {
+        let (name, id) = (self.leases.name(&claim.key), [("x-ms-lease-id", uuid(&claim.owner))]);
+        self.leases.lease(Errand::new(Lane::Upkeep), &name, action, &id).await
+    }
+
+    async fn try_release(&self, claim: &LockClaim) -> Result<bool, LockError> {
+        let is_first = self.removals.send(claim);
+        let is_ours = match self.ours(claim, "release").await? {
+            Leased::Done | Leased::Unsure => true,
+            // One whose answer was lost has done it.
+            Leased::Refused => !is_first,
+            Leased::Missing => false,
+        };
+        self.removals.are_over(claim);
+        if is_ours {
+            self.wakers.wake(&claim.key);
+        }
+        Ok(is_ours)
+    }
+
+    async fn try_check(&self) -> Result<(), LockError> {
+        let leases = Arc::clone(&self.leases);
+        let prove = || async move { leases.prove().await };
+        self.check.outcome(Errand::new(Lane::Upkeep), prove).await
+    }
+}
+
+impl Leases {
     fn name(&self, key: &str) -> String {
         self.wire.name(PREFIX, key)
     }
@@ -94,8 +146,9 @@ impl AzureLock {
         let refusal = if is_repeat { Leased::Unsure } else { Leased::Refused };
         match answer.status {
             status if status.is_success() => Ok(Leased::Done),
-            StatusCode::CONFLICT if is_of_the_lease(&answer) => Ok(refusal),
-            StatusCode::PRECONDITION_FAILED => Ok(refusal),
+            StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED if is_of_the_lease(&answer) => {
+                Ok(refusal)
+            }
             StatusCode::NOT_FOUND if is_of_the_blob(&answer) => Ok(Leased::Missing),
             _ => Err(refused(&format!("{action} a lease"), &answer)),
         }
@@ -105,7 +158,7 @@ impl AzureLock {
     async fn take(&self, errand: Errand, name: &str, owner: &str) -> Result<Leased, LockError> {
         let wanted = [
             ("x-ms-proposed-lease-id", uuid(owner)),
-            ("x-ms-lease-duration", self.lease_seconds.to_string()),
+            ("x-ms-lease-duration", self.seconds.to_string()),
         ];
         self.lease(errand, name, "acquire", &wanted).await
     }
@@ -126,58 +179,20 @@ impl AzureLock {
         }
     }
 
-    async fn try_acquire(&self, claim: &LockClaim) -> Result<Acquired, LockError> {
-        let errand = Errand::new(Lane::Question);
-        let waker = self.wakers.register(&claim.key);
-        let name = self.name(&claim.key);
-        for _ in 0..MAX_ROUNDS {
-            match self.take(errand, &name, &claim.owner).await? {
-                Leased::Done => {
-                    let fencing = self.wire.clock.token(0);
-                    return Ok(Acquired::Granted { fencing });
-                }
-                Leased::Refused | Leased::Unsure => {
-                    let released = Box::pin(waker.woken());
-                    return Ok(Acquired::Held(Held { lapses_in: None, released }));
-                }
-                Leased::Missing => self.make(errand, &name).await?,
-            }
-        }
-        Err(LockError::new("the blob of a lease is removed as soon as it is made"))
-    }
-
-    async fn ours(&self, claim: &LockClaim, action: &'static str) -> Result<Leased, LockError> {
-        let id = [("x-ms-lease-id", uuid(&claim.owner))];
-        self.lease(Errand::new(Lane::Upkeep), &self.name(&claim.key), action, &id).await
-    }
-
-    async fn try_release(&self, claim: &LockClaim) -> Result<bool, LockError> {
-        let is_first = self.removals.send(claim);
-        let is_ours = match self.ours(claim, "release").await? {
-            Leased::Done | Leased::Unsure => true,
-            // One whose answer was lost has done it.
-            Leased::Refused => !is_first,
-            Leased::Missing => false,
-        };
-        self.removals.are_over(claim);
-        if is_ours {
-            self.wakers.wake(&claim.key);
-        }
-        Ok(is_ours)
-    }
-
-    async fn try_check(&self) -> Result<(), LockError> {
-        let (errand, name) = (Errand::new(Lane::Upkeep), &self.check_name);
-        self.make(errand, name).await?;
-        match self.take(errand, name, name).await? {
+    /// Proves that a lease could be had now.
+    async fn prove(&self) -> Result<(), LockError> {
+        let (errand, name) = (|| Errand::new(Lane::Upkeep), &self.check_name);
+        self.make(errand(), name).await?;
+        match self.take(errand(), name, name).await? {
             Leased::Done => {}
             state => {
                 return Err(LockError::new(format!("a lease was not to be had: {state:?}")));
             }
         }
         let remove = Call::new(Method::DELETE, self.url(name)).with("x-ms-lease-id", uuid(name));
-        let answer = self.wire.send(errand, &remove).await?;
-        match answer.status.is_success() || answer.status == StatusCode::NOT_FOUND {
+        let answer = self.wire.send(errand(), &remove).await?;
+        let is_gone = answer.status == StatusCode::NOT_FOUND && is_of_the_blob(&answer);
+        match answer.status.is_success() || is_gone {
             true => Ok(()),
             false => Err(refused("remove the blob of a lease", &answer)),
         }
@@ -190,13 +205,15 @@ fn code(answer: &Answer) -> Option<String> {
     header.map(str::to_owned).or_else(|| code_of(&answer.body))
 }
 
-/// Whether a conflict is about the lease: others, such as an account that is being moved, say nothing of it.
+/// Whether a refusal is about the lease: others, of an account that is being moved or of what stands before the
+/// store, say nothing of it.
 fn is_of_the_lease(answer: &Answer) -> bool {
     code(answer).is_some_and(|code| code.starts_with("Lease"))
 }
 
+/// Whether a 404 is the store's, and about the blob.
 fn is_of_the_blob(answer: &Answer) -> bool {
-    code(answer).is_none_or(|code| matches!(code.as_str(), "BlobNotFound" | "ResourceNotFound"))
+    code(answer).is_some_and(|code| matches!(code.as_str(), "BlobNotFound" | "ResourceNotFound"))
 }
 
 fn is_there(answer: &Answer) -> bool {
@@ -250,5 +267,16 @@ mod tests {
     fn a_missing_container_is_no_missing_blob() {
         assert!(is_of_the_blob(&answer(StatusCode::NOT_FOUND, "BlobNotFound")));
         assert!(!is_of_the_blob(&answer(StatusCode::NOT_FOUND, "ContainerNotFound")));
+    }
+
+    #[test]
+    fn what_stands_before_the_store_says_nothing_of_a_blob_or_a_lease() {
+        let page = |status| Answer {
+            status,
+            headers: HeaderMap::new(),
+            body: Bytes::from_static(b"<html>not here</html>"),
+        };
+        assert!(!is_of_the_blob(&page(StatusCode::NOT_FOUND)));
+        assert!(!is_of_the_lease(&page(StatusCode::PRECONDITION_FAILED)));
     }
 }

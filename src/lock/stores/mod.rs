@@ -17,6 +17,7 @@
 
 #[cfg(feature = "azureblob")]
 mod azureblob;
+mod check;
 mod clock;
 mod hash;
 #[cfg(any(feature = "s3", feature = "minio", feature = "gcp"))]

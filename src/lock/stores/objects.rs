@@ -218,15 +218,53 @@ impl Objects {
     fn is_of_an_object(&self, answer: &Answer) -> bool {
         match code_of(&answer.body) {
             Some(code) => matches!(code.as_str(), "NoSuchKey" | "NoSuchVersion" | "NotFound"),
-            // Of S3 each has a code. Google says it in a sentence alone, and its emulator in none.
+            // Of S3 each has a code.
             None if self.is_s3() => false,
-            None => !String::from_utf8_lossy(&answer.body).contains("bucket does not exist"),
+            None => is_googles(&answer.body),
         }
     }
+}
+
+/// Whether a 404 is what Google says of a missing object: a sentence, by itself or in JSON, and no page of
+/// what stands before the store. Its emulator says less.
+fn is_googles(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Said {
+        error: Sentence,
+    }
+    #[derive(Deserialize)]
+    struct Sentence {
+        message: String,
+    }
+    let said = serde_json::from_slice(body).ok().map(|said: Said| said.error.message);
+    let said = said.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
+    said.starts_with("No such object") || said.trim_end() == "Not Found"
 }
 
 /// Whether a conflict is about a write of another at this moment. There are others, of buckets that are being
 /// made or removed.
 fn is_contention(answer: &Answer) -> bool {
     code_of(&answer.body).is_some_and(|code| code == "ConditionalRequestConflict")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_object_of_googles_is_told_from_a_missing_bucket_and_from_a_page() {
+        let json =
+            |message: &str| format!("{{\"error\":{{\"code\":404,\"message\":\"{message}\"}}}}");
+        for said in ["No such object: bucket/lock", "Not Found\n"] {
+            assert!(
+                is_googles(said.as_bytes()) && is_googles(json(said.trim()).as_bytes()),
+                "{said}"
+            );
+        }
+        let missing = "The specified bucket does not exist.";
+        for said in [missing, &json(missing), "", "<html>Not Found</html>", "404 page not found\n"]
+        {
+            assert!(!is_googles(said.as_bytes()), "{said}");
+        }
+    }
 }

@@ -11,6 +11,7 @@ use futures::future::Shared;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::check::Check;
 use super::objects::{Objects, Removal, Seen, Tag, Write};
 use super::wire::{Errand, Lane};
 
@@ -93,6 +94,7 @@ pub(super) struct Probe {
     objects: Arc<Objects>,
     trial: Arc<tokio::sync::Mutex<Trial>>,
     found: Mutex<Option<Shared<BoxFuture<'static, Found>>>>,
+    check: Check,
 }
 
 impl Probe {
@@ -100,7 +102,8 @@ impl Probe {
         let random = RandomState::new().hash_one(std::process::id());
         let stem = objects.wire.name(PREFIX, &format!("{random:016x}"));
         let trial = Trial { stem, number: 0, is_dirty: false };
-        Self { objects, trial: Arc::new(tokio::sync::Mutex::new(trial)), found: Mutex::new(None) }
+        let (trial, found) = (Arc::new(tokio::sync::Mutex::new(trial)), Mutex::new(None));
+        Self { objects, trial, found, check: Check::default() }
     }
 
     /// What the store can do.
@@ -136,22 +139,26 @@ impl Probe {
     pub(super) async fn check(&self) -> Result<(), LockError> {
         let errand = upkeep();
         self.able(errand).await?;
-        let busy = || "the store is still being tried, and slow".to_owned();
-        let mut trial = errand.in_time(self.trial.lock(), busy).await?;
-        let name = trial.name();
-        // Where the right to list is missing, what is not there is answered with 403.
-        self.objects.read(errand, &name).await?;
-        trial.is_dirty = true;
-        match self.objects.create(errand, &name, Bytes::from_static(b"check")).await? {
-            // An earlier check, or a write whose answer was lost and that was sent again, meets itself.
-            Write::Done(_) | Write::Refused | Write::Contended => {}
-            Write::Unknown => return Err(careless("does not know If-None-Match")),
-        }
-        if self.objects.read(errand, &name).await?.is_none() {
-            return Err(LockError::new("the store does not show what was written"));
-        }
-        trial.clean(&self.objects).await
+        let (objects, trial) = (Arc::clone(&self.objects), Arc::clone(&self.trial));
+        let prove = || async move { prove(&objects, &mut *trial.lock().await).await };
+        self.check.outcome(errand, prove).await
     }
+}
+
+async fn prove(objects: &Objects, trial: &mut Trial) -> Result<(), LockError> {
+    let name = trial.name();
+    // Where the right to list is missing, what is not there is answered with 403.
+    objects.read(upkeep(), &name).await?;
+    trial.is_dirty = true;
+    match objects.create(upkeep(), &name, Bytes::from_static(b"check")).await? {
+        // An earlier check, or a write whose answer was lost and that was sent again, meets itself.
+        Write::Done(_) | Write::Refused | Write::Contended => {}
+        Write::Unknown => return Err(careless("does not know If-None-Match")),
+    }
+    if objects.read(upkeep(), &name).await?.is_none() {
+        return Err(LockError::new("the store does not show what was written"));
+    }
+    trial.clean(objects).await
 }
 
 fn upkeep() -> Errand {
