@@ -112,11 +112,13 @@ async fn run(
     };
     tracing::info!("Shutting down server");
     let deadline = tokio::time::Instant::now() + shutdown_timeout;
+    // At once, however long the requests take: what waits on disk is not begun any more. Requests that are under way
+    // may still spawn tasks.
+    tasks.close();
     let drain = async {
         if !ended {
             serving.await;
         }
-        tasks.close();
         tasks.wait().await;
     };
     timeout_at(deadline, drain).await.map_err(|_| {

@@ -202,6 +202,37 @@ async fn what_waits_at_an_end_in_order_goes_on_after_the_start() {
     until_all_stored(&world, 20).await;
 }
 
+/// However long a request takes that the end waits for.
+#[tokio::test]
+async fn what_waits_on_disk_is_not_begun_after_the_signal_to_end() {
+    let setup = flooded().env("DIPYLON_QUEUE_DIRECTORY", "{folder}/queue");
+    let mut world = setup.env("ATHENS_GOGET_WORKERS", "2").start().await;
+    world.upstream.generate(Flood);
+    let slow = format!("/{}/@v/list", module(0));
+    world.upstream.fault(slow.as_str(), Fault::Delay(Duration::from_secs(3)));
+    world.upstream.fault(
+        When::matching(|path| path.ends_with(".zip")),
+        Fault::Delay(Duration::from_millis(200)),
+    );
+    let (client, path) = (world.client(), slow.clone());
+    let asking = tokio::spawn(async move { client.get(&path).await });
+    world.until("the list is asked for", || world.asked(&slow) == 1).await;
+    ask_for(&world, 1..30).await;
+    world.until("the queue is at work", || !zips_asked(&world).is_empty()).await;
+    let begun = zips_asked(&world).len();
+    assert!(begun < 10, "the signal comes while most of them wait: {begun}");
+    let status = world.gateway.terminate().await;
+    assert_eq!(status.code(), Some(0), "{}", world.gateway.stderr());
+    assert_eq!(asking.await.expect("the request ends").status, 200);
+    let ended = zips_asked(&world).len();
+    assert!(ended <= begun + 1, "{ended} were begun, {begun} of them before the signal");
+    world.start_again().await;
+    world.upstream.clear_faults();
+    for number in 1..30 {
+        world.until_stored(&module(number), FLOOD_VERSION).await;
+    }
+}
+
 #[tokio::test]
 async fn a_queue_directory_in_use_is_refused_and_named() {
     let world = flooded().env("DIPYLON_QUEUE_DIRECTORY", "{folder}/queue").start().await;
