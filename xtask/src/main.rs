@@ -43,7 +43,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   loadtest [SCENARIO...] [FLAGS]   k6 against two gateways with Redis and MinIO; --help lists scenarios and flags
   loadtest --smoke                 all scenarios, short, against the build that the tests use
   bench           what the program costs, against its budgets; writes its table in docs/performance.md
-  bench --servers every kind of store on its server; ten minutes; writes a table of its own
+  bench --servers every kind of store and of lock on its server; ten minutes; writes a table of its own
   bench [--servers] --quick   the same, shorter, to see that all of them run; writes nothing
   bench --once    each bench once, in the build that the tests use: only whether it runs
   ci              lint, test, bench --once, compose, loadtest --smoke
