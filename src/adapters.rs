@@ -22,7 +22,8 @@ mod go_command;
 mod policy;
 mod upstreams;
 
-use crate::app::{list_stack, storage_stack, tier_stack};
+use crate::app::upstream::list_stack;
+use crate::app::{storage_stack, tier_stack};
 use crate::config::{self, Config, Env};
 use crate::fetch::ExtraStore;
 use crate::fetch::by_policy::ByPolicy;

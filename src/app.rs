@@ -6,8 +6,8 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
+use dipylon_middleware::ErrorKind;
 use dipylon_middleware::access_log::AccessLogLayer;
 use dipylon_middleware::admission::AdmissionLayer;
 use dipylon_middleware::auth::{AuthLayer, Credentials};
@@ -27,9 +27,7 @@ use dipylon_middleware::lock::LockLayer;
 use dipylon_middleware::lookup::LookupLayer;
 use dipylon_middleware::negative::NegativeLayer;
 use dipylon_middleware::pool::PoolLayer;
-use dipylon_middleware::ports::{
-    Fetched, Fetcher, ListSource, Lock, Mode, Policy, QueueEntry, Storage,
-};
+use dipylon_middleware::ports::{Fetched, ListSource, Lock, Mode, Policy, QueueEntry, Storage};
 use dipylon_middleware::purge::Learns;
 use dipylon_middleware::rate_limit::{Rate, RateLimitLayer};
 use dipylon_middleware::request::{FetchRequest, ModuleRequest, StashRequest, SumDbRequest};
@@ -42,10 +40,8 @@ use dipylon_middleware::stack::{Border, Stack};
 use dipylon_middleware::stash::{Stash, StashPorts};
 use dipylon_middleware::storage_io::{StorageHandle, StorageIo};
 use dipylon_middleware::telemetry::{LayerName, Telemetry};
-use dipylon_middleware::upstream::Upstream;
 use dipylon_middleware::validate::ValidateLayer;
 use dipylon_middleware::versions::{NetworkMode, VersionsConfig, VersionsLayer};
-use dipylon_middleware::{Error, ErrorKind};
 use tokio_util::task::TaskTracker;
 use tower::Layer as _;
 
@@ -56,13 +52,13 @@ use crate::fetch::sumdb_proxy::SumDbProxy;
 use crate::http::{Admin, AdminConfig, Edge, HomePage, Operator};
 use crate::lock;
 
+pub(crate) mod upstream;
+
 /// Storage calls at a time: enough to keep a disk or a connection pool busy, few enough that a slow
 /// backend does not collect the whole process.
 const STORAGE_CALLS_MAX: usize = 512;
 /// Attempts of one storage call, where the backend's own client makes but one.
 const STORAGE_ATTEMPTS: u32 = 3;
-/// Requests to one upstream at a time.
-const UPSTREAM_CALLS_MAX: usize = 64;
 
 /// The program, put together and ready to serve.
 pub struct App {
@@ -202,56 +198,6 @@ pub(crate) fn storage_stack(
 pub(crate) fn tier_stack(tiered: Arc<dyn Storage>, telemetry: &Telemetry) -> StorageHandle {
     let stack = Stack::new(telemetry);
     StorageHandle::new(stack.over(LayerName::StorageTier, StorageIo::over_stacks(tiered)))
-}
-
-/// Upstream: one such stack for each proxy of the GOPROXY list, so that one that fails does not take
-/// the others with it.
-pub(crate) fn upstream_stack(
-    config: &Config,
-    attempt: Duration,
-    fetcher: Arc<dyn Fetcher>,
-    telemetry: &Telemetry,
-) -> Border<FetchRequest, Fetched> {
-    Stack::new(telemetry)
-        // Outermost: what an open breaker refuses costs neither a slot nor an attempt.
-        .push(LayerName::UpstreamBreaker, BreakerLayer::upstream(fetcher.name(), telemetry))
-        // Above the slots: a call that waits before its next attempt gives its slot back.
-        .push(
-            LayerName::UpstreamRetry,
-            RetryLayer::new(config.dipylon.upstream_attempts, telemetry),
-        )
-        // Above the deadline: the wait for a slot is not the upstream's fault.
-        .push(
-            LayerName::UpstreamLimit,
-            LimitLayer::new("upstream requests", UPSTREAM_CALLS_MAX, config.stash_timeout),
-        )
-        // Innermost: bounds one attempt until its answer begins.
-        .push(
-            LayerName::UpstreamDeadline,
-            DeadlineLayer::new("upstream", attempt, ErrorKind::UpstreamTimeout),
-        )
-        .over(LayerName::Upstream, Upstream::new(fetcher, telemetry))
-}
-
-/// `direct`: many hosts behind one entry. A breaker would let one dead host refuse the modules of all
-/// others, and a retry would run `go`, which has asked and waited itself, all over again.
-pub(crate) fn direct_stack(
-    config: &Config,
-    fetcher: Arc<dyn Fetcher>,
-    telemetry: &Telemetry,
-) -> Border<FetchRequest, Fetched> {
-    Stack::new(telemetry)
-        // Above the deadline: the wait for a slot is not the repository's fault.
-        .push(
-            LayerName::UpstreamLimit,
-            LimitLayer::new("go commands", UPSTREAM_CALLS_MAX, config.stash_timeout),
-        )
-        // Innermost: a clone takes as long as a stash may.
-        .push(
-            LayerName::UpstreamDeadline,
-            DeadlineLayer::new("upstream", config.stash_timeout, ErrorKind::UpstreamTimeout),
-        )
-        .over(LayerName::Upstream, Upstream::new(fetcher, telemetry))
 }
 
 impl Build<'_> {
@@ -477,18 +423,6 @@ fn trusted_proxies(networks: &[config::IpNet]) -> Option<TrustedProxies> {
     any.then(|| {
         TrustedProxies::new(move |address| networks.iter().any(|network| network.contains(address)))
     })
-}
-
-/// The GOPROXY list as one upstream: the stash stack calls it, and each entry has its own stack.
-pub(crate) fn list_stack(
-    list: Arc<dyn Fetcher>,
-    telemetry: &Telemetry,
-) -> Border<FetchRequest, Fetched> {
-    let walk = tower::service_fn(move |request: FetchRequest| {
-        let list = Arc::clone(&list);
-        async move { list.fetch(request).await as Result<Fetched, Error> }
-    });
-    Stack::new(telemetry).over(LayerName::GoproxyList, walk)
 }
 
 #[cfg(test)]

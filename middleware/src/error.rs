@@ -48,6 +48,10 @@ pub enum ErrorKind {
     RateLimited,
     /// Upstream asks us to slow down (429).
     UpstreamThrottled,
+    /// Upstream has asked to be left alone until a time that has not come (`Retry-After`).
+    UpstreamPaused,
+    /// A rate at which we ask upstream leaves no room in time.
+    UpstreamPaced,
     /// A limit of our own is reached.
     Overloaded,
     /// There is no upstream to ask.
@@ -122,6 +126,8 @@ impl ErrorKind {
         Self::AsyncAccepted,
         Self::RateLimited,
         Self::UpstreamThrottled,
+        Self::UpstreamPaused,
+        Self::UpstreamPaced,
         Self::Overloaded,
         Self::NoUpstream,
         Self::ChecksumUnavailable,
@@ -160,6 +166,8 @@ impl ErrorKind {
             Self::AsyncAccepted => (404, NO, Info, Outcome::AsyncAccepted),
             Self::RateLimited => (429, NO, Info, Outcome::Limited),
             Self::UpstreamThrottled => (429, NO, Warn, Outcome::UpstreamThrottled),
+            Self::UpstreamPaused => (503, NO, Warn, Outcome::UpstreamThrottled),
+            Self::UpstreamPaced => (503, NO, Warn, Outcome::Shed),
             Self::Overloaded => (503, NO, Warn, Outcome::Shed),
             Self::NoUpstream => (503, NO, Bad, Outcome::NoUpstream),
             Self::ChecksumUnavailable => (503, NO, Bad, Outcome::ChecksumUnavailable),

@@ -6,6 +6,7 @@
 pub mod attempt;
 pub mod blob;
 pub mod body;
+pub mod budget;
 pub mod error;
 pub mod flight;
 pub mod missing_paths;
@@ -54,6 +55,7 @@ pub mod stash;
 
 // Leaves, and what stands around them.
 pub mod breaker;
+pub mod pace;
 pub mod retry;
 pub mod storage_io;
 pub mod upstream;

@@ -9,6 +9,7 @@ use dipylon_protocol::route::{FileKind, Route, SumDbPath};
 use dipylon_protocol::version::Version;
 use tokio::time::Instant;
 
+use crate::budget::RateClass;
 use crate::telemetry::{FetchKind, Timings};
 
 /// What travels with every request through every stage.
@@ -251,6 +252,15 @@ pub struct FetchRequest {
     pub module: ModulePath,
     /// What to ask for.
     pub ask: FetchAsk,
+    /// Whose budget it counts in, beside that of the upstream's host.
+    pub rate_class: Option<Arc<RateClass>>,
+}
+
+impl FetchRequest {
+    /// A question about a module of no rate class.
+    pub fn new(context: RequestContext, module: ModulePath, ask: FetchAsk) -> Self {
+        Self { context, module, ask, rate_class: None }
+    }
 }
 
 /// Anything under `/sumdb/NAME/`.

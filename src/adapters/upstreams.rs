@@ -8,7 +8,7 @@ use dipylon_middleware::telemetry::Telemetry;
 use dipylon_protocol::pattern::Patterns;
 use parking_lot::Mutex;
 
-use crate::app::{direct_stack, upstream_stack};
+use crate::app::upstream::{UpstreamHost, direct_stack, upstream_stack};
 use crate::config::Config;
 use crate::fetch::environment::GoSettings;
 use crate::fetch::file_tree::FileTree;
@@ -19,9 +19,31 @@ use crate::fetch::http_client::HttpClient;
 use crate::fetch::proxy_client::ProxyClient;
 use crate::policy::live::OpenUpstreams;
 
-/// Upstreams with a stack each, of which all lists that name one share it: it has one breaker, and so
-/// many requests at a time, whoever names it.
-type Stacks = Vec<(EntryKind, UpstreamStack)>;
+/// Upstreams with a stack each, of which all lists that name one share it: it has one breaker, whoever
+/// names it. Those at one host share what is the host's.
+type Opened = Vec<Upstream>;
+
+/// An upstream, opened.
+#[derive(Clone)]
+struct Upstream {
+    kind: EntryKind,
+    stack: UpstreamStack,
+    host: UpstreamHost,
+}
+
+impl Upstream {
+    /// Where it is asked, if it is asked over the network.
+    fn origin(&self) -> Option<String> {
+        origin(&self.kind)
+    }
+}
+
+fn origin(kind: &EntryKind) -> Option<String> {
+    match kind {
+        EntryKind::Proxy(base) => Some(base.origin()),
+        EntryKind::Tree(_) | EntryKind::Direct | EntryKind::Off => None,
+    }
+}
 
 /// Makes lists.
 pub(super) struct Upstreams {
@@ -30,9 +52,9 @@ pub(super) struct Upstreams {
     telemetry: Telemetry,
     direct: Option<UpstreamStack>,
     /// Of the gateway's own list: they stay.
-    own: Stacks,
+    own: Opened,
     /// Of the file in force: with the next one, those go that it does not name.
-    of_file: Mutex<Stacks>,
+    of_file: Mutex<Opened>,
 }
 
 impl Upstreams {
@@ -52,7 +74,7 @@ impl Upstreams {
             own: Vec::new(),
             of_file: Mutex::default(),
         };
-        upstreams.own = upstreams.stacks(&[&settings.proxies], &[]);
+        upstreams.own = upstreams.opened(&[&settings.proxies], &[]);
         upstreams
     }
 
@@ -61,27 +83,45 @@ impl Upstreams {
         self.list(&settings.proxies, settings.no_proxy.clone(), &[])
     }
 
-    /// The stacks that `lists` need beside the gateway's own; those in `before` are kept.
-    fn stacks(&self, lists: &[&GoProxyList], before: &[(EntryKind, UpstreamStack)]) -> Stacks {
-        let mut stacks = Vec::new();
+    /// The upstreams that `lists` need beside the gateway's own; those in `before` are kept.
+    fn opened(&self, lists: &[&GoProxyList], before: &[Upstream]) -> Opened {
+        let mut opened: Opened = Vec::new();
         for entry in lists.iter().flat_map(|list| list.entries()) {
-            let is_known = find(&self.own, &entry.kind).is_some();
-            if is_known || find(&stacks, &entry.kind).is_some() {
+            if find(&self.own, &entry.kind).or(find(&opened, &entry.kind)).is_some() {
                 continue;
             }
-            let stack = find(before, &entry.kind).or_else(|| self.stack(&entry.kind));
-            stacks.extend(stack.map(|stack| (entry.kind.clone(), stack)));
+            let known = self.own.iter().chain(before).chain(&opened);
+            let upstream = find(before, &entry.kind).cloned();
+            let upstream = upstream.or_else(|| self.open(&entry.kind, known));
+            opened.extend(upstream);
         }
-        stacks
+        opened
     }
 
-    fn stack(&self, kind: &EntryKind) -> Option<UpstreamStack> {
-        let fetcher: Arc<dyn Fetcher> = match kind {
-            EntryKind::Proxy(base) => Arc::new(ProxyClient::new(self.http.clone(), base.clone())),
-            EntryKind::Tree(root) => Arc::new(FileTree::new(root)),
+    /// Opens one, which shares the host of those that are `known`.
+    fn open<'a>(
+        &self,
+        kind: &EntryKind,
+        known: impl IntoIterator<Item = &'a Upstream>,
+    ) -> Option<Upstream> {
+        let (name, fetcher): (String, Arc<dyn Fetcher>) = match kind {
+            EntryKind::Proxy(base) => {
+                let client = ProxyClient::new(self.http.clone(), base.clone());
+                (base.at_root().to_string(), Arc::new(client))
+            }
+            EntryKind::Tree(root) => {
+                (format!("file://{}", root.display()), Arc::new(FileTree::new(root)))
+            }
             EntryKind::Direct | EntryKind::Off => return None,
         };
-        Some(upstream_stack(&self.config, self.attempt(), fetcher, &self.telemetry))
+        let (config, telemetry) = (&self.config, &self.telemetry);
+        let origin = origin(kind);
+        let mut known = known.into_iter();
+        let beside = known.find(|other| origin.is_some() && other.origin() == origin);
+        let host = beside.map(|other| other.host.clone());
+        let host = host.unwrap_or_else(|| UpstreamHost::new(config, name.into(), telemetry));
+        let stack = upstream_stack(config, self.attempt(), fetcher, &host, telemetry);
+        Some(Upstream { kind: kind.clone(), stack, host })
     }
 
     /// The walk's own header timeout ends an attempt; redirects may each take as long.
@@ -93,23 +133,22 @@ impl Upstreams {
         &self,
         list: &GoProxyList,
         no_proxy: Patterns,
-        of_file: &[(EntryKind, UpstreamStack)],
+        of_file: &[Upstream],
     ) -> GoProxyListFetcher {
         let ready = list.entries().iter().filter_map(|entry| match &entry.kind {
             EntryKind::Direct => Some(ListEntry::Direct),
             EntryKind::Off => Some(ListEntry::Off),
             kind => {
-                let stack = find(&self.own, kind).or_else(|| find(of_file, kind))?;
-                Some(ListEntry::Proxy(stack, entry.separator))
+                let upstream = find(&self.own, kind).or_else(|| find(of_file, kind))?;
+                Some(ListEntry::Proxy(upstream.stack.clone(), entry.separator))
             }
         });
         GoProxyListFetcher::new(ready.collect(), no_proxy, self.direct.clone())
     }
 }
 
-fn find(stacks: &[(EntryKind, UpstreamStack)], kind: &EntryKind) -> Option<UpstreamStack> {
-    let found = stacks.iter().find(|(known, _)| known == kind);
-    found.map(|(_, stack)| stack.clone())
+fn find<'a>(opened: &'a [Upstream], kind: &EntryKind) -> Option<&'a Upstream> {
+    opened.iter().find(|upstream| upstream.kind == *kind)
 }
 
 impl OpenUpstreams for Upstreams {
@@ -119,7 +158,7 @@ impl OpenUpstreams for Upstreams {
 
     fn open_all(&self, lists: &[&GoProxyList]) -> Vec<Arc<dyn Fetcher>> {
         let mut of_file = self.of_file.lock();
-        *of_file = self.stacks(lists, &of_file);
+        *of_file = self.opened(lists, &of_file);
         let open = |list: &&GoProxyList| -> Arc<dyn Fetcher> {
             Arc::new(self.list(list, Patterns::default(), &of_file))
         };

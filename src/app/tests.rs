@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use bytes::Bytes;
+use dipylon_middleware::Error;
 use dipylon_middleware::blob::Blob;
 use dipylon_middleware::ports::{BoxFuture, CatalogPage, NewVersion, SaveResult};
 use dipylon_middleware::request::RequestContext;

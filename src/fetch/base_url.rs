@@ -114,6 +114,11 @@ impl BaseUrl {
         self.authorization.as_ref()
     }
 
+    /// `scheme://host:port`: what is at one host has the same, however it is written.
+    pub fn origin(&self) -> String {
+        format!("{}://{}:{}", self.scheme, self.host_name().to_ascii_lowercase(), self.port())
+    }
+
     /// Host and port, as written.
     pub fn host(&self) -> &str {
         self.authority.as_str()
@@ -198,6 +203,19 @@ mod tests {
         let uri = base.join("/example.com/!a/@v/list").unwrap();
         assert_eq!(uri, "https://mirror.test:8443/go/example.com/!a/@v/list");
         assert_eq!(base.host(), "mirror.test:8443");
+    }
+
+    #[test]
+    fn what_is_at_one_host_has_one_origin() {
+        let origin = |text| BaseUrl::parse(text).unwrap().origin();
+        let one = origin("https://mirror.test");
+        for same in ["https://Mirror.test:443/a", "HTTPS://user:pw@mirror.test/b/"] {
+            assert_eq!(origin(same), one);
+        }
+        for other in ["http://mirror.test", "https://mirror.test:8443", "https://b.mirror.test"] {
+            assert_ne!(origin(other), one);
+        }
+        assert_eq!(one, "https://mirror.test:443");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Whom a fetch asks: the upstreams that the policy names for the module, else the gateway's own list.
+//! Whom a fetch asks: the upstreams that the policy names for the module, else the gateway's own list; and in
+//! whose budget it counts, the module's rate class.
 //!
 //! A list that the policy names is the operator's last word on its modules: GONOPROXY does not apply to
 //! them.
@@ -6,7 +7,7 @@
 use std::sync::Arc;
 
 use dipylon_middleware::Error;
-use dipylon_middleware::ports::{BoxFuture, Fetched, Fetcher, Policy};
+use dipylon_middleware::ports::{BoxFuture, Decision, Fetched, Fetcher, Policy};
 use dipylon_middleware::request::FetchRequest;
 use dipylon_protocol::path::ModulePath;
 
@@ -23,8 +24,11 @@ impl ByPolicy {
     }
 
     fn fetcher(&self, module: &ModulePath) -> Arc<dyn Fetcher> {
-        let named = self.policy.decide(module).upstreams.clone();
-        named.unwrap_or_else(|| Arc::clone(&self.own))
+        self.named_by(&self.policy.decide(module))
+    }
+
+    fn named_by(&self, decision: &Decision) -> Arc<dyn Fetcher> {
+        decision.upstreams.clone().unwrap_or_else(|| Arc::clone(&self.own))
     }
 }
 
@@ -38,7 +42,8 @@ impl Fetcher for ByPolicy {
     }
 
     fn fetch(&self, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, Error>> {
-        let fetcher = self.fetcher(&request.module);
-        Box::pin(async move { fetcher.fetch(request).await })
+        let decision = self.policy.decide(&request.module);
+        let (fetcher, rate_class) = (self.named_by(&decision), decision.rate_class.clone());
+        Box::pin(async move { fetcher.fetch(FetchRequest { rate_class, ..request }).await })
     }
 }

@@ -46,9 +46,15 @@ pub(crate) async fn refusal(answer: Answer) -> Error {
     }
     let error = Error::new(kind, message);
     match retry_after(&headers, OffsetDateTime::now_utc()) {
-        Some(after) if kind != ErrorKind::NotFound => error.with_retry_after(after),
+        Some(after) if may_ask_for_time(status) => error.with_retry_after(after),
         _ => error,
     }
+}
+
+/// Whether `Retry-After` means something beside this status. One module's other trouble is no reason to
+/// leave its whole host alone.
+fn may_ask_for_time(status: StatusCode) -> bool {
+    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
 }
 
 fn kind_of(status: StatusCode) -> ErrorKind {

@@ -31,6 +31,8 @@ const ENDED: &str = "dipylon_http_server_requests_total";
 const LOST: &str = "dipylon_lock_lost_total";
 const DEGRADED: &str = "dipylon_lock_degraded";
 const OPEN: &str = "dipylon_upstream_breakers_open";
+const HOSTS_PAUSED: &str = "dipylon_upstream_hosts_paused";
+const PACED: &str = "dipylon_upstream_paced_total";
 const STORE_LEFT_ALONE: &str = "dipylon_storage_breaker_open";
 const FAR_FAILS: &str = "dipylon_tier_far_failing";
 const PAUSED: &str = "dipylon_tier_paused";
@@ -58,6 +60,7 @@ pub(crate) async fn round(world: &World, locks: &mut RedisServer, store: &mut St
     let get = async |path: &str| world.gateway.get(path).await.status.as_u16();
     if round == 0 {
         breaker(world).await;
+        pause(world).await;
     }
     let lib = FakeModule::new(LIB, "v1.0.0");
     for kind in ["info", "mod", "zip", "zip"] {
@@ -101,6 +104,25 @@ async fn breaker(world: &World) {
     let well = path(&fresh(world, "well", 0), "info");
     until("upstream is asked again", async || world.gateway.get(&well).await.status == 200).await;
     assert_eq!(count(world, OPEN, &[]).await, 0.0, "the breaker is closed");
+}
+
+/// Upstream wants to be left alone for longer than anybody waits: who asks meanwhile is refused, who asks near
+/// the end waits.
+async fn pause(world: &World) {
+    let hurried = path(&fresh(world, "hurried", 0), "info");
+    world.upstream.fault(When::path(&hurried).times(1), Fault::RetryAfter(429, 7));
+    let client = world.gateway.client();
+    let first = tokio::spawn(async move { client.get(&hurried).await.status });
+    until("upstream is left alone", async || count(world, HOSTS_PAUSED, &[]).await == 1.0).await;
+    let late = path(&fresh(world, "late", 0), "info");
+    assert_eq!(world.gateway.get(&late).await.status, 503);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(world.gateway.get(&late).await.status, 200, "it waits");
+    assert_eq!(first.await.expect("the request is not aborted"), 200, "tried again");
+    for result in ["waited", "refused"] {
+        assert_eq!(count(world, PACED, &[("result", result)]).await, 1.0, "{result}");
+    }
+    until("it is asked again", async || count(world, HOSTS_PAUSED, &[]).await == 0.0).await;
 }
 
 /// The near disk fails a copy, and is left alone for a while.

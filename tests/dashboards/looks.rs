@@ -12,13 +12,14 @@ use crate::{panels, rules};
 
 /// Gauges that are 0 while all is well. Their series are there from the start, so each must have been above
 /// 0 once: a panel of one that nothing ever raises would be as good as empty.
-const TROUBLE: [&str; 6] = [
+const TROUBLE: [&str; 7] = [
     "dipylon_lock_degraded",
     "dipylon_policy_file_refused",
     "dipylon_storage_breaker_open",
     "dipylon_tier_far_failing",
     "dipylon_tier_paused",
     "dipylon_upstream_breakers_open",
+    "dipylon_upstream_hosts_paused",
 ];
 
 /// Expressions that must have series, each with the places that need it.

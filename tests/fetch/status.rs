@@ -101,6 +101,11 @@ async fn retry_after_is_handed_on() {
         let error = refused(&proxy(&upstream), zip()).await;
         assert_eq!((error.kind(), error.retry_after()), (want, Some(Duration::from_secs(7))));
     }
+    // It means nothing beside another status.
+    for status in [403, 404, 500, 502] {
+        upstream.fault(When::any().times(1), Fault::RetryAfter(status, 7));
+        assert_eq!(refused(&proxy(&upstream), zip()).await.retry_after(), None, "{status}");
+    }
 }
 
 #[tokio::test]

@@ -65,7 +65,7 @@ pub(crate) fn version(text: &str) -> Version {
 }
 
 pub(crate) fn request(path: &str, ask: FetchAsk) -> FetchRequest {
-    FetchRequest { context: context(), module: module(path), ask }
+    FetchRequest::new(context(), module(path), ask)
 }
 
 pub(crate) fn info(text: &str) -> FetchAsk {

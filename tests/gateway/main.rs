@@ -12,6 +12,7 @@ mod check;
 mod drain;
 mod endpoints;
 mod limits;
+mod manners;
 mod misses;
 mod mode_table;
 mod modes;

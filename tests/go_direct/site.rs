@@ -118,7 +118,7 @@ pub(crate) fn incompressible(bytes: usize) -> String {
 
 pub(crate) fn request(module: &str, ask: FetchAsk) -> FetchRequest {
     let context = RequestContext::detached(Instant::now() + LONG);
-    FetchRequest { context, module: ModulePath::parse(module).unwrap(), ask }
+    FetchRequest::new(context, ModulePath::parse(module).unwrap(), ask)
 }
 
 pub(crate) fn zip_of(version: &str) -> FetchAsk {

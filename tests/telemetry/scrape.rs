@@ -150,6 +150,11 @@ async fn everything_exposed_is_declared_and_everything_declared_is_exposed() {
     let world = World::start(&[("DIPYLON_RATE_LIMIT_REQUESTS_PER_SECOND", "1000")]).await;
     assert_eq!(world.get(&file(VERSION, "zip")).await.status, 200);
     seen.extend(scraped(&world).await);
+    // A rate for the upstream, at which not all three files can be fetched at once.
+    let world =
+        World::start(&[("DIPYLON_UPSTREAM_RATE", "2"), ("DIPYLON_UPSTREAM_BURST", "1")]).await;
+    assert_eq!(world.get(&file(VERSION, "zip")).await.status, 200);
+    seen.extend(scraped(&world).await);
     // A near tier; `near` is a directory below that of the process.
     let world = World::start(&[("DIPYLON_TIERED_DIRECTORY", "near")]).await;
     for kind in ["zip", "zip", "mod"] {

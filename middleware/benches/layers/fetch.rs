@@ -1,6 +1,7 @@
 //! The layers of a miss: around a stash, and around an upstream.
 
 use std::future::ready;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,8 +9,10 @@ use std::time::Duration;
 use criterion::Criterion;
 use dipylon_middleware::Error;
 use dipylon_middleware::breaker::BreakerLayer;
+use dipylon_middleware::budget::Rate;
 use dipylon_middleware::limit::LimitLayer;
 use dipylon_middleware::lock::{LockLayer, LockLimits};
+use dipylon_middleware::pace::PaceLayer;
 use dipylon_middleware::pool::PoolLayer;
 use dipylon_middleware::ports::{
     Acquired, BoxFuture, Fetched, Lock, LockClaim, LockError, Payload, StorageCall, StorageReply,
@@ -97,11 +100,17 @@ fn fetched() -> impl Stage<FetchRequest, Reply = Fetched> {
 pub(crate) fn upstream(criterion: &mut Criterion) {
     let group = &mut criterion.benchmark_group("layers upstream");
     let telemetry = telemetry();
-    let request = &FetchRequest { context: context(), module: module(), ask: FetchAsk::List };
+    let request = &FetchRequest::new(context(), module(), FetchAsk::List);
     bench_service(group, "bare leaf", &fetched(), request);
     let breaker = BreakerLayer::upstream("upstream".into(), &telemetry);
     bench_service(group, "breaker", &breaker.layer(fetched()), request);
     bench_service(group, "retry", &RetryLayer::new(3, &telemetry).layer(fetched()), request);
+    let pace = PaceLayer::new("host".into(), None, &telemetry);
+    bench_service(group, "pace", &pace.layer(pace.gate(fetched())), request);
+    // So fast that no call waits.
+    let rate = Rate { per_second: NonZeroU32::MAX, burst: NonZeroU32::MAX };
+    let pace = PaceLayer::new("host".into(), Some(rate), &telemetry);
+    bench_service(group, "pace, with a rate", &pace.layer(pace.gate(fetched())), request);
 }
 
 pub(crate) fn stored(criterion: &mut Criterion) {

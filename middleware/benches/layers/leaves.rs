@@ -120,7 +120,7 @@ fn until_it_ends<S: Stage<StashRequest, Reply = Stashed>>(
 /// A call of an upstream.
 pub(crate) fn upstream(criterion: &mut Criterion) {
     let group = &mut criterion.benchmark_group("layers upstream leaf");
-    let request = &FetchRequest { context: context(), module: module(), ask: FetchAsk::List };
+    let request = &FetchRequest::new(context(), module(), FetchAsk::List);
     let memory = Arc::new(Memory::new());
     let bare = Arc::clone(&memory);
     let bare = tower::service_fn(move |request| Arc::clone(&bare).answer(request));

@@ -110,7 +110,7 @@ fn answered() -> Fetched {
 }
 
 fn list() -> FetchRequest {
-    FetchRequest { context: context(), module: module("example.com/m"), ask: FetchAsk::List }
+    FetchRequest::new(context(), module("example.com/m"), FetchAsk::List)
 }
 
 async fn fail_often<S>(service: &Breaker<S>, times: u32)

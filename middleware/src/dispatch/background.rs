@@ -12,7 +12,9 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::state::{ATTEMPTS_MAX, Key, Offer, Queue, Snapshot, Taken, may_pass, pause, spread};
+use super::state::{
+    ATTEMPTS_MAX, Key, Offer, Queue, Snapshot, Taken, may_pass, pause, spread, was_asked,
+};
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Flights, NoLanding, Role};
 use crate::ports::{Fetcher, QueueEntry, QueueStore};
@@ -306,7 +308,7 @@ impl Shared {
                 "a background fetch failed at the end of the process, and waits on disk for the next start");
             return running.again(this.now(), true);
         }
-        let was_asked = error.kind() != ErrorKind::UpstreamUnavailable;
+        let was_asked = was_asked(error.kind());
         if !may_pass(error.kind()) || (was_asked && attempt >= ATTEMPTS_MAX) {
             this.count(BackgroundEvent::Dropped);
             tracing::warn!(%module, %version, attempt, %error, "a background fetch failed");

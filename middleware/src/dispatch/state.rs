@@ -320,6 +320,12 @@ pub(super) fn spread(pause: Duration, key: &Key, turn: u32) -> Duration {
     pause + pause / SPREAD_PART * step / STEPS
 }
 
+/// Whether an upstream was asked before a stash failed so; else it was no attempt.
+pub(super) fn was_asked(kind: ErrorKind) -> bool {
+    use ErrorKind::{UpstreamPaced, UpstreamPaused, UpstreamUnavailable};
+    !matches!(kind, UpstreamUnavailable | UpstreamPaused | UpstreamPaced)
+}
+
 /// Whether a stash that failed so may succeed later: nobody waits for it, so all that might pass is worth
 /// a further attempt.
 pub(super) fn may_pass(kind: ErrorKind) -> bool {
@@ -328,15 +334,15 @@ pub(super) fn may_pass(kind: ErrorKind) -> bool {
         DeadlineExceeded, DeniedByFilter, DeniedByValidator, Internal, InvalidPath,
         MethodNotAllowed, NoUpstream, NotFound, NotStored, Overloaded, PrivateChecksum,
         RateLimited, Storage, StorageBusy, StorageUnavailable, Unauthorized, Unsupported,
-        UpstreamFailed, UpstreamRefused, UpstreamRejected, UpstreamThrottled, UpstreamTimeout,
-        UpstreamUnavailable, ValidatorFailed,
+        UpstreamFailed, UpstreamPaced, UpstreamPaused, UpstreamRefused, UpstreamRejected,
+        UpstreamThrottled, UpstreamTimeout, UpstreamUnavailable, ValidatorFailed,
     };
     match kind {
         // A mistake of our own may be one of the moment, and what was accepted is not given up for it.
         BadContent | ChecksumUnavailable | DeadlineExceeded | Internal | NoUpstream
         | Overloaded | RateLimited | Storage | StorageBusy | StorageUnavailable
-        | UpstreamFailed | UpstreamThrottled | UpstreamTimeout | UpstreamUnavailable
-        | ValidatorFailed => true,
+        | UpstreamFailed | UpstreamPaced | UpstreamPaused | UpstreamThrottled | UpstreamTimeout
+        | UpstreamUnavailable | ValidatorFailed => true,
         AdminRefused | AsyncAccepted | BadRequest | ChecksumMismatch | DeniedByFilter
         | DeniedByValidator | InvalidPath | MethodNotAllowed | NotFound | NotStored
         | PrivateChecksum | Unauthorized | Unsupported | UpstreamRefused | UpstreamRejected => {

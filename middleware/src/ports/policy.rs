@@ -7,6 +7,7 @@ use std::time::Duration;
 use dipylon_protocol::path::ModulePath;
 
 use super::Fetcher;
+use crate::budget::RateClass;
 
 /// What to do about a version that is not in storage (`DownloadMode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub struct Decision {
     pub fresh_for: Option<Duration>,
     /// How long it is remembered that something does not exist, where that is not as for all modules.
     pub negative_for: Option<Duration>,
+    /// Whose budget its upstream requests count in, beside that of each upstream's host.
+    pub rate_class: Option<Arc<RateClass>>,
     /// Who is asked in place of the gateway's own GOPROXY list, if anybody.
     pub upstreams: Option<Arc<dyn Fetcher>>,
 }
@@ -74,6 +77,7 @@ impl Decision {
             latest: ListSource::Upstream,
             fresh_for: None,
             negative_for: None,
+            rate_class: None,
             upstreams: None,
         }
     }
@@ -82,13 +86,14 @@ impl Decision {
 /// The download URL may hold credentials, so it is left out.
 impl fmt::Debug for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { mode, list, latest, fresh_for, negative_for, upstreams, .. } = self;
+        let Self { mode, list, latest, fresh_for, negative_for, rate_class, upstreams, .. } = self;
         f.debug_struct("Decision")
             .field("mode", mode)
             .field("list", list)
             .field("latest", latest)
             .field("fresh_for", fresh_for)
             .field("negative_for", negative_for)
+            .field("rate_class", &rate_class.as_ref().map(|class| &class.name))
             .field("upstreams", &upstreams.as_ref().map(|fetcher| fetcher.name()))
             .finish_non_exhaustive()
     }

@@ -82,7 +82,7 @@ fn retrying(
 
 fn list(patience: Duration) -> FetchRequest {
     let (context, module) = (context_for(patience), module("example.com/m"));
-    FetchRequest { context, module, ask: FetchAsk::List }
+    FetchRequest::new(context, module, FetchAsk::List)
 }
 
 fn retries(telemetry: &Telemetry) -> u64 {

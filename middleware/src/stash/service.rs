@@ -95,7 +95,7 @@ pub(super) struct Job {
 impl Job {
     pub(super) async fn fetch(&self, ask: FetchAsk) -> Result<Fetched, Error> {
         let (context, module) = (self.context.clone(), self.module.clone());
-        self.ports.upstream.send(FetchRequest { context, module, ask }).await
+        self.ports.upstream.send(FetchRequest::new(context, module, ask)).await
     }
 
     /// The checksum database's answer, on a future that owns what it needs.

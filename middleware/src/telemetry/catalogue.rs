@@ -10,11 +10,13 @@ use super::metrics::{Family, Instrument, MetricInfo};
 
 mod background;
 mod lock;
+mod pace;
 mod policy;
 mod storage;
 
 pub use background::BackgroundEvent;
 pub use lock::{LockAnswer, LockLoss, LockOperation, LockWait};
+pub use pace::{PaceReason, Paced};
 pub use policy::PolicyReload;
 pub use storage::{NearFill, NearRead, Presigned, StorageOperation};
 
@@ -187,9 +189,11 @@ label! {
         UpstreamBreaker = "upstream_breaker",
         /// Tries again what may succeed the next time.
         UpstreamRetry = "upstream_retry",
+        /// The pace at which one upstream host is asked.
+        UpstreamPace = "upstream_pace",
         /// Deadline of one attempt.
         UpstreamDeadline = "upstream_deadline",
-        /// Concurrent requests to one upstream.
+        /// Concurrent requests to one upstream host.
         UpstreamLimit = "upstream_limit",
         /// The upstream call itself.
         Upstream = "upstream",
@@ -358,6 +362,10 @@ metrics! {
     retries: IntCounter<(FetchKind,)> = "dipylon_upstream_retries_total";
     /// Breakers open now.
     breakers_open: IntGauge<()> = "dipylon_upstream_breakers_open";
+    /// Requests to upstreams that could not go at once, by what they had to wait for.
+    paced: IntCounter<(PaceReason, Paced)> = "dipylon_upstream_paced_total";
+    /// Upstream hosts that are left alone now because they asked for it (`Retry-After`).
+    hosts_paused: IntGauge<()> = "dipylon_upstream_hosts_paused";
 
     /// Seconds of storage operations.
     storage_seconds: Histogram<(StorageOperation,)> = "dipylon_storage_operation_duration_seconds";
@@ -420,6 +428,8 @@ pub const LABELS: &[LabelInfo] = &[
     NearFill::INFO,
     Presigned::INFO,
     PolicyReload::INFO,
+    PaceReason::INFO,
+    Paced::INFO,
 ];
 
 /// A field of the log event `request`, or an attribute of a span, and what it holds.

@@ -12,8 +12,8 @@ use prometheus::Registry;
 
 pub use catalogue::{
     BackgroundEvent, FetchKind, LayerName, LockAnswer, LockLoss, LockOperation, LockWait, Metrics,
-    NearFill, NearRead, Outcome, PolicyReload, Presigned, RouteName, Saved, StorageOperation,
-    Verification,
+    NearFill, NearRead, Outcome, PaceReason, Paced, PolicyReload, Presigned, RouteName, Saved,
+    StorageOperation, Verification,
 };
 pub use labels::LabelInfo;
 pub use metrics::{Family, InFlight, MetricInfo, MetricType};

@@ -16,7 +16,7 @@ fn upstream(scripted: &Arc<ScriptedUpstream>, telemetry: &Telemetry) -> Upstream
 }
 
 fn request(ask: FetchAsk) -> FetchRequest {
-    FetchRequest { context: context(), module: module("example.com/m"), ask }
+    FetchRequest::new(context(), module("example.com/m"), ask)
 }
 
 #[tokio::test(start_paused = true)]

@@ -320,7 +320,7 @@ impl Shared {
             Question::List => FetchAsk::List,
             Question::Latest => FetchAsk::Latest,
         };
-        let request = FetchRequest { context: context.clone(), module: module.clone(), ask };
+        let request = FetchRequest::new(context.clone(), module.clone(), ask);
         let fetched = self.upstream.send(request).await?;
         let Payload::Bytes(body) = fetched.payload else {
             return Err(Error::new(ErrorKind::Internal, "upstream answered another question"));

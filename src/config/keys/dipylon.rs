@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dipylon_middleware::budget::{BURST_MAX, RATE_MAX};
+
 use super::super::key::{bytes, count, positive_seconds, seconds_within, table, web_url};
 use super::super::values::{IpNet, OtlpProtocol, Secret, SecretMap, UrlText};
 use super::{seconds, url};
@@ -21,6 +23,9 @@ const MAX_QUEUE_ENTRIES: u32 = 1_000_000;
 
 /// The most attempts at one upstream request.
 const MAX_UPSTREAM_ATTEMPTS: u32 = 20;
+
+/// The most requests to one upstream host at a time.
+const MAX_UPSTREAM_CONCURRENCY: u32 = 10_000;
 
 /// The shortest and the longest that a lock may outlive its holder, in seconds.
 const LEASE_SECONDS: (u64, u64) = (1, 3600);
@@ -73,6 +78,16 @@ table! {
         /// How often an upstream request is attempted, the first time included.
         upstream_attempts: u32 = "UpstreamAttempts", ["DIPYLON_UPSTREAM_ATTEMPTS"], 3,
             check(count(1, MAX_UPSTREAM_ATTEMPTS));
+        /// Requests at a time to one upstream host, whichever lists and paths name it.
+        upstream_concurrency: u32 = "UpstreamConcurrency", ["DIPYLON_UPSTREAM_CONCURRENCY"], 64,
+            check(count(1, MAX_UPSTREAM_CONCURRENCY));
+        /// Requests a second to one upstream host in the long run, attempts made again included. What must
+        /// wait more than 5 s is answered 503. 0: no limit but `Retry-After`.
+        upstream_rate: u32 = "UpstreamRate", ["DIPYLON_UPSTREAM_RATE"], 0,
+            check(count(0, RATE_MAX));
+        /// Requests at once to one upstream host after a pause, where `UpstreamRate` is set.
+        upstream_burst: u32 = "UpstreamBurst", ["DIPYLON_UPSTREAM_BURST"], 20,
+            check(count(1, BURST_MAX));
         /// How many clients may be connected at the same time.
         max_connections: u32 = "MaxConnections", ["DIPYLON_MAX_CONNECTIONS"], 20_000,
             check(count(1, MAX_CONNECTIONS));

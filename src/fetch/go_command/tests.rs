@@ -113,7 +113,7 @@ fn fetches(process: &Path) -> usize {
 
 fn request(ask: FetchAsk) -> FetchRequest {
     let context = RequestContext::detached(Instant::now() + LONG);
-    FetchRequest { context, module: ModulePath::parse("example.com/m").unwrap(), ask }
+    FetchRequest::new(context, ModulePath::parse("example.com/m").unwrap(), ask)
 }
 
 fn version(text: &str) -> dipylon_protocol::version::Version {

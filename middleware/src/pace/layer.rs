@@ -1,0 +1,40 @@
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tower::Layer;
+
+use super::gate::Gate;
+use super::service::{Pace, Shared};
+use crate::budget::{Budget, Rate};
+use crate::telemetry::Telemetry;
+
+/// Makes [`Pace`]s and [`Gate`]s of one host.
+#[derive(Clone, Debug)]
+pub struct PaceLayer {
+    shared: Arc<Shared>,
+}
+
+impl PaceLayer {
+    /// Holds all calls of `host` to `rate`, if there is one, and to what the host itself asks for.
+    pub fn new(host: Arc<str>, rate: Option<Rate>, telemetry: &Telemetry) -> Self {
+        let budget = rate.map(|rate| Arc::new(Budget::new(rate)));
+        // Told from the start: a gauge is believed that is 0 while all is well.
+        let paused = telemetry.metrics.hosts_paused.get(()).clone();
+        let (pause, epoch, telemetry) = (Mutex::default(), Instant::now(), telemetry.clone());
+        Self { shared: Arc::new(Shared { host, budget, pause, epoch, paused, telemetry }) }
+    }
+
+    /// What stands directly above the upstream.
+    pub fn gate<S>(&self, inner: S) -> Gate<S> {
+        Gate { inner, shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<S> Layer<S> for PaceLayer {
+    type Service = Pace<S>;
+
+    fn layer(&self, inner: S) -> Pace<S> {
+        Pace { inner, shared: Arc::clone(&self.shared) }
+    }
+}

@@ -1,0 +1,211 @@
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use prometheus::IntGauge;
+use tokio::time::Instant;
+use tower::util::ServiceExt as _;
+
+use super::state::{Pause, WAIT_MAX};
+use crate::budget::{Budget, Rate};
+use crate::error::{Error, ErrorKind};
+use crate::ports::Fetched;
+use crate::request::{FetchRequest, HasContext as _};
+use crate::stack::{Stage, stage};
+use crate::telemetry::{PaceReason, Paced, Phase, Telemetry};
+
+/// How often an attempt that was let go is turned back at the gate, and waits again.
+pub const TURNED_BACK_MAX: usize = 3;
+
+/// What all calls of one host share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// Its name in texts.
+    pub(super) host: Arc<str>,
+    pub(super) budget: Option<Arc<Budget>>,
+    pub(super) pause: Mutex<Pause>,
+    pub(super) epoch: Instant,
+    /// Hosts that are paused, this one among them.
+    pub(super) paused: IntGauge,
+    pub(super) telemetry: Telemetry,
+}
+
+impl Shared {
+    pub(super) fn pause_left(&self) -> Option<Duration> {
+        self.pause.lock().left(self.epoch.elapsed())
+    }
+
+    /// Begins a pause, where the answer asks for one.
+    pub(super) fn heed(self: &Arc<Self>, error: &Error) {
+        use ErrorKind::{UpstreamFailed, UpstreamThrottled};
+        let speaks = matches!(error.kind(), UpstreamThrottled | UpstreamFailed);
+        let Some(asked) = error.retry_after().filter(|_| speaks) else { return };
+        let begins = self.pause.lock().begin(self.epoch.elapsed(), asked);
+        if begins {
+            self.paused.inc();
+            let seconds = asked.as_secs();
+            tracing::warn!(host = %self.host, seconds, "left alone for as long as it asks (Retry-After)");
+            tokio::spawn(end_of_pause(Arc::downgrade(self)));
+        }
+    }
+
+    pub(super) fn left_alone(&self, left: Duration) -> Error {
+        let text = format!(
+            "{} asked to be left alone for another {} s (Retry-After): ask again then",
+            self.host,
+            whole_seconds(left)
+        );
+        Error::new(ErrorKind::UpstreamPaused, text).with_retry_after(left)
+    }
+
+    /// Waits until the request may go.
+    async fn admit(
+        &self,
+        request: &FetchRequest,
+        patience: &mut Patience<'_>,
+    ) -> Result<(), Error> {
+        while let Some(left) = self.pause_left() {
+            let until = Instant::now() + left;
+            let refusal = || self.left_alone(left);
+            patience.wait(until, PaceReason::Paused, refusal).await?;
+        }
+        if let Some(class) = &request.rate_class {
+            let refusal = |rate, wait| {
+                refusal(&format!("modules of the rate class {:?}", class.name), rate, wait)
+            };
+            patience.take(&class.budget, PaceReason::Class, refusal).await?;
+        }
+        if let Some(budget) = &self.budget {
+            let refusal = |rate, wait| refusal(&self.host, rate, wait);
+            patience.take(budget, PaceReason::Host, refusal).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What nobody can ask any more, because a reload took it away, is not paused any more either.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.pause.get_mut().is_begun() {
+            self.paused.dec();
+        }
+    }
+}
+
+/// Says when a pause is over, also where nobody asks. It keeps no host that a reload took away.
+async fn end_of_pause(shared: Weak<Shared>) {
+    let mut left = Duration::ZERO;
+    loop {
+        tokio::time::sleep(left).await;
+        let Some(shared) = shared.upgrade() else { return };
+        let ended = shared.pause.lock().end(shared.epoch.elapsed());
+        match ended {
+            Err(more) => left = more,
+            Ok(()) => {
+                shared.paused.dec();
+                tracing::info!(host = %shared.host, "may be asked again");
+                return;
+            }
+        }
+    }
+}
+
+fn refusal(who: &str, rate: Rate, wait: Duration) -> Error {
+    let text = format!(
+        "the gateway asks {who} no faster than {rate}, and the next turn is {} s away: ask again then",
+        whole_seconds(wait)
+    );
+    Error::new(ErrorKind::UpstreamPaced, text).with_retry_after(wait)
+}
+
+/// As `Retry-After` has it: who comes a moment too soon comes in vain.
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+/// How long one attempt may still wait, and what is said of its waits.
+struct Patience<'a> {
+    left: Duration,
+    request: &'a FetchRequest,
+    telemetry: &'a Telemetry,
+}
+
+impl Patience<'_> {
+    fn latest(&self) -> Instant {
+        self.request.context.deadline.min(Instant::now() + self.left)
+    }
+
+    fn count(&self, reason: PaceReason, result: Paced) {
+        self.telemetry.metrics.paced.get((reason, result)).inc();
+    }
+
+    fn refused(&self, reason: PaceReason, error: Error) -> Error {
+        self.count(reason, Paced::Refused);
+        error
+    }
+
+    /// Takes a turn, and waits for it.
+    async fn take(
+        &mut self,
+        budget: &Arc<Budget>,
+        reason: PaceReason,
+        refusal: impl Fn(Rate, Duration) -> Error,
+    ) -> Result<(), Error> {
+        let refuse = |wait| self.refused(reason, refusal(budget.rate(), wait));
+        let turn = budget.turn(self.latest()).map_err(refuse)?;
+        if turn.at() > Instant::now() {
+            let too_late = || refusal(budget.rate(), turn.at() - Instant::now());
+            self.wait(turn.at(), reason, too_late).await?;
+        }
+        turn.spend();
+        Ok(())
+    }
+
+    async fn wait(
+        &mut self,
+        until: Instant,
+        reason: PaceReason,
+        refusal: impl FnOnce() -> Error,
+    ) -> Result<(), Error> {
+        if until > self.latest() {
+            return Err(self.refused(reason, refusal()));
+        }
+        self.count(reason, Paced::Waited);
+        let (begun, started) = (Instant::now(), std::time::Instant::now());
+        tokio::time::sleep_until(until).await;
+        self.left = self.left.saturating_sub(begun.elapsed());
+        self.request.context().timings.add(Phase::Queue, started);
+        Ok(())
+    }
+}
+
+/// Calls `S` when it is the request's turn.
+#[derive(Clone, Debug)]
+pub struct Pace<S> {
+    pub(super) inner: S,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl<S: Stage<FetchRequest, Reply = Fetched>> Pace<S> {
+    async fn handle(self, request: FetchRequest) -> Result<Fetched, Error> {
+        let Self { inner, shared } = self;
+        let mut patience =
+            Patience { left: WAIT_MAX, request: &request, telemetry: &shared.telemetry };
+        let mut turned_back = 0;
+        loop {
+            shared.admit(&request, &mut patience).await?;
+            match inner.clone().oneshot(request.clone()).await {
+                // The host was not asked: a pause has begun while this stood in line for a slot.
+                Err(error)
+                    if error.kind() == ErrorKind::UpstreamPaused
+                        && turned_back < TURNED_BACK_MAX =>
+                {
+                    turned_back += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+stage!(Pace<S>: FetchRequest => Fetched, over FetchRequest => Fetched);

@@ -1,0 +1,121 @@
+//! The upstream stacks: one for each entry of a GOPROXY list, one for `direct`, and the list itself.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dipylon_middleware::breaker::BreakerLayer;
+use dipylon_middleware::budget::Rate;
+use dipylon_middleware::deadline::DeadlineLayer;
+use dipylon_middleware::limit::LimitLayer;
+use dipylon_middleware::pace::PaceLayer;
+use dipylon_middleware::ports::{Fetched, Fetcher};
+use dipylon_middleware::request::FetchRequest;
+use dipylon_middleware::retry::RetryLayer;
+use dipylon_middleware::stack::{Border, Stack};
+use dipylon_middleware::telemetry::{LayerName, Telemetry};
+use dipylon_middleware::upstream::Upstream;
+use dipylon_middleware::{Error, ErrorKind};
+
+use crate::config::Config;
+
+/// Runs of the `go` command at a time, as far as `direct` sees them.
+const GO_COMMANDS_MAX: usize = 64;
+
+/// What all upstreams at one host share, whichever lists name them.
+#[derive(Clone)]
+pub(crate) struct UpstreamHost {
+    limit: LimitLayer,
+    pace: PaceLayer,
+}
+
+impl UpstreamHost {
+    /// The host called `name`, free and asked by nobody yet.
+    pub(crate) fn new(config: &Config, name: Arc<str>, telemetry: &Telemetry) -> Self {
+        let slots = config.dipylon.upstream_concurrency as usize;
+        let what = "requests to one upstream host (UpstreamConcurrency)";
+        let limit = LimitLayer::new(what, slots, config.stash_timeout);
+        Self { limit, pace: PaceLayer::new(name, rate_of_a_host(config), telemetry) }
+    }
+}
+
+/// How fast a host may be asked; nothing where there is no limit but its own word.
+fn rate_of_a_host(config: &Config) -> Option<Rate> {
+    Some(Rate {
+        per_second: NonZeroU32::new(config.dipylon.upstream_rate)?,
+        burst: NonZeroU32::new(config.dipylon.upstream_burst)?,
+    })
+}
+
+/// Upstream: one such stack for each proxy of the GOPROXY list, so that one that fails does not take
+/// the others with it. What is at one host shares that host's slots and pace, and nothing else: of two
+/// repositories of one server, one may fail alone.
+pub(crate) fn upstream_stack(
+    config: &Config,
+    attempt: Duration,
+    fetcher: Arc<dyn Fetcher>,
+    host: &UpstreamHost,
+    telemetry: &Telemetry,
+) -> Border<FetchRequest, Fetched> {
+    let UpstreamHost { limit, pace } = host.clone();
+    let upstream = pace.gate(Upstream::new(Arc::clone(&fetcher), telemetry));
+    Stack::new(telemetry)
+        // Outermost: what an open breaker refuses costs neither a slot nor an attempt.
+        .push(LayerName::UpstreamBreaker, BreakerLayer::upstream(fetcher.name(), telemetry))
+        // Above the slots: a call that waits before its next attempt gives its slot back.
+        .push(
+            LayerName::UpstreamRetry,
+            RetryLayer::new(config.dipylon.upstream_attempts, telemetry),
+        )
+        // Below the retries: each attempt is one of the host's. Above the slots: who waits for a turn holds
+        // none.
+        .push(LayerName::UpstreamPace, pace)
+        // Above the deadline: the wait for a slot is not the upstream's fault.
+        .push(LayerName::UpstreamLimit, limit)
+        // Innermost: bounds one attempt until its answer begins.
+        .push(
+            LayerName::UpstreamDeadline,
+            DeadlineLayer::new("upstream", attempt, ErrorKind::UpstreamTimeout),
+        )
+        // With the gate of the pace around it: what stood in line while a pause began does not reach the host.
+        .over(LayerName::Upstream, upstream)
+}
+
+/// `direct`: many hosts behind one entry. A breaker would let one dead host refuse the modules of all
+/// others, and a retry would run `go`, which has asked and waited itself, all over again. Which hosts `go`
+/// asks is not known, so of the pace there are the rate classes alone.
+pub(crate) fn direct_stack(
+    config: &Config,
+    fetcher: Arc<dyn Fetcher>,
+    telemetry: &Telemetry,
+) -> Border<FetchRequest, Fetched> {
+    Stack::new(telemetry)
+        // Above the slots: who waits for a turn of its class holds none.
+        .push(LayerName::UpstreamPace, PaceLayer::new("direct".into(), None, telemetry))
+        // Above the deadline: the wait for a slot is not the repository's fault.
+        .push(
+            LayerName::UpstreamLimit,
+            LimitLayer::new("go commands", GO_COMMANDS_MAX, config.stash_timeout),
+        )
+        // Innermost: a clone takes as long as a stash may.
+        .push(
+            LayerName::UpstreamDeadline,
+            DeadlineLayer::new("upstream", config.stash_timeout, ErrorKind::UpstreamTimeout),
+        )
+        .over(LayerName::Upstream, Upstream::new(fetcher, telemetry))
+}
+
+/// The GOPROXY list as one upstream: the stash stack calls it, and each entry has its own stack.
+pub(crate) fn list_stack(
+    list: Arc<dyn Fetcher>,
+    telemetry: &Telemetry,
+) -> Border<FetchRequest, Fetched> {
+    let walk = tower::service_fn(move |request: FetchRequest| {
+        let list = Arc::clone(&list);
+        async move { list.fetch(request).await as Result<Fetched, Error> }
+    });
+    Stack::new(telemetry).over(LayerName::GoproxyList, walk)
+}
+
+#[cfg(test)]
+mod tests;

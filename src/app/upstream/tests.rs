@@ -1,0 +1,154 @@
+use bytes::Bytes;
+use dipylon_middleware::breaker::state::UPSTREAM_FAILURES_TO_OPEN;
+use dipylon_middleware::budget::RateClass;
+use dipylon_middleware::ports::{BoxFuture, Payload};
+use dipylon_middleware::request::{FetchAsk, RequestContext};
+use dipylon_protocol::path::ModulePath;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::*;
+use crate::config::LoadArgs;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// An upstream that notes when it is asked, takes a second, and answers as long as it is not told to fail.
+#[derive(Default)]
+struct Noted {
+    asked: Mutex<Vec<Instant>>,
+    fails: Mutex<Option<Error>>,
+}
+
+impl Noted {
+    fn seconds(&self, begun: Instant) -> Vec<u64> {
+        let seconds = |at: &Instant| at.duration_since(begun).as_secs_f64().round() as u64;
+        self.asked.lock().iter().map(seconds).collect()
+    }
+}
+
+impl Fetcher for Noted {
+    fn name(&self) -> Arc<str> {
+        "noted".into()
+    }
+
+    fn fetch(&self, _: FetchRequest) -> BoxFuture<'_, Result<Fetched, Error>> {
+        Box::pin(async {
+            self.asked.lock().push(Instant::now());
+            tokio::time::sleep(SECOND).await;
+            match self.fails.lock().clone() {
+                Some(error) => Err(error),
+                None => {
+                    let payload = Payload::Bytes(Bytes::from_static(b"v1.0.0\n"));
+                    Ok(Fetched { payload, upstream: self.name() })
+                }
+            }
+        })
+    }
+}
+
+fn config(change: impl FnOnce(&mut Config)) -> Config {
+    let nothing = std::collections::BTreeMap::<String, String>::new();
+    let args = LoadArgs { config_file: None, cwd: "/nonexistent".into() };
+    let mut config = Config::load(args, &nothing).unwrap().config;
+    config.dipylon.upstream_attempts = 1;
+    change(&mut config);
+    config
+}
+
+fn list() -> FetchRequest {
+    let context = RequestContext::detached(Instant::now() + 60 * SECOND);
+    FetchRequest::new(context, ModulePath::parse("example.com/m").unwrap(), FetchAsk::List)
+}
+
+/// Two upstreams at one host.
+fn neighbours(config: &Config) -> [(Arc<Noted>, Border<FetchRequest, Fetched>); 2] {
+    let telemetry = Telemetry::new().unwrap();
+    let host = UpstreamHost::new(config, "https://one.example".into(), &telemetry);
+    [(), ()].map(|()| {
+        let noted = Arc::new(Noted::default());
+        let stack = upstream_stack(config, 9 * SECOND, noted.clone(), &host, &telemetry);
+        (noted, stack)
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn upstreams_at_one_host_share_its_slots() {
+    let config = config(|config| config.dipylon.upstream_concurrency = 1);
+    let [(first, one), (second, two)] = neighbours(&config);
+    let begun = Instant::now();
+    let calls = [one.send(list()), two.send(list()), one.send(list()), two.send(list())];
+    assert!(futures::future::join_all(calls).await.iter().all(Result::is_ok));
+    assert_eq!((first.seconds(begun), second.seconds(begun)), (vec![0, 2], vec![1, 3]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn upstreams_at_one_host_share_its_rate() {
+    let config = config(|config| {
+        config.dipylon.upstream_rate = 1;
+        config.dipylon.upstream_burst = 1;
+    });
+    let [(first, one), (second, two)] = neighbours(&config);
+    let begun = Instant::now();
+    let calls = [one.send(list()), two.send(list()), one.send(list()), two.send(list())];
+    assert!(futures::future::join_all(calls).await.iter().all(Result::is_ok));
+    assert_eq!((first.seconds(begun), second.seconds(begun)), (vec![0, 2], vec![1, 3]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn upstreams_at_one_host_share_its_wish_to_be_left_alone_and_not_the_breaker() {
+    let config = config(|_| {});
+    let [(first, one), (second, two)] = neighbours(&config);
+    let error = |kind| Error::new(kind, "on purpose");
+    *first.fails.lock() = Some(error(ErrorKind::UpstreamFailed));
+    for _ in 0..UPSTREAM_FAILURES_TO_OPEN {
+        one.send(list()).await.map(drop).unwrap_err();
+    }
+    let left_alone = one.send(list()).await.map(drop).unwrap_err();
+    assert_eq!(left_alone.kind(), ErrorKind::UpstreamUnavailable);
+    two.send(list()).await.map(drop).unwrap();
+    *second.fails.lock() = Some(error(ErrorKind::UpstreamThrottled).with_retry_after(60 * SECOND));
+    two.send(list()).await.map(drop).unwrap_err();
+    let asked = (first.asked.lock().len(), second.asked.lock().len());
+    // Long enough for the breaker to let one through.
+    tokio::time::sleep(10 * SECOND).await;
+    for stack in [&one, &two] {
+        for _ in 0..2 * UPSTREAM_FAILURES_TO_OPEN {
+            let refused = stack.send(list()).await.map(drop).unwrap_err();
+            let kinds = [ErrorKind::UpstreamPaused, ErrorKind::UpstreamUnavailable];
+            assert!(kinds.contains(&refused.kind()), "{refused}");
+        }
+    }
+    let refused = two.send(list()).await.map(drop).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::UpstreamPaused, "no failure of its own: {refused}");
+    assert_eq!((first.asked.lock().len(), second.asked.lock().len()), asked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_takes_a_turn() {
+    let config = config(|config| {
+        config.dipylon.upstream_attempts = 3;
+        config.dipylon.upstream_rate = 1;
+        config.dipylon.upstream_burst = 1;
+    });
+    let [(first, one), _] = neighbours(&config);
+    *first.fails.lock() = Some(Error::new(ErrorKind::UpstreamFailed, "on purpose"));
+    let begun = Instant::now();
+    let calls = [one.send(list()), one.send(list())];
+    assert!(futures::future::join_all(calls).await.iter().all(Result::is_err));
+    let seconds = first.seconds(begun);
+    assert_eq!(seconds, [0, 1, 2, 3, 4, 5], "never two in one second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn direct_has_the_rate_classes() {
+    let (config, telemetry) = (config(|_| {}), Telemetry::new().unwrap());
+    let noted = Arc::new(Noted::default());
+    let direct = direct_stack(&config, noted.clone(), &telemetry);
+    let rate = Rate { per_second: NonZeroU32::MIN, burst: NonZeroU32::MIN };
+    let class = Some(Arc::new(RateClass::new("slow", rate)));
+    let begun = Instant::now();
+    let slow = || FetchRequest { rate_class: class.clone(), ..list() };
+    let calls = [direct.send(slow()), direct.send(slow()), direct.send(slow())];
+    assert!(futures::future::join_all(calls).await.iter().all(Result::is_ok));
+    assert_eq!(noted.seconds(begun), [0, 1, 2]);
+}
