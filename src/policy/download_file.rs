@@ -12,7 +12,7 @@
 //! The first block in file order whose pattern matches decides, else the top level. A pattern of N
 //! elements is held against the first N elements of the module path (`pattern::prefix_match`). What a block
 //! does not say, the top level says, the mode aside; where Athens had no URL in a block, it went on to the
-//! next block that matches and has one. All but `mode` and `downloadURL` is ours (`ours.rs`).
+//! next block that matches and has one. All but `mode` and `downloadURL` is ours (`ours.rs`, `classes.rs`).
 //!
 //! Failure: whatever is wrong is refused as `FILE:LINE:COLUMN: reason`. A pattern that can never match is
 //! only warned about, and so is a pattern written twice, of which the first counts.
@@ -31,8 +31,10 @@ use super::terms::Terms;
 use crate::config::{self, Config, NetworkMode};
 use crate::fetch::base_url::BaseUrl;
 
+mod classes;
 mod ours;
 
+use classes::Classes;
 use ours::Ours;
 
 /// What the configuration says beside the file.
@@ -72,6 +74,7 @@ impl Given {
 pub struct DownloadFile {
     blocks: Vec<(String, Terms)>,
     otherwise: Terms,
+    classes: Classes,
     warnings: Vec<String>,
 }
 
@@ -88,7 +91,8 @@ impl DownloadFile {
 
     /// The same for all modules.
     pub fn without_blocks(otherwise: Terms) -> Self {
-        Self { blocks: Vec::new(), otherwise, warnings: Vec::new() }
+        let (classes, warnings) = (Classes::default(), Vec::new());
+        Self { blocks: Vec::new(), otherwise, classes, warnings }
     }
 
     /// Reads an HCL text; `place` is its name in messages.
@@ -98,7 +102,8 @@ impl DownloadFile {
     pub fn parse(place: &str, text: &str, given: &Given) -> Result<Self, Error> {
         let source = Source::new(place, text);
         let body = source.parse()?;
-        let reader = Reader { source: &source, given };
+        let classes = Classes::read(&source, given, &body)?;
+        let reader = Reader { source: &source, given, classes: &classes };
         let top = reader.fields(&body, Level::Top)?;
         let Some(mode) = &top.mode else {
             let modes = modes();
@@ -112,17 +117,20 @@ impl DownloadFile {
             return Err(source.missing(reason));
         }
         let mut file = Self::without_blocks(reader.terms(mode, &top, &top)?);
-        for block in body.blocks() {
+        for block in body.blocks().filter(|block| !block.has_ident(classes::BLOCK)) {
             file.add(&reader, block, &top)?;
         }
+        file.classes = classes;
+        file.warn_of_idle_classes();
         Ok(file)
     }
 
     fn add(&mut self, reader: &Reader<'_>, block: &Block, top: &Fields<'_>) -> Result<(), Error> {
         let source = reader.source;
         if !block.has_ident("download") {
+            let ours = if reader.given.strict { "" } else { ", or rate \"NAME\" { … }" };
             let reason = format!(
-                "there is no block {:?}: want download \"PATTERN\" {{ … }}",
+                "there is no block {:?}: want download \"PATTERN\" {{ … }}{ours}",
                 block.ident.as_str()
             );
             return Err(source.at(&block.ident, reason));
@@ -155,6 +163,21 @@ impl DownloadFile {
         }
         self.blocks.push((pattern, terms));
         Ok(())
+    }
+
+    /// A class that nobody is in does nothing: perhaps a name is missing somewhere.
+    fn warn_of_idle_classes(&mut self) {
+        let terms = || self.blocks.iter().map(|(_, terms)| terms).chain([&self.otherwise]);
+        let is_idle = |name| terms().all(|terms| terms.rate_class.as_ref() != Some(name));
+        let idle = self.classes.iter().filter(|(name, _)| is_idle(name));
+        let texts = idle.map(|(name, _)| format!("no rateClass names the rate class {name:?}"));
+        let texts: Vec<String> = texts.collect();
+        self.warnings.extend(texts);
+    }
+
+    /// The rate classes.
+    pub(super) fn classes(&self) -> &Classes {
+        &self.classes
     }
 
     /// Each pattern and what holds for it, in file order.
@@ -192,6 +215,7 @@ struct Fields<'b> {
 struct Reader<'a> {
     source: &'a Source<'a>,
     given: &'a Given,
+    classes: &'a Classes,
 }
 
 impl Reader<'_> {
@@ -216,13 +240,9 @@ impl Reader<'_> {
             "mode" => fields.mode = Some((self.mode(attribute)?, attribute)),
             "downloadURL" => fields.url = Some((self.url(attribute)?, attribute)),
             other if ours::NAMES.contains(&other) && self.given.strict => {
-                let reason = format!(
-                    "{other} is not Athens's, which refuses a file that has it, and so does \
-                     StrictDownloadFile: remove it, or set that to false"
-                );
-                return Err(self.source.at(&attribute.key, reason));
+                return Err(self.source.at(&attribute.key, not_of_athens(other)));
             }
-            _ if fields.ours.take(self.source, self.given, attribute)? => {}
+            _ if fields.ours.take(self.source, self.given, self.classes, attribute)? => {}
             other => {
                 let known = if self.given.strict { String::new() } else { ours::NAMES.join(", ") };
                 let known = ["mode, downloadURL", &known].join(", ");
@@ -284,6 +304,14 @@ impl Reader<'_> {
         let terms = Terms::new(*mode, url, self.given);
         Ok(fields.ours.over(&top.ours).apply(terms))
     }
+}
+
+/// Why the strict switch refuses what is ours.
+fn not_of_athens(what: &str) -> String {
+    format!(
+        "{what} is not Athens's, which refuses a file that has it, and so does StrictDownloadFile: \
+         remove it, or set that to false"
+    )
 }
 
 fn modes() -> String {

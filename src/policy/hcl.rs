@@ -4,6 +4,8 @@
 //! templates are allowed. Never serde: it takes a number for a text, and loses one of two blocks with
 //! the same label.
 
+use std::num::NonZeroU32;
+
 use dipylon_middleware::{Error, ErrorKind};
 use hcl::eval::{Context, ErrorKind as Mistake, Evaluate as _};
 use hcl_edit::Span;
@@ -80,6 +82,23 @@ impl<'a> Source<'a> {
             }
             other => Err(self.wrong_kind(attribute, at, &other, wanted)),
         }
+    }
+
+    /// The value of an attribute, which must be a whole number from 1 to `most`.
+    pub(super) fn whole_number(
+        &self,
+        attribute: &Attribute,
+        most: u32,
+    ) -> Result<NonZeroU32, Error> {
+        let (name, at) = (attribute.key.as_str(), &attribute.value);
+        let wanted = format!("want a whole number from 1 to {most}");
+        let number = match self.evaluate(attribute, at)? {
+            hcl::Value::Number(number) => number,
+            other => return Err(self.wrong_kind(attribute, at, &other, &wanted)),
+        };
+        let within = number.as_u64().and_then(|number| u32::try_from(number).ok());
+        let within = within.filter(|number| *number <= most).and_then(NonZeroU32::new);
+        within.ok_or_else(|| self.at(at, format!("{name} cannot be {number}: {wanted}")))
     }
 
     fn text(&self, of: &Attribute, at: &Expression) -> Result<String, Error> {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use dipylon_middleware::budget::{Rate, RateClass};
 use dipylon_middleware::ports::{Decision, Fetcher, Policy};
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::pattern::Prefix;
@@ -26,11 +27,13 @@ pub trait OpenUpstreams: Send + Sync {
 struct Table {
     blocks: Vec<(Prefix, Arc<Decision>)>,
     otherwise: Arc<Decision>,
+    classes: Vec<Arc<RateClass>>,
 }
 
 impl Table {
-    /// A malformed pattern matches nothing, so it is left out.
-    fn new(file: &DownloadFile, open: &dyn OpenUpstreams) -> Self {
+    /// A malformed pattern matches nothing, so it is left out. A class that is as it was `before` keeps its
+    /// budget: a reload lets nobody ask faster.
+    fn new(file: &DownloadFile, open: &dyn OpenUpstreams, before: &[Arc<RateClass>]) -> Self {
         let parsed = |(pattern, terms)| Some((Prefix::parse(pattern).ok()?, terms));
         let blocks: Vec<(Prefix, &Terms)> = file.blocks().filter_map(parsed).collect();
         if !open.has_direct() {
@@ -46,20 +49,31 @@ impl Table {
         }
         let all = blocks.iter().map(|(_, terms)| *terms).chain([file.otherwise()]);
         let lists: Vec<&GoProxyList> = all.filter_map(|terms| terms.upstreams.as_ref()).collect();
+        let classes: Vec<_> = file.classes().iter().map(|class| kept(class, before)).collect();
         let mut opened = open.open_all(&lists).into_iter();
         // One was opened for each that names some, in this order.
         let mut decided = |terms: &Terms| {
             let upstreams = terms.upstreams.as_ref().and_then(|_| opened.next());
-            Arc::new(terms.decision(upstreams))
+            let named = |class: &&Arc<RateClass>| terms.rate_class.as_ref() == Some(&class.name);
+            let rate_class = classes.iter().find(named).cloned();
+            Arc::new(terms.decision(upstreams, rate_class))
         };
         let blocks = blocks.into_iter().map(|(prefix, terms)| (prefix, decided(terms))).collect();
-        Self { blocks, otherwise: decided(file.otherwise()) }
+        let otherwise = decided(file.otherwise());
+        Self { blocks, otherwise, classes }
     }
 
     fn decide(&self, module: &ModulePath) -> &Arc<Decision> {
         let matching = self.blocks.iter().find(|(prefix, _)| prefix.matches(module.as_str()));
         matching.map_or(&self.otherwise, |(_, decision)| decision)
     }
+}
+
+/// The class as it was, where it is the same, else a new one.
+fn kept((name, rate): (&Arc<str>, Rate), before: &[Arc<RateClass>]) -> Arc<RateClass> {
+    let is_same = |class: &&Arc<RateClass>| class.name == *name && class.budget.rate() == rate;
+    let kept = before.iter().find(is_same).cloned();
+    kept.unwrap_or_else(|| Arc::new(RateClass::new(Arc::clone(name), rate)))
 }
 
 /// The policy in force.
@@ -70,12 +84,13 @@ pub struct LivePolicy {
 impl LivePolicy {
     /// What `file` says is in force.
     pub fn new(file: &DownloadFile, open: &dyn OpenUpstreams) -> Self {
-        Self { table: ArcSwap::from_pointee(Table::new(file, open)) }
+        Self { table: ArcSwap::from_pointee(Table::new(file, open, &[])) }
     }
 
     /// What `file` says is in force from now on, for every request that asks anew.
     pub fn replace(&self, file: &DownloadFile, open: &dyn OpenUpstreams) {
-        self.table.store(Arc::new(Table::new(file, open)));
+        let before = self.table.load_full();
+        self.table.store(Arc::new(Table::new(file, open, &before.classes)));
     }
 
     /// What holds for a module that no block matches.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dipylon_middleware::budget::RateClass;
 use dipylon_middleware::ports::{Decision, Fetcher, ListSource, Mode};
 
 use super::download_file::Given;
@@ -17,6 +18,7 @@ pub struct Terms {
     pub(super) latest: ListSource,
     pub(super) fresh_for: Option<Duration>,
     pub(super) negative_for: Option<Duration>,
+    pub(super) rate_class: Option<Arc<str>>,
     pub(super) upstreams: Option<GoProxyList>,
 }
 
@@ -32,6 +34,7 @@ impl Terms {
             latest: source,
             fresh_for: None,
             negative_for: None,
+            rate_class: None,
             upstreams: None,
         }
     }
@@ -42,13 +45,18 @@ impl Terms {
         entries.into_iter().any(|entry| entry.kind == EntryKind::Direct)
     }
 
-    /// The decision, with its list of upstreams opened.
-    pub(super) fn decision(&self, upstreams: Option<Arc<dyn Fetcher>>) -> Decision {
+    /// The decision, with its list of upstreams opened, and its rate class.
+    pub(super) fn decision(
+        &self,
+        upstreams: Option<Arc<dyn Fetcher>>,
+        rate_class: Option<Arc<RateClass>>,
+    ) -> Decision {
         Decision {
             list: self.list,
             latest: self.latest,
             fresh_for: self.fresh_for,
             negative_for: self.negative_for,
+            rate_class,
             upstreams,
             ..Decision::new(self.mode, self.download_url.as_str())
         }

@@ -132,6 +132,54 @@ async fn entries_of_one_host_are_one_host_and_another_host_is_another() {
     assert_eq!(hosts_paused(&world).await, 1.0);
 }
 
+// === Rate classes ===
+
+#[tokio::test]
+async fn the_class_of_a_pattern_holds_back_its_modules_and_no_others_whichever_host_is_asked() {
+    let private = Upstream::start().await;
+    let text = format!(
+        "mode = \"sync\"\ndownloadURL = \"\"\n\
+         rate \"slow\" {{\n  perSecond = 1\n  burst = 1\n}}\n\
+         download \"slow.example/here\" {{\n  mode = \"sync\"\n  rateClass = \"slow\"\n}}\n\
+         download \"slow.example/there\" {{\n  mode = \"sync\"\n  rateClass = \"slow\"\n  \
+         upstreams = {:?}\n}}\n",
+        private.url()
+    );
+    let setup = setup().with_file("mode.hcl", &text);
+    let world = setup.env("ATHENS_DOWNLOAD_MODE", "file:{folder}/mode.hcl").start().await;
+    let mut slow = add_versions(&world.upstream, "slow.example/here", 2);
+    slow.extend(add_versions(&private, "slow.example/there", 2));
+    let others = add_versions(&world.upstream, "example.com/lib", 20);
+    let began = Instant::now();
+    let slow = ask(&world, &slow);
+    until("they wait", async || paced(&world, "class", "waited").await >= 1.0).await;
+    for answer in answers(ask(&world, &others)).await {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    for answer in answers(slow).await {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    // One each second, over both hosts together.
+    let mut at = arrivals(&world.upstream, "slow.example/");
+    at.extend(arrivals(&private, "slow.example/"));
+    at.sort_unstable();
+    assert_eq!(at.len(), 4);
+    for (number, at) in (0_u32..).zip(&at) {
+        assert!(*at - began >= number * SECOND, "request {number} came after {:?}", *at - began);
+    }
+    // The others were asked for after those, and are all through before them.
+    let last_of_others = arrivals(&world.upstream, "example.com/lib").pop().expect("twenty");
+    assert!(last_of_others < at[3], "{:?} behind", last_of_others - at[3]);
+    assert_eq!(paced(&world, "host", "waited").await, 0.0);
+    assert!((1.0..=3.0).contains(&paced(&world, "class", "waited").await));
+    // More of them than may wait.
+    let refused = add_versions(&world.upstream, "slow.example/here", 12).split_off(2);
+    let first = answers(ask(&world, &refused)).await;
+    let shed = first.iter().find(|answer| answer.status == 503).expect("more than 5 s of them");
+    assert_eq!(outcome(shed), "shed");
+    assert!(shed.text().contains("the rate class \"slow\""), "{}", shed.text());
+}
+
 // === So many at a time, so many a second ===
 
 #[tokio::test]

@@ -117,6 +117,16 @@ const MALFORMED: &[(&str, &str, &str)] = &[
         "4:17",
         "expected `}`",
     ),
+    (
+        "mode = \"none\"\ndownloadURL = \"\"\nrateClass = \"slow\"\n",
+        "3:13",
+        "no rate class \"slow\"",
+    ),
+    (
+        "mode = \"none\"\ndownloadURL = \"\"\nrate \"a\" {\n  perSecond = 0\n  burst = 1\n}\n",
+        "4:15",
+        "want a whole number from 1 to 10000",
+    ),
 ];
 
 #[tokio::test]

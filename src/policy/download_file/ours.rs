@@ -6,7 +6,9 @@
 //! | `list`, `latest` | `"upstream"`, or `"storage"`: then no upstream ever sees the name |
 //! | `freshFor` | how long an answer to list or latest counts as fresh |
 //! | `negativeTTL` | how long it is remembered that something does not exist |
+//! | `rateClass` | whose budget of upstream requests the modules share: one of `classes.rs` |
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dipylon_middleware::Error;
@@ -15,13 +17,15 @@ use hcl_edit::expr::Expression;
 use hcl_edit::structure::Attribute;
 
 use super::Given;
+use super::classes::Classes;
 use crate::fetch::goproxy_setting::{EntryKind, GoProxyError, GoProxyList, MAX_ENTRIES};
 use crate::policy::go_duration;
 use crate::policy::hcl::{Source, Texts};
 use crate::policy::terms::Terms;
 
 /// Their names.
-pub(super) const NAMES: [&str; 5] = ["upstreams", "list", "latest", "freshFor", "negativeTTL"];
+pub(super) const NAMES: [&str; 6] =
+    ["upstreams", "list", "latest", "freshFor", "negativeTTL", "rateClass"];
 
 /// Who says which versions a module has, by the words of the file.
 const SOURCES: [(&str, ListSource); 2] =
@@ -35,6 +39,7 @@ pub(super) struct Ours {
     latest: Option<ListSource>,
     fresh_for: Option<Duration>,
     negative_for: Option<Duration>,
+    rate_class: Option<Arc<str>>,
 }
 
 impl Ours {
@@ -43,6 +48,7 @@ impl Ours {
         &mut self,
         source: &Source<'_>,
         given: &Given,
+        classes: &Classes,
         attribute: &Attribute,
     ) -> Result<bool, Error> {
         match attribute.key.as_str() {
@@ -51,6 +57,7 @@ impl Ours {
             "latest" => self.latest = Some(list_source(source, attribute)?),
             "freshFor" => self.fresh_for = Some(duration(source, attribute)?),
             "negativeTTL" => self.negative_for = Some(duration(source, attribute)?),
+            "rateClass" => self.rate_class = Some(classes.named(source, attribute)?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -64,6 +71,7 @@ impl Ours {
             latest: self.latest.or(below.latest),
             fresh_for: self.fresh_for.or(below.fresh_for),
             negative_for: self.negative_for.or(below.negative_for),
+            rate_class: self.rate_class.clone().or_else(|| below.rate_class.clone()),
         }
     }
 
@@ -74,6 +82,7 @@ impl Ours {
             latest: self.latest.unwrap_or(terms.latest),
             fresh_for: self.fresh_for,
             negative_for: self.negative_for,
+            rate_class: self.rate_class,
             upstreams: self.upstreams,
             ..terms
         }

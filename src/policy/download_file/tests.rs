@@ -354,7 +354,8 @@ const OURS_REFUSED: &[(&str, usize, &str)] = &[
     ("upstreams = \"https://h?x\"", 15, "a query or fragment is not allowed"),
     ("upstreams = \"http://localhost:3000\"", 15, "which is this gateway itself"),
     ("upstreams = [\"direct\", \"http://127.0.0.1:3000/x\"]", 26, "this gateway itself"),
-    ("rateClass = \"slow\"", 3, "there is no attribute \"rateClass\""),
+    ("rateClass = \"slow\"", 15, "there is no rate class \"slow\""),
+    ("rateKlass = \"slow\"", 3, "there is no attribute \"rateKlass\""),
 ];
 
 /// A file whose fourth line is this attribute of a block.
