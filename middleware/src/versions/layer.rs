@@ -6,12 +6,11 @@ use tokio_util::task::TaskTracker;
 use tower::Layer;
 
 use super::NetworkMode;
-use super::service::{Kept, Key, Shared, Versions};
-use crate::flight::Flights;
+use super::answers::{Answers, Kept};
+use super::service::{Key, QueryKey, Said, Shared, Versions};
 use crate::missing_paths::MissingPaths;
 use crate::ports::{Fetched, Policy};
 use crate::purge::{Forgets, Purge};
-use crate::remember::Remember;
 use crate::request::FetchRequest;
 use crate::stack::Border;
 use crate::storage_io::StorageHandle;
@@ -20,6 +19,8 @@ use crate::storage_io::StorageHandle;
 pub const ANSWERS_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// What the versions that queries stand for may take together, in bytes.
 pub const QUERIES_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// What the questions that upstream has just failed on may take, of lists and of queries, in bytes.
+pub const FAILURES_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// What the layer is told.
 #[derive(Clone, Copy, Debug)]
@@ -59,11 +60,8 @@ impl VersionsLayer {
                 upstream,
                 storage,
                 policy,
-                flights: Flights::new(tasks.clone()),
-                tasks,
-                answers: Remember::new(ANSWERS_BYTES_MAX),
-                failed: Remember::new(QUERIES_BYTES_MAX),
-                queries: Remember::new(QUERIES_BYTES_MAX),
+                lists: Answers::new(ANSWERS_BYTES_MAX, FAILURES_BYTES_MAX, tasks.clone()),
+                queries: Answers::new(QUERIES_BYTES_MAX, FAILURES_BYTES_MAX, tasks),
                 missing: MissingPaths::new(config.negative_for),
             }),
         }
@@ -87,12 +85,13 @@ impl fmt::Debug for VersionsLayer {
 }
 
 impl Forgets for VersionsLayer {
-    /// What there is stays: only a "no" may have become wrong.
+    /// What there is stays listed: only a "no" may have become wrong, and a branch may have moved.
     fn forget(&self, purge: &Purge) -> usize {
-        let is_meant = |(module, _): &Key, kept: &Kept| kept.is_err() && purge.covers(module);
-        let forgotten = self.shared.answers.forget(is_meant);
+        let is_meant = |(module, _): &Key, kept: &Kept<Said>| kept.is_err() && purge.covers(module);
+        let forgotten = self.shared.lists.forget(is_meant);
         self.shared.missing.forgets().forget(purge);
-        forgotten
+        let has_moved = |(module, query): &QueryKey, _: &_| purge.covers_version(module, query);
+        forgotten + self.shared.queries.forget(has_moved)
     }
 }
 

@@ -3,9 +3,9 @@
 //! # What it does
 //! Answers list and latest from upstream and storage together, as the network mode says, and keeps
 //! the answers for a while; the policy may say for a module that storage alone answers, and for how long
-//! an answer holds. Lets files pass; a query (`master`, `v1`) whose version is known from a
-//! moment ago passes as that version. Writes down which paths do not exist at all, for `negative`; an
-//! operator can have every "no" forgotten.
+//! an answer holds. Lets files pass; a query (`master`, `v1`) whose version is known passes as that
+//! version, for as long, and stale for as long, as a list is given. Writes down which paths do not exist at all, for `negative`; an
+//! operator can have every "no" forgotten, and what queries stand for.
 //!
 //! # Where it sits
 //! On top of the module stack's data path: below it there are only files.
@@ -19,19 +19,24 @@
 //! one that says "does not exist" is overruled by stored releases. Mode fallback: what is stored is
 //! the answer. Mode offline: no upstream call of any kind. A storage that fails costs a list what is stored
 //! only, but for what an answer kept for `StaleIfError` at most has of it (`miss_degraded`, not kept).
+//! A query that cannot be resolved stands for what it stood for `StaleIfError` ago at most.
 //!
 //! # Limits
-//! [`ANSWERS_BYTES_MAX`] of answers and [`QUERIES_BYTES_MAX`] of queries in memory; one upstream call
-//! per question at a time.
+//! [`ANSWERS_BYTES_MAX`] of answers and [`QUERIES_BYTES_MAX`] of queries in memory, and twice
+//! [`FAILURES_BYTES_MAX`] of what has just failed; one upstream call per question at a time.
 
+mod answers;
 mod layer;
 mod merge;
 mod service;
 #[cfg(test)]
 mod tests;
 
-pub use layer::{ANSWERS_BYTES_MAX, QUERIES_BYTES_MAX, VersionsConfig, VersionsLayer};
-pub use service::{FAILURE_PAUSE, Versions};
+pub use answers::FAILURE_PAUSE;
+pub use layer::{
+    ANSWERS_BYTES_MAX, FAILURES_BYTES_MAX, QUERIES_BYTES_MAX, VersionsConfig, VersionsLayer,
+};
+pub use service::Versions;
 
 /// How far upstream is trusted to be there (`NetworkMode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,17 +11,17 @@ use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use http_body_util::BodyExt as _;
 use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
 use tower::util::ServiceExt as _;
 
+use super::answers::{Answers, Kept, Look, Times, is_failure};
 use super::{NetworkMode, VersionsConfig, merge};
 use crate::blob::Blob;
 use crate::body;
 use crate::error::{Error, ErrorKind};
-use crate::flight::{Flights, NoLanding, Role};
+use crate::flight::{NoLanding, Role};
 use crate::missing_paths::{MissingPaths, Question};
 use crate::ports::{Decision, Fetched, ListSource, Payload, Policy};
-use crate::remember::{Remember, Weigh};
+use crate::remember::Weigh;
 use crate::request::{Ask, FetchAsk, FetchRequest, FileRequest, ModuleRequest, RequestContext};
 use crate::response::{Answer, ModuleResponse};
 use crate::stack::{Border, Stage, stage};
@@ -29,15 +29,13 @@ use crate::storage_io::StorageHandle;
 use crate::telemetry::Outcome;
 
 pub(super) type Key = (ModulePath, Question);
-pub(super) type Kept = Result<(Bytes, Outcome), Error>;
-
-/// How long upstream is left alone after it has failed on a question that an older answer exists for:
-/// who asks meanwhile gets that one without waiting for the next failure.
-pub const FAILURE_PAUSE: Duration = Duration::from_secs(5);
+/// The body of a list, or of latest, and how it came about.
+pub(super) type Said = (Bytes, Outcome);
+pub(super) type QueryKey = (ModulePath, VersionQuery);
 
 /// What asking brought: the answer, and how upstream failed where it did.
 struct Asked {
-    kept: Kept,
+    kept: Kept<Said>,
     failure: Option<Error>,
 }
 
@@ -53,12 +51,9 @@ pub(super) struct Shared {
     pub(super) upstream: Border<FetchRequest, Fetched>,
     pub(super) storage: StorageHandle,
     pub(super) policy: Arc<dyn Policy>,
-    pub(super) flights: Flights<Key, Kept>,
-    pub(super) tasks: TaskTracker,
-    pub(super) answers: Remember<Key, Kept>,
-    /// Questions that upstream failed on, for a moment.
-    pub(super) failed: Remember<Key, ()>,
-    pub(super) queries: Remember<(ModulePath, VersionQuery), Version>,
+    pub(super) lists: Answers<Key, Said>,
+    /// Which versions queries stand for.
+    pub(super) queries: Answers<QueryKey, Version>,
     /// Paths that upstream says do not exist.
     pub(super) missing: MissingPaths,
 }
@@ -88,22 +83,101 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
         }
     }
 
-    async fn file(self, mut request: FileRequest) -> Result<ModuleResponse, Error> {
+    async fn file(self, request: FileRequest) -> Result<ModuleResponse, Error> {
         if request.version.canonical().is_some() {
             return self.inner.oneshot(request).await;
         }
         let asked = request.version.clone();
-        let key = (request.module.clone(), asked.clone());
-        if let Some(version) = self.shared.known_version(&request).await? {
-            request.version = VersionQuery::Version(version);
-        }
-        let mut response = self.inner.oneshot(request).await?;
-        if let Answer::File { version, .. } = &response.answer
-            && response.asked.is_some()
-        {
-            self.shared.queries.put(key, version.clone());
-        }
+        let mut response = self.query(request).await?;
         response.asked = Some(asked);
+        Ok(response)
+    }
+
+    /// A file of the version that a query stands for.
+    async fn query(self, request: FileRequest) -> Result<ModuleResponse, Error> {
+        let Self { inner, shared } = &self;
+        let (module, query) = (&request.module, &request.version);
+        let key = (module.clone(), query.clone());
+        let decision = shared.policy.decide(module);
+        let look = shared.queries.look(&key, &shared.times(&decision));
+        if let Look::Fresh(version, _) = look {
+            return self.known(request, version?).await;
+        }
+        if shared.network_mode(&decision, Question::List) == NetworkMode::Offline {
+            let stored = shared.storage.list(&request.context, module).await?;
+            return match merge::newest_matching(query, &stored) {
+                Some(version) => self.known(request, version).await,
+                None => inner.clone().oneshot(request).await,
+            };
+        }
+        match look {
+            Look::Revalidate(version, age) => {
+                let refresh = self.clone().resolved(key.clone(), request.context.clone());
+                shared.queries.revalidate(&key, refresh);
+                self.stale(request, (version, age), Outcome::StaleRevalidate).await
+            }
+            Look::Failing(version, age) => {
+                self.stale(request, (version, age), Outcome::StaleError).await
+            }
+            Look::Fresh(..) | Look::Ask => self.unknown(request, key).await,
+        }
+    }
+
+    /// A file of a query that those below resolve; that of an older answer where they fail to.
+    async fn unknown(&self, request: FileRequest, key: QueryKey) -> Result<ModuleResponse, Error> {
+        let result = self.inner.clone().oneshot(request.clone()).await;
+        let older = self.shared.learn_query(&key, &result);
+        match (result, older) {
+            (Err(error), Some(older)) => {
+                let stale = self.stale(request, older, Outcome::StaleError).await;
+                stale.map_err(|_| error)
+            }
+            (result, _) => result,
+        }
+    }
+
+    /// Finds out anew what a query stands for.
+    async fn resolved(self, key: QueryKey, context: RequestContext) {
+        let Self { inner, shared } = self;
+        let context = shared.patient(&context);
+        let deadline = context.deadline;
+        let (module, version) = key.clone();
+        let request = FileRequest { context, module, version, kind: FileKind::Info };
+        let (asking, asked) = (Arc::clone(&shared), key.clone());
+        let landed = shared.queries.ask(key, deadline, |landing| async move {
+            let result = inner.oneshot(request).await;
+            asking.learn_query(&asked, &result);
+            landing.land(result.and_then(|response| match response.answer {
+                Answer::File { version, .. } => Ok(version),
+                _ => Err(Error::new(ErrorKind::NotStored, "not found: clients are sent elsewhere")),
+            }));
+        });
+        // Nobody waits for it: what came of it is written down.
+        drop(landed.await);
+    }
+
+    async fn known(
+        &self,
+        mut request: FileRequest,
+        version: Version,
+    ) -> Result<ModuleResponse, Error> {
+        request.version = VersionQuery::Version(version);
+        self.inner.clone().oneshot(request).await
+    }
+
+    /// A file of the version that a query stood for a while ago.
+    async fn stale(
+        &self,
+        request: FileRequest,
+        (version, age): (Version, Duration),
+        outcome: Outcome,
+    ) -> Result<ModuleResponse, Error> {
+        let mut response = self.known(request, version).await?;
+        // A file that is fetched now is none that was kept.
+        if matches!(response.outcome, Outcome::HitMemory | Outcome::HitStorage) {
+            response.outcome = outcome;
+        }
+        response.age = Some(age);
         Ok(response)
     }
 }
@@ -111,19 +185,30 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
 stage!(Versions<S>: ModuleRequest => ModuleResponse, over FileRequest => ModuleResponse);
 
 impl Shared {
-    /// What a query stands for, where that needs no upstream.
-    async fn known_version(&self, request: &FileRequest) -> Result<Option<Version>, Error> {
-        let FileRequest { context, module, version: query, .. } = request;
-        let key = (module.clone(), query.clone());
-        let decision = self.policy.decide(module);
-        if let Some((version, _)) = self.queries.get(&key, self.fresh_for(&decision)) {
-            return Ok(Some(version));
+    /// Remembers what a query stands for; the older answer that stands in where that could not be found out.
+    fn learn_query(
+        &self,
+        key: &QueryKey,
+        result: &Result<ModuleResponse, Error>,
+    ) -> Option<(Version, Duration)> {
+        match result {
+            Ok(ModuleResponse { answer: Answer::File { version, .. }, asked: Some(_), .. }) => {
+                self.queries.keep(key.clone(), Ok(version.clone()));
+                None
+            }
+            Err(error) if is_failure(error) => {
+                let older = self.queries.failed(key, self.config.stale_if_error)?;
+                let ((module, query), age_seconds) = (key, older.1.as_secs());
+                tracing::warn!(%module, %query, %error, age_seconds,
+                    "upstream fails: answered with what the query stood for before");
+                Some(older)
+            }
+            // It exists no more, or policy has become another.
+            _ => {
+                self.queries.drop_one(key);
+                None
+            }
         }
-        if self.network_mode(&decision, Question::List) != NetworkMode::Offline {
-            return Ok(None);
-        }
-        let stored = self.storage.list(context, module).await?;
-        Ok(merge::newest_matching(query, &stored))
     }
 
     /// The configured mode; offline where the policy wants storage alone to answer.
@@ -138,8 +223,15 @@ impl Shared {
         }
     }
 
-    fn fresh_for(&self, decision: &Decision) -> Duration {
-        decision.fresh_for.unwrap_or(self.config.fresh_for)
+    /// For how long answers are given, by the policy in force.
+    fn times(&self, decision: &Decision) -> Times {
+        let VersionsConfig { fresh_for, negative_for, .. } = self.config;
+        Times {
+            fresh_for: decision.fresh_for.unwrap_or(fresh_for),
+            negative_for: decision.negative_for.unwrap_or(negative_for),
+            stale_while_revalidate: self.config.stale_while_revalidate,
+            stale_if_error: self.config.stale_if_error,
+        }
     }
 
     async fn answer(
@@ -157,31 +249,24 @@ impl Shared {
                 None => Err(nothing_stored(&module)),
             };
         }
-        let key = (module, question);
-        if let Some((kept, age)) = self.answers.get(&key, Duration::MAX) {
-            if age <= self.holds_for(&decision, &kept) && !self.is_refuted(&decision, &key, &kept) {
+        let (key, times) = ((module, question), self.times(&decision));
+        match self.lists.look(&key, &times) {
+            Look::Fresh(kept, age) if !self.is_refuted(&times, &key, &kept) => {
                 let (body, _) = kept.map_err(Error::remembered)?;
                 return Ok(response(question, body, Outcome::HitMemory, Some(age)));
             }
-            if let Ok((body, _)) = &kept
-                && age <= self.fresh_for(&decision) + self.config.stale_while_revalidate
-            {
-                // Given at once; one task, however many ask, fetches the newer one for who asks next.
-                if !self.flights.is_under_way(&key) && !self.has_just_failed(&key) {
-                    let refresh = Arc::clone(&self).refreshed(context, key, mode);
-                    self.tasks.spawn(async move { drop(refresh.await) });
-                }
-                return Ok(response(question, body.clone(), Outcome::StaleRevalidate, Some(age)));
+            Look::Revalidate((body, _), age) => {
+                let refresh = Arc::clone(&self).refreshed(context, key.clone(), mode);
+                self.lists.revalidate(&key, refresh);
+                return Ok(response(question, body, Outcome::StaleRevalidate, Some(age)));
             }
-            if let Ok((body, _)) = kept
-                && age <= self.config.stale_if_error
-                && self.has_just_failed(&key)
-            {
+            Look::Failing((body, _), age) => {
                 return Ok(response(question, body, Outcome::StaleError, Some(age)));
             }
+            Look::Fresh(..) | Look::Ask => {}
         }
         if mode == NetworkMode::Fallback
-            && self.has_just_failed(&key)
+            && self.lists.has_just_failed(&key)
             && let Some(body) = self.stored(&context, &key.0, question, mode).await?
             && !body.is_empty()
         {
@@ -202,12 +287,12 @@ impl Shared {
         context: RequestContext,
         key: Key,
         mode: NetworkMode,
-    ) -> Result<(Kept, Role), Error> {
+    ) -> Result<(Kept<Said>, Role), Error> {
         let (question, deadline) = (key.1, context.deadline);
         let shared = Arc::clone(&self);
         let landed = self
-            .flights
-            .join(key.clone(), deadline, |landing| async move {
+            .lists
+            .ask(key.clone(), deadline, |landing| async move {
                 let purges = shared.missing.purges();
                 let asked = shared.ask(&context, &key, mode).await;
                 landing.land(shared.keep(&key, asked, purges));
@@ -216,42 +301,28 @@ impl Shared {
         landed.map_err(|why| unfinished(question, why))
     }
 
-    fn has_just_failed(&self, key: &Key) -> bool {
-        self.failed.get(key, FAILURE_PAUSE).is_some()
-    }
-
-    /// For how long an answer, or a "no", is given without asking again.
-    fn holds_for(&self, decision: &Decision, kept: &Kept) -> Duration {
-        match kept {
-            Ok(_) => self.fresh_for(decision),
-            Err(_) => decision.negative_for.unwrap_or(self.config.negative_for),
-        }
-    }
-
     /// Whether something has been found at the path since it was said that nothing is there.
-    fn is_refuted(&self, decision: &Decision, (module, question): &Key, kept: &Kept) -> bool {
+    fn is_refuted(&self, times: &Times, (module, question): &Key, kept: &Kept<Said>) -> bool {
         let is_absent = kept.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound);
-        let within = self.holds_for(decision, kept);
-        is_absent && !self.missing.is_missing(module, *question, within)
+        is_absent && !self.missing.is_missing(module, *question, times.negative_for)
     }
 
     /// Keeps what may be kept; gives an older answer where upstream fails now. `purges` were there when it was
     /// asked.
-    fn keep(&self, key: &Key, asked: Asked, purges: u64) -> Kept {
+    fn keep(&self, key: &Key, asked: Asked, purges: u64) -> Kept<Said> {
         let Asked { kept, failure } = asked;
         if let Ok((listed, Outcome::MissDegraded)) = kept {
             return Ok((self.with_older(key, listed), Outcome::MissDegraded));
         }
-        let Some(error) = failure.filter(|error| !error.kind().is_permanent()) else {
+        let Some(error) = failure.filter(is_failure) else {
             if kept.is_ok() || purges == self.missing.purges() {
                 self.learn(key, &kept);
-                self.answers.put(key.clone(), kept.clone());
+                self.lists.keep(key.clone(), kept.clone());
             }
             return kept;
         };
-        self.failed.put(key.clone(), ());
-        let older = self.answers.get(key, self.config.stale_if_error);
-        let Some((Ok((body, _)), age)) = older else { return kept };
+        let older = self.lists.failed(key, self.config.stale_if_error);
+        let Some(((body, _), age)) = older else { return kept };
         let (module, _) = key;
         tracing::warn!(%module, %error, age_seconds = age.as_secs(),
             "upstream fails: answered with an older list");
@@ -259,7 +330,7 @@ impl Shared {
     }
 
     /// Whether there is anything at the path.
-    fn learn(&self, (module, question): &Key, kept: &Kept) {
+    fn learn(&self, (module, question): &Key, kept: &Kept<Said>) {
         match kept {
             Ok(_) => self.missing.exists(module),
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -273,8 +344,8 @@ impl Shared {
     /// upstream has taken back since. It is for those who wait, and for nobody later, so that storage is asked
     /// again the next time.
     fn with_older(&self, key: &Key, listed: Bytes) -> Bytes {
-        match self.answers.get(key, self.config.stale_if_error) {
-            Some((Ok((older, _)), _)) => merge::bodies(&listed, &older),
+        match self.lists.older(key, self.config.stale_if_error) {
+            Some(((older, _), _)) => merge::bodies(&listed, &older),
             _ => listed,
         }
     }

@@ -50,7 +50,7 @@ table! {
         list_follows_mode: bool = "ListFollowsMode", ["DIPYLON_LIST_FOLLOWS_MODE"], false;
         /// What Athens does not know is refused in the download-mode file, so that it is sure to work there.
         strict_download_file: bool = "StrictDownloadFile", ["DIPYLON_STRICT_DOWNLOAD_FILE"], false;
-        /// How long an answer to list or latest counts as fresh, in seconds.
+        /// How long an answer to list or latest, or what a branch stands for, counts as fresh, in seconds.
         fresh_for: Duration = "FreshFor", ["DIPYLON_FRESH_FOR"], seconds(60);
         /// For how long after that it is still served while a new one is fetched, in seconds.
         stale_while_revalidate: Duration = "StaleWhileRevalidate",

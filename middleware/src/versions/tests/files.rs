@@ -1,17 +1,24 @@
 //! Files pass; what a query stands for is remembered.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use dipylon_protocol::route::FileKind;
+use parking_lot::Mutex;
 use tower::Layer as _;
 
-use super::{Bench, bench, bench_with, config, m};
+use super::{Bench, bench, bench_with, config, m, no_files};
 use crate::error::{Error, ErrorKind};
+use crate::purge::{Modules, Purge};
 use crate::request::{Ask, FileRequest, ModuleRequest};
-use crate::response::ModuleResponse;
+use crate::response::{Answer, ModuleResponse};
+use crate::stack::Border;
 use crate::telemetry::Outcome;
-use crate::testing::below::{Held, assert_passes_unchanged, error_from_below};
-use crate::testing::{SECOND, context, error, fetches_all, file_answer, query};
-use crate::versions::NetworkMode::{Offline, Strict};
+use crate::testing::below::{Held, assert_passes_unchanged, error_from_below, late};
+use crate::testing::{SECOND, call, context, error, fetches_all, file_answer, query, settle};
+use crate::versions::NetworkMode::{Fallback, Offline, Strict};
+use crate::versions::{FAILURE_PAUSE, Versions, VersionsConfig};
 
 /// What lies below resolves every query to v1.2.3 and has every version.
 fn resolving(request: &FileRequest) -> Result<ModuleResponse, Error> {
@@ -85,6 +92,203 @@ async fn a_query_that_fails_is_not_remembered() {
         assert_eq!(failed.kind(), ErrorKind::UpstreamFailed);
     }
     assert_eq!(reached(&bench), ["main.info", "main.info"]);
+}
+
+/// What lies below: it has every version, and resolves queries to what the test says, after a while.
+#[derive(Clone)]
+struct Below {
+    says: Arc<Mutex<Result<&'static str, ErrorKind>>>,
+    resolved: Arc<Mutex<usize>>,
+}
+
+type Service = Versions<Border<FileRequest, ModuleResponse>>;
+
+impl Below {
+    /// A layer over it that keeps what queries stand for so much longer than they are fresh.
+    fn revalidating(revalidated_for: Duration) -> (Self, Bench, Service) {
+        let below = Self { says: Arc::new(Mutex::new(Ok("v1.2.3"))), resolved: Arc::default() };
+        let config = VersionsConfig { stale_while_revalidate: revalidated_for, ..config(Strict) };
+        let bench = bench_with(config, &[], fetches_all(), no_files);
+        let service = bench.layer.layer(below.service(Duration::ZERO));
+        (below, bench, service)
+    }
+
+    fn service(&self, by: Duration) -> Border<FileRequest, ModuleResponse> {
+        let below = self.clone();
+        let resolve = move |request: FileRequest| {
+            if request.version.canonical().is_some() {
+                return resolving(&request);
+            }
+            *below.resolved.lock() += 1;
+            let version = (*below.says.lock()).map_err(error)?;
+            let mut answer = file_answer(request.kind, version, "{}", Outcome::MissLeader);
+            answer.asked = Some(request.version);
+            Ok(answer)
+        };
+        late(by, resolve)
+    }
+
+    fn says(&self, says: Result<&'static str, ErrorKind>) {
+        *self.says.lock() = says;
+    }
+
+    fn resolved(&self) -> usize {
+        *self.resolved.lock()
+    }
+}
+
+/// The version that `main` stands for, and how the answer came about.
+async fn main_info(service: &Service) -> Result<(String, Outcome, Option<Duration>), Error> {
+    let ask = Ask::File(query("main"), FileKind::Info);
+    let request = ModuleRequest { context: context(), module: m(), ask };
+    let response = call(service, request).await?;
+    assert_eq!(response.asked, Some(query("main")), "the answer may still change");
+    let Answer::File { version, .. } = &response.answer else { panic!("{:?}", response.answer) };
+    Ok((version.to_string(), response.outcome, response.age))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_past_its_freshness_stands_for_the_same_while_it_is_resolved_anew() {
+    let (below, _bench, service) = Below::revalidating(600 * SECOND);
+    main_info(&service).await.expect("resolved");
+    below.says(Ok("v1.3.0"));
+    tokio::time::advance(61 * SECOND).await;
+    let stale = main_info(&service).await.expect("at once");
+    let age = Some(61 * SECOND);
+    assert_eq!(stale, ("v1.2.3".to_owned(), Outcome::StaleRevalidate, age));
+    settle().await;
+    let fresh = main_info(&service).await.expect("resolved behind the answer");
+    assert_eq!((fresh.0.as_str(), fresh.2, below.resolved()), ("v1.3.0", None, 2));
+    tokio::time::advance(661 * SECOND).await;
+    below.says(Ok("v1.4.0"));
+    assert_eq!(main_info(&service).await.expect("too old to be given").0, "v1.4.0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_until_a_query_is_resolved_anew_and_it_costs_one_call() {
+    let (below, bench, service) = Below::revalidating(600 * SECOND);
+    main_info(&service).await.expect("resolved");
+    below.says(Ok("v1.3.0"));
+    let slow = bench.layer.layer(below.service(5 * SECOND));
+    tokio::time::advance(61 * SECOND).await;
+    let began = tokio::time::Instant::now();
+    let answers = futures::future::join_all((0..3).map(|_| main_info(&slow))).await;
+    for stale in answers.into_iter().map(|answer| answer.expect("known")) {
+        assert_eq!((stale.0.as_str(), stale.1), ("v1.2.3", Outcome::StaleRevalidate));
+    }
+    // Each waited for the file of the version that is known, and for nothing else.
+    assert_eq!(began.elapsed(), 5 * SECOND);
+    settle().await;
+    assert_eq!(below.resolved(), 2);
+    assert_eq!(main_info(&service).await.expect("resolved").0, "v1.3.0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_that_cannot_be_resolved_stands_for_what_it_stood_for_and_not_for_ever() {
+    for failure in [ErrorKind::UpstreamTimeout, ErrorKind::Overloaded, ErrorKind::UpstreamRefused] {
+        let (below, _bench, service) = Below::revalidating(Duration::ZERO);
+        main_info(&service).await.expect("resolved");
+        below.says(Err(failure));
+        tokio::time::advance(1800 * SECOND).await;
+        for _ in 0..3 {
+            let (version, outcome, age) = main_info(&service).await.expect("an older answer");
+            assert_eq!((version.as_str(), outcome), ("v1.2.3", Outcome::StaleError), "{failure:?}");
+            assert_eq!(age, Some(1800 * SECOND));
+        }
+        assert_eq!(below.resolved(), 2, "left alone after its failure");
+        tokio::time::advance(FAILURE_PAUSE + SECOND).await;
+        main_info(&service).await.expect("older, and asked again");
+        assert_eq!(below.resolved(), 3);
+        tokio::time::advance(1800 * SECOND).await;
+        let failed = main_info(&service).await.expect_err("too old by now");
+        assert_eq!(failed.kind(), failure);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_that_stands_for_nothing_any_more_is_given_to_nobody() {
+    for no in [ErrorKind::NotFound, ErrorKind::NotStored, ErrorKind::AsyncAccepted] {
+        for revalidated_for in [Duration::ZERO, 600 * SECOND] {
+            let (below, _bench, service) = Below::revalidating(revalidated_for);
+            main_info(&service).await.expect("resolved");
+            below.says(Err(no));
+            tokio::time::advance(61 * SECOND).await;
+            if !revalidated_for.is_zero() {
+                main_info(&service).await.expect("while it is resolved anew");
+                settle().await;
+            }
+            assert_eq!(main_info(&service).await.expect_err("gone").kind(), no);
+            below.says(Err(ErrorKind::UpstreamTimeout));
+            let failed = main_info(&service).await.expect_err("nothing older is left");
+            assert_eq!(failed.kind(), ErrorKind::UpstreamTimeout);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_whose_clients_are_sent_elsewhere_by_now_is_not_given_for_long() {
+    let (_below, bench, service) = Below::revalidating(600 * SECOND);
+    main_info(&service).await.expect("resolved");
+    let elsewhere = |request: FileRequest| match request.version.canonical() {
+        Some(_) => resolving(&request),
+        None => {
+            let location = "https://elsewhere.example/main.info".to_owned();
+            let answer = Answer::Redirect { location, status: http::StatusCode::FOUND };
+            Ok(ModuleResponse::new(answer, Outcome::Redirected))
+        }
+    };
+    let redirecting = bench.layer.layer(late(Duration::ZERO, elsewhere));
+    tokio::time::advance(61 * SECOND).await;
+    assert_eq!(main_info(&redirecting).await.expect("once").1, Outcome::StaleRevalidate);
+    settle().await;
+    let ask = Ask::File(query("main"), FileKind::Info);
+    let request = ModuleRequest { context: context(), module: m(), ask };
+    let sent = call(&redirecting, request).await.expect("sent elsewhere");
+    assert!(matches!(sent.answer, Answer::Redirect { .. }), "{:?}", sent.answer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_fetched_for_a_stale_query_is_no_hit() {
+    let (below, bench, service) = Below::revalidating(600 * SECOND);
+    main_info(&service).await.expect("resolved");
+    let fetching = |request: FileRequest| {
+        let version = request.version.as_str().to_owned();
+        Ok(file_answer(request.kind, &version, "{}", Outcome::MissLeader))
+    };
+    let fetched = bench.layer.layer(late(Duration::ZERO, fetching));
+    below.says(Err(ErrorKind::UpstreamTimeout));
+    tokio::time::advance(61 * SECOND).await;
+    assert_eq!(main_info(&fetched).await.expect("fetched now").1, Outcome::MissLeader);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_has_a_query_resolved_anew() {
+    let (below, bench, service) = Below::revalidating(600 * SECOND);
+    main_info(&service).await.expect("resolved");
+    below.says(Ok("v1.3.0"));
+    let purge = |module: &str, version| {
+        let modules = Modules::Exactly(module.to_owned());
+        bench.layer.forgets().forget(&Purge { modules, version })
+    };
+    assert_eq!(purge("example.com/other", None), 0);
+    assert_eq!(purge("example.com/m", Some(query("v1"))), 0);
+    assert_eq!(main_info(&service).await.expect("known").0, "v1.2.3");
+    assert_eq!(purge("example.com/m", Some(query("main"))), 1);
+    assert_eq!(main_info(&service).await.expect("resolved anew").0, "v1.3.0");
+    assert_eq!(purge("example.com/m", None), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_mode_fallback_a_query_that_cannot_be_resolved_stands_for_what_it_stood_for() {
+    let bench = bench_with(config(Fallback), &[], fetches_all(), resolving);
+    file(&bench, "main", FileKind::Info).await.expect("resolved");
+    let fails = late(Duration::ZERO, |request: FileRequest| match request.version.canonical() {
+        Some(_) => resolving(&request),
+        None => Err(error(ErrorKind::UpstreamFailed)),
+    });
+    tokio::time::advance(61 * SECOND).await;
+    let stale = main_info(&bench.layer.layer(fails)).await.expect("older");
+    assert_eq!((stale.0.as_str(), stale.1), ("v1.2.3", Outcome::StaleError));
 }
 
 #[tokio::test(start_paused = true)]

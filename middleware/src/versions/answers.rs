@@ -1,0 +1,153 @@
+//! Answers that are given again: how old one may be, and when upstream is asked instead. The one rule for list,
+//! latest and what queries stand for.
+
+use std::future::Future;
+use std::hash::Hash;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::error::{Error, ErrorKind};
+use crate::flight::{Flights, Landing, NoLanding, Role};
+use crate::remember::{Remember, Weigh};
+
+/// How long upstream is left alone after it has failed on a question that an older answer exists for:
+/// who asks meanwhile gets that one without waiting for the next failure.
+pub const FAILURE_PAUSE: Duration = Duration::from_secs(5);
+
+/// An answer, or a "no".
+pub(super) type Kept<V> = Result<V, Error>;
+
+/// How long answers to a question are given.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// Without asking again.
+    pub(super) fresh_for: Duration,
+    /// The same for a "no".
+    pub(super) negative_for: Duration,
+    /// After that, while a newer one is fetched.
+    pub(super) stale_while_revalidate: Duration,
+    /// Because upstream fails.
+    pub(super) stale_if_error: Duration,
+}
+
+/// What to do about a question, by what is kept of it and how old that is.
+#[derive(Debug)]
+pub(super) enum Look<V> {
+    /// The kept answer is given.
+    Fresh(Kept<V>, Duration),
+    /// The kept answer is given at once, and a newer one is fetched for who asks next.
+    Revalidate(V, Duration),
+    /// Upstream has failed on it a moment ago: the kept answer is given.
+    Failing(V, Duration),
+    /// Upstream is asked.
+    Ask,
+}
+
+/// The answers of one kind, and the questions under way.
+pub(super) struct Answers<K, V> {
+    kept: Remember<K, Kept<V>>,
+    /// Questions that upstream failed on, for a moment.
+    failed: Remember<K, ()>,
+    flights: Flights<K, Kept<V>>,
+    tasks: TaskTracker,
+}
+
+impl<K, V> Answers<K, V>
+where
+    K: Eq + Hash + Clone + Weigh + Send + Sync + 'static,
+    V: Clone + Weigh + Send + Sync + 'static,
+{
+    /// Answers that take `bytes_max` together, and for what failed `failures_bytes_max`. `tasks` counts
+    /// questions under way.
+    pub(super) fn new(bytes_max: u64, failures_bytes_max: u64, tasks: TaskTracker) -> Self {
+        Self {
+            kept: Remember::new(bytes_max),
+            failed: Remember::new(failures_bytes_max),
+            flights: Flights::new(tasks.clone()),
+            tasks,
+        }
+    }
+
+    pub(super) fn look(&self, key: &K, times: &Times) -> Look<V> {
+        let Some((kept, age)) = self.kept.get(key, Duration::MAX) else { return Look::Ask };
+        let answer = match kept {
+            Err(_) if age > times.negative_for => return Look::Ask,
+            Err(error) => return Look::Fresh(Err(error), age),
+            Ok(answer) => answer,
+        };
+        if age <= times.fresh_for {
+            Look::Fresh(Ok(answer), age)
+        } else if age <= times.fresh_for + times.stale_while_revalidate {
+            Look::Revalidate(answer, age)
+        } else if age <= times.stale_if_error && self.has_just_failed(key) {
+            Look::Failing(answer, age)
+        } else {
+            Look::Ask
+        }
+    }
+
+    /// Has a newer answer fetched behind this one, once for all who ask meanwhile, unless upstream has just
+    /// failed on it.
+    pub(super) fn revalidate<F>(&self, key: &K, refresh: F)
+    where
+        F: Future + Send + 'static,
+        F::Output: Send,
+    {
+        if !self.flights.is_under_way(key) && !self.has_just_failed(key) {
+            self.tasks.spawn(async move { drop(refresh.await) });
+        }
+    }
+
+    /// Asks once for all who ask at the same time.
+    pub(super) async fn ask<W, F>(
+        &self,
+        key: K,
+        deadline: Instant,
+        work: W,
+    ) -> Result<(Kept<V>, Role), NoLanding>
+    where
+        W: FnOnce(Landing<K, Kept<V>>) -> F,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.flights.join(key, deadline, work).await
+    }
+
+    pub(super) fn keep(&self, key: K, kept: Kept<V>) {
+        self.kept.put(key, kept);
+    }
+
+    /// Nothing is known of it any more.
+    pub(super) fn drop_one(&self, key: &K) {
+        self.kept.remove(key);
+    }
+
+    /// Forgets each that `is_meant` says; how many there were.
+    pub(super) fn forget(&self, is_meant: impl Fn(&K, &Kept<V>) -> bool) -> usize {
+        self.kept.forget(is_meant)
+    }
+
+    /// The answer that is kept, where it is not too old to stand in for one that cannot be had now.
+    pub(super) fn older(&self, key: &K, age_max: Duration) -> Option<(V, Duration)> {
+        let (kept, age) = self.kept.get(key, age_max)?;
+        Some((kept.ok()?, age))
+    }
+
+    /// Upstream has failed on it: the answer that stands in, if any.
+    pub(super) fn failed(&self, key: &K, age_max: Duration) -> Option<(V, Duration)> {
+        self.failed.put(key.clone(), ());
+        self.older(key, age_max)
+    }
+
+    pub(super) fn has_just_failed(&self, key: &K) -> bool {
+        self.failed.get(key, FAILURE_PAUSE).is_some()
+    }
+}
+
+/// Whether an error says only that nothing could be found out, so that an older answer may stand in for it: not
+/// a "no", and not what policy wants.
+pub(super) fn is_failure(error: &Error) -> bool {
+    let kind = error.kind();
+    !kind.is_permanent() && !matches!(kind, ErrorKind::NotStored | ErrorKind::AsyncAccepted)
+}
