@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Connections, each with one request in hand: as many as share a wake-up of a server with some load.
 const CONNECTIONS: u64 = 16;
@@ -44,6 +44,17 @@ impl Load {
                 self.streams[next].write_all(request.as_bytes()).expect("the server listens");
             }
         }
+    }
+}
+
+impl Load {
+    /// One GET while no other is under way: how long it takes until the last byte of its answer.
+    pub(crate) fn one(&mut self, path: &str) -> Duration {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let began = Instant::now();
+        self.streams[0].write_all(request.as_bytes()).expect("the server listens");
+        read_answer(&mut self.streams[0], &mut self.buffer);
+        began.elapsed()
     }
 }
 

@@ -45,7 +45,8 @@ async fn next_data(
         let Ok(frame) = tokio::time::timeout(idle, body.frame()).await else {
             let text =
                 format!("{place}: upstream sent nothing for {idle:?} after {received} bytes");
-            return Err(Error::new(ErrorKind::UpstreamTimeout, text));
+            let cause = format!("it sent nothing for {idle:?} within an answer");
+            return Err(Error::new(ErrorKind::UpstreamTimeout, text).with_cause(cause));
         };
         match frame {
             None => return Ok(None),

@@ -193,7 +193,8 @@ impl HttpClient {
             Err(_) => {
                 let timeout = self.header_timeout;
                 let text = format!("{place}: upstream did not begin to answer within {timeout:?}");
-                Err(Error::new(ErrorKind::UpstreamTimeout, text))
+                let cause = format!("it did not begin to answer within {timeout:?}");
+                Err(Error::new(ErrorKind::UpstreamTimeout, text).with_cause(cause))
             }
         }
     }
@@ -274,7 +275,8 @@ fn failed(error: &(dyn StdError + 'static), place: &str) -> Error {
         }
         source = cause.source();
     }
-    Error::new(kind, format!("{place}: cannot reach upstream: {}", causes(error)))
+    let why = causes(error);
+    Error::new(kind, format!("{place}: cannot reach upstream: {why}")).with_cause(why)
 }
 
 /// An error and its causes in one line, repetitions left out.

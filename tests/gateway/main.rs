@@ -9,6 +9,7 @@ mod background;
 mod bad_input;
 mod cases;
 mod check;
+mod dead_upstream;
 mod drain;
 mod endpoints;
 mod limits;
