@@ -16,7 +16,7 @@ use dipylon_middleware::catch_panic::CatchPanicLayer;
 use dipylon_middleware::compression::CompressionLayer;
 use dipylon_middleware::deadline::DeadlineLayer;
 use dipylon_middleware::dispatch::{
-    Background, BackgroundConfig, BackgroundPorts, Dispatch, MayFetch, Snapshot,
+    Background, BackgroundConfig, BackgroundPorts, Dispatch, MayFetch,
 };
 use dipylon_middleware::download_mode::DownloadModeLayer;
 use dipylon_middleware::filter::{FilterLayer, Sign};
@@ -113,30 +113,6 @@ impl App {
         let Adapters { lock, go_runs, .. } = adapters;
         let recovered = recovered.unwrap_or_default();
         Self { edge, tasks, telemetry, lock, go_runs, background, recovered }
-    }
-
-    /// Goes on with the background fetches that an earlier process had accepted.
-    pub fn resume(&mut self) {
-        let recovered = self.background.recover(std::mem::take(&mut self.recovered));
-        if recovered > 0 {
-            tracing::info!(recovered, "goes on with background fetches of before the start");
-        }
-    }
-
-    /// Says what becomes of background fetches that a drain has not ended.
-    pub fn leave(&self) {
-        let Snapshot { queued, running, .. } = self.background.snapshot(0);
-        let left = queued + running;
-        match (left, self.background.is_kept()) {
-            (0, _) => {}
-            (_, true) => tracing::info!(left, "background fetches wait on disk for the next start"),
-            (_, false) => {
-                tracing::warn!(
-                    left,
-                    "background fetches are lost: Dipylon.QueueDirectory would keep them"
-                );
-            }
-        }
     }
 }
 
@@ -425,5 +401,6 @@ fn trusted_proxies(networks: &[config::IpNet]) -> Option<TrustedProxies> {
     })
 }
 
+mod background;
 #[cfg(test)]
 mod tests;

@@ -65,6 +65,7 @@ pub async fn serve(config: &Config, env: &(dyn Env + Sync)) -> Result<(), String
     if let Err(error) = adapters.check_upstream() {
         tracing::warn!(%error, "only what is stored can be served");
     }
+    let changes = adapters.reload.as_ref().map(|reload| reload.changes());
     let reloads = tokio::spawn(reload(adapters.reload.clone(), hangups));
     let mut app = App::new(config, adapters, telemetry);
     let listener = listen(config).await?;
@@ -72,14 +73,18 @@ pub async fn serve(config: &Config, env: &(dyn Env + Sync)) -> Result<(), String
     let tls = tls_config(config)?;
     tracing::info!(address = listener.address(), tls = tls.is_some(), "Starting application");
     app.resume();
+    let follows = changes.map(|changes| tokio::spawn(app.follow(changes)));
     let connections_max = config.dipylon.max_connections as usize;
     let server =
         Server::new(ServerConfig { connections_max, tls }, app.edge.clone(), &app.telemetry)
             .keeping_bodies(Bodies::OfPosts);
     let serving = server.run(listener, stop.wait());
     let drained = run(serving, &stop, app.tasks.clone(), config.shutdown_timeout).await;
-    app.leave();
     reloads.abort();
+    if let Some(follows) = follows {
+        follows.abort();
+    }
+    app.leave().await;
     if let (Err(_), Some(go_runs)) = (&drained, &app.go_runs)
         && !go_runs.end().await
     {

@@ -20,6 +20,7 @@ use std::time::Duration;
 use dipylon_middleware::telemetry::{PolicyReload, Telemetry};
 use parking_lot::Mutex;
 use tokio::signal::unix::Signal;
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::download_file::{DownloadFile, Given};
@@ -36,6 +37,8 @@ pub struct Reload {
     upstreams: Arc<dyn OpenUpstreams>,
     telemetry: Telemetry,
     seen: Mutex<Seen>,
+    /// Told after each file that came into force.
+    changes: watch::Sender<()>,
 }
 
 /// What has been seen of the file.
@@ -131,7 +134,13 @@ impl Reload {
     ) -> Self {
         let looks = Looks::new(stamp);
         let seen = Mutex::new(Seen { looks, last: Ok(text), in_force: true });
-        Self { path, given, live, upstreams, telemetry: telemetry.clone(), seen }
+        let (changes, _) = watch::channel(());
+        Self { path, given, live, upstreams, telemetry: telemetry.clone(), seen, changes }
+    }
+
+    /// Tells of each file that comes into force from now on.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// Looks, and reads at each SIGHUP, until it is dropped.
@@ -196,6 +205,7 @@ impl Reload {
                 self.live.replace(&said, &*self.upstreams);
                 super::warn_of(&said);
                 tracing::info!(%file, policy = ?self.live, "the download-mode file is in force anew");
+                self.changes.send_replace(());
                 PolicyReload::Applied
             }
             Err(reason) => {

@@ -350,10 +350,21 @@ async fn a_reload_holds_for_what_waits_in_the_background() {
     let asked = world.module_requests();
     until("its turn has come", async || queue(&world).await["held"] == 1).await;
     assert_eq!((&queue(&world).await["queued"], world.module_requests()), (&0.into(), asked));
-    // On disk it waits for a start that allows it.
-    write(&world, FETCHES);
-    world.restart().await;
+    // It waits for a policy that allows it, and for no start.
+    rewrite(&mut world, FETCHES, "applied").await;
     until("it is stored", async || world.is_stored(MODULE, VERSION)).await;
+    until("it has ended", async || {
+        let queue = queue(&world).await;
+        (&queue["held"], &queue["queued"], &queue["running"]) == (&0.into(), &0.into(), &0.into())
+    })
+    .await;
+    assert!(world.logged("policy allows them again"));
+    // Nor is it there after the next start.
+    world.restart().await;
+    assert_eq!(
+        (&queue(&world).await["held"], &queue(&world).await["queued"]),
+        (&0.into(), &0.into())
+    );
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
+mod running;
+
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::query::VersionQuery;
@@ -12,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use self::running::Running;
 use super::state::{
     ATTEMPTS_MAX, Key, Offer, Queue, Snapshot, Taken, may_pass, pause, spread, was_asked,
 };
@@ -83,6 +86,15 @@ struct Shared {
     began: (Duration, Instant),
 }
 
+/// What a drain leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Entries that wait or run, and that the next process goes on with.
+    pub kept: usize,
+    /// Entries that the store does not have, those among them that policy forbids.
+    pub lost: usize,
+}
+
 /// How one attempt ended.
 enum Ended {
     Stored,
@@ -122,7 +134,9 @@ impl Background {
             .join(key.clone(), request.context.deadline, |landing| async move {
                 let offer = this.offer(&wanted, cause);
                 if offer == Offer::Accepted {
-                    this.keep(&wanted).await;
+                    if this.keep(&wanted).await {
+                        this.queue.lock().kept(&wanted);
+                    }
                     this.queue.lock().release(&wanted, this.now());
                 }
                 landing.land(offer);
@@ -148,15 +162,15 @@ impl Background {
         let (now, today) = (shared.now(), SystemTime::now());
         let (mut recovered, mut held) = (0, 0);
         for QueueEntry { module, version, accepted } in entries {
+            let age = today.duration_since(accepted).unwrap_or_default();
+            let since = now.saturating_sub(age);
             if !(shared.ports.may_fetch)(&module, &version) {
                 shared.count(BackgroundEvent::Forbidden);
-                shared.queue.lock().hold(Key { module, version });
+                shared.queue.lock().hold_recovered(Key { module, version }, since);
                 held += 1;
                 continue;
             }
-            let age = today.duration_since(accepted).unwrap_or_default();
-            let since = now.saturating_sub(age);
-            let cause = Cause { request_id: "-".into(), span: None };
+            let cause = Cause::of_nobody();
             let offer = shared.queue.lock().recover(&Key { module, version }, cause, since, now);
             if offer == Offer::Accepted {
                 shared.count(BackgroundEvent::Recovered);
@@ -171,6 +185,29 @@ impl Background {
         }
         Shared::start_workers(shared);
         recovered
+    }
+
+    /// Policy has become another: what it forbade and allows by now waits for its turn again.
+    pub fn reconsider(&self) {
+        Shared::reconsider(&self.0);
+    }
+
+    /// What a drain leaves behind. What the store has not taken is offered to it once more.
+    pub async fn leave(&self) -> Left {
+        let shared = &self.0;
+        let unkept = shared.queue.lock().unkept();
+        if let Some(store) = &shared.ports.store {
+            let writes = unkept.into_iter().map(|(key, since)| async move {
+                let (module, version) = (key.module.clone(), key.version.clone());
+                let entry = QueueEntry { module, version, accepted: UNIX_EPOCH + since };
+                if patiently(store.keep(&entry)).await.is_ok() {
+                    shared.queue.lock().kept(&key);
+                }
+            });
+            futures::future::join_all(writes).await;
+        }
+        let queue = shared.queue.lock();
+        Left { kept: queue.kept_count(), lost: queue.unkept().len() }
     }
 
     /// The queue now, with `entries_max` entries at most.
@@ -193,6 +230,13 @@ impl fmt::Debug for Background {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Snapshot { queued, running, .. } = self.snapshot(0);
         write!(f, "Background({queued} queued, {running} running)")
+    }
+}
+
+impl Cause {
+    /// No request waits for it any more.
+    fn of_nobody() -> Self {
+        Self { request_id: "-".into(), span: None }
     }
 }
 
@@ -231,15 +275,17 @@ impl Shared {
     }
 
     /// Has an entry kept. One that cannot be is fetched all the same: it is only not safe from a crash.
-    async fn keep(&self, key: &Key) {
-        let Some(store) = &self.ports.store else { return };
+    async fn keep(&self, key: &Key) -> bool {
+        let Some(store) = &self.ports.store else { return false };
         let (module, version) = (key.module.clone(), key.version.clone());
         let entry = QueueEntry { module, version, accepted: SystemTime::now() };
-        if let Err(error) = patiently(store.keep(&entry)).await {
+        let written = patiently(store.keep(&entry)).await;
+        if let Err(error) = &written {
             self.count(BackgroundEvent::Unkept);
             tracing::error!(module = %key.module, version = %key.version, %error,
                 "a background fetch would not survive a restart");
         }
+        written.is_ok()
     }
 
     async fn forget(&self, key: &Key) {
@@ -251,18 +297,31 @@ impl Shared {
         }
     }
 
-    /// What is kept on disk can wait for the next start; what is not is done before this process ends.
+    /// Whether the process ends and there is a next one to leave entries to: what is kept on disk waits for it,
+    /// what is not is done before this process ends.
     fn leaves_the_rest(&self) -> bool {
         self.ports.store.is_some() && self.ports.tasks.is_closed()
     }
 
     fn take(&self) -> Option<Taken<Cause>> {
-        if self.leaves_the_rest() {
-            return None;
-        }
-        let taken = self.queue.lock().take(self.now());
+        let taken = self.queue.lock().take(self.now(), self.leaves_the_rest());
         self.show();
         taken
+    }
+
+    fn reconsider(this: &Arc<Self>) {
+        let held = this.queue.lock().held();
+        let mut taken_back = 0;
+        for key in held.iter().filter(|key| (this.ports.may_fetch)(&key.module, &key.version)) {
+            if this.queue.lock().take_back(key, Cause::of_nobody(), this.now()) {
+                this.count(BackgroundEvent::Allowed);
+                taken_back += 1;
+            }
+        }
+        if taken_back > 0 {
+            tracing::info!(taken_back, "background fetches go on: policy allows them again");
+        }
+        Self::start_workers(this);
     }
 
     fn now(&self) -> Duration {
@@ -289,7 +348,12 @@ impl Shared {
         // A stash that is dropped with its runtime frees its place.
         let running = Running { shared: Arc::clone(this), key: Some(key.clone()) };
         if !(this.ports.may_fetch)(&key.module, &key.version) {
-            return running.forbidden();
+            running.forbidden();
+            // A policy that came in between has not found it among what is held.
+            if (this.ports.may_fetch)(&key.module, &key.version) {
+                Self::reconsider(this);
+            }
+            return;
         }
         // Safe to assert: the attempt and all it owns is dropped with the panic.
         let attempted = AssertUnwindSafe(this.stash(&key, cause)).catch_unwind().await;
@@ -302,7 +366,7 @@ impl Shared {
             Ended::Failed(error) => error,
         };
         let (module, version) = (&key.module, &key.version);
-        if this.leaves_the_rest() {
+        if this.leaves_the_rest() && this.queue.lock().is_kept(&key) {
             // A process that ends may fail in ways of its own: the next one has a better word.
             tracing::info!(%module, %version, attempt, %error,
                 "a background fetch failed at the end of the process, and waits on disk for the next start");
@@ -371,58 +435,6 @@ impl Shared {
                 let text = format!("{module}@{} was fetched and is not stored", stashed.version);
                 Err(Error::new(ErrorKind::StorageUnavailable, text))
             }
-        }
-    }
-}
-
-/// An entry that runs; without a word about it, it has ended.
-struct Running {
-    shared: Arc<Shared>,
-    key: Option<Key>,
-}
-
-impl Running {
-    /// It is to run again at `due`; the attempt counts where somebody was asked.
-    fn again(mut self, due: Duration, was_asked: bool) {
-        if let Some(key) = self.key.take() {
-            let mut queue = self.shared.queue.lock();
-            if was_asked {
-                queue.again(&key, due)
-            } else {
-                queue.again_unasked(&key, due)
-            }
-            drop(queue);
-            self.shared.show();
-        }
-    }
-
-    /// Policy has changed since it was accepted: it leaves the queue, and stays on disk where there is one.
-    fn forbidden(mut self) {
-        let Some(key) = self.key.take() else { return };
-        let shared = &self.shared;
-        shared.count(BackgroundEvent::Forbidden);
-        let is_kept = shared.ports.store.is_some();
-        let mut queue = shared.queue.lock();
-        let forbidden = queue.forbidden(shared.now());
-        if let Some(forbidden) = forbidden {
-            tracing::warn!(module = %key.module, version = %key.version, forbidden, is_kept,
-                "background fetches leave the queue: policy forbids to fetch them now");
-        }
-        if is_kept {
-            queue.hold(key)
-        } else {
-            queue.end(&key)
-        }
-        drop(queue);
-        shared.show();
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(key) = self.key.take() {
-            self.shared.queue.lock().end(&key);
-            self.shared.show();
         }
     }
 }

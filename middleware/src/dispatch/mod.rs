@@ -19,14 +19,14 @@
 //! When the queue is full the newest is left out, counted and logged, and the client's answer stays the
 //! same: it will ask again. A store that does not take an entry costs its safety, not the entry. A panic is a
 //! failure like others. What fails during a drain stays in the store. What policy forbids when its turn comes
-//! leaves the queue, and stays in the store until a start that allows it.
+//! leaves the queue, and stays in the store until policy allows it: a policy that changes gives it back.
 //!
 //! # Limits
 //! `QueueMaxEntries` entries, `workers_max` of them running, [`ATTEMPTS_MAX`] attempts with pauses from
 //! [`PAUSE_MIN`] to [`PAUSE_MAX`], longer by up to the [`SPREAD_PART`]th part; a turn in which an open breaker had
 //! nobody asked is no attempt. [`STORE_PATIENCE`] for a write of the store; one log line in
-//! [`REFUSALS_LOGGED_EVERY`] about refusals, and one about what policy forbids. A drain waits for what runs, and,
-//! where nothing is kept, for what is due; never for a pause.
+//! [`REFUSALS_LOGGED_EVERY`] about refusals, and one about what policy forbids. A drain waits for what runs, and
+//! for what is due and not kept; never for a pause.
 
 mod background;
 mod service;
@@ -34,7 +34,9 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use background::{Background, BackgroundConfig, BackgroundPorts, MayFetch, STORE_PATIENCE};
+pub use background::{
+    Background, BackgroundConfig, BackgroundPorts, Left, MayFetch, STORE_PATIENCE,
+};
 pub use service::Dispatch;
 pub use state::{
     ATTEMPTS_MAX, Listed, PAUSE_MAX, PAUSE_MIN, REFUSALS_LOGGED_EVERY, SPREAD_PART, Snapshot,

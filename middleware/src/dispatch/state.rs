@@ -1,7 +1,7 @@
 //! Which background stash is next: a pure machine that is told the time.
 
 use std::collections::hash_map::Entry as Slot;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ pub struct Snapshot {
     pub queued: usize,
     /// Entries that run.
     pub running: usize,
-    /// Entries that policy forbids to fetch: they are only on disk, until a start that allows them.
+    /// Entries that policy forbids to fetch: they are only on disk, until it allows them.
     pub held: usize,
     /// How long ago the oldest entry was accepted.
     pub oldest: Option<Duration>,
@@ -101,7 +101,18 @@ struct Entry<J> {
     attempts: u32,
     /// Turns in which nobody was asked.
     unasked: u32,
+    /// Whether the store has it.
+    is_kept: bool,
     place: Place,
+}
+
+/// What is known of an entry that policy forbids.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    since: Duration,
+    /// Which of those that were accepted at the same time comes first.
+    place: u64,
+    is_kept: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +133,7 @@ pub(super) struct Queue<J> {
     workers_max: usize,
     turns_given: u64,
     /// What policy forbids and the store keeps: no more than the store has.
-    held: HashSet<Key>,
+    held: HashMap<Key, Held>,
     refusals: NowAndThen,
     forbidden: NowAndThen,
 }
@@ -137,7 +148,7 @@ impl<J: Clone> Queue<J> {
             entries_max,
             workers_max,
             turns_given: 0,
-            held: HashSet::new(),
+            held: HashMap::new(),
             refusals: NowAndThen::default(),
             forbidden: NowAndThen::default(),
         }
@@ -157,9 +168,38 @@ impl<J: Clone> Queue<J> {
     pub(super) fn recover(&mut self, key: &Key, job: J, since: Duration, now: Duration) -> Offer {
         let offer = self.insert(key.clone(), job, since);
         if offer == Offer::Accepted {
+            self.kept(key);
             self.release(key, now);
         }
         offer
+    }
+
+    /// The store has an entry.
+    pub(super) fn kept(&mut self, key: &Key) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.is_kept = true;
+        }
+        if let Some(held) = self.held.get_mut(key) {
+            held.is_kept = true;
+        }
+    }
+
+    /// Whether the store has an entry.
+    pub(super) fn is_kept(&self, key: &Key) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.is_kept)
+    }
+
+    /// Entries that wait or run, and that the store has.
+    pub(super) fn kept_count(&self) -> usize {
+        self.entries.values().filter(|entry| entry.is_kept).count()
+    }
+
+    /// Entries that the store does not have, what is held included, and since when they are there.
+    pub(super) fn unkept(&self) -> Vec<(Key, Duration)> {
+        let entries = self.entries.iter().map(|(key, entry)| (key, entry.is_kept, entry.since));
+        let held = self.held.iter().map(|(key, held)| (key, held.is_kept, held.since));
+        let unkept = entries.chain(held).filter(|(_, is_kept, _)| !is_kept);
+        unkept.map(|(key, _, since)| (key.clone(), since)).collect()
     }
 
     fn insert(&mut self, key: Key, job: J, since: Duration) -> Offer {
@@ -172,6 +212,7 @@ impl<J: Clone> Queue<J> {
                     since,
                     attempts: 0,
                     unasked: 0,
+                    is_kept: false,
                     place: Place::Unreleased,
                 });
                 Offer::Accepted
@@ -198,10 +239,44 @@ impl<J: Clone> Queue<J> {
         self.wait(key, due);
     }
 
-    /// An entry that policy forbids is only on disk from now on.
+    /// An entry that policy forbids leaves the queue until policy allows it.
     pub(super) fn hold(&mut self, key: Key) {
+        let Some(Entry { since, is_kept, .. }) = self.entries.get(&key) else { return };
+        let (since, is_kept) = (*since, *is_kept);
         self.end(&key);
-        self.held.insert(key);
+        self.put_by(key, since, is_kept);
+    }
+
+    /// The same of one that was accepted at `since`, by a process that has ended.
+    pub(super) fn hold_recovered(&mut self, key: Key, since: Duration) {
+        self.put_by(key, since, true);
+    }
+
+    fn put_by(&mut self, key: Key, since: Duration, is_kept: bool) {
+        self.turns_given += 1;
+        let place = self.turns_given;
+        self.held.insert(key, Held { since, place, is_kept });
+    }
+
+    /// What is held, in the order in which it was accepted.
+    pub(super) fn held(&self) -> Vec<Key> {
+        let mut held: Vec<(&Key, &Held)> = self.held.iter().collect();
+        held.sort_by_key(|(_, held)| (held.since, held.place));
+        held.into_iter().map(|(key, _)| key.clone()).collect()
+    }
+
+    /// What was held waits for its turn again, as old as it is; `false` where it is held no more. It was
+    /// promised, so there is room for it.
+    pub(super) fn take_back(&mut self, key: &Key, job: J, now: Duration) -> bool {
+        let Some(held) = self.held.remove(key) else { return false };
+        if self.insert(key.clone(), job, held.since) != Offer::Accepted {
+            return false;
+        }
+        if held.is_kept {
+            self.kept(key);
+        }
+        self.release(key, now);
+        true
     }
 
     fn wait(&mut self, key: &Key, due: Duration) {
@@ -217,13 +292,16 @@ impl<J: Clone> Queue<J> {
         self.turns.insert(turn, key.clone());
     }
 
-    /// The next entry that is due, where fewer than `workers_max` run. It runs from now on.
-    pub(super) fn take(&mut self, now: Duration) -> Option<Taken<J>> {
+    /// The next entry that is due, where fewer than `workers_max` run; of those alone that the store does not
+    /// have, where the others are left to the next process. It runs from now on.
+    pub(super) fn take(&mut self, now: Duration, only_unkept: bool) -> Option<Taken<J>> {
         if self.running >= self.workers_max {
             return None;
         }
-        let first = self.turns.first_entry().filter(|turn| turn.key().0 <= now)?;
-        let key = first.remove();
+        let mut due = self.turns.range(..=(now, u64::MAX));
+        let (turn, _) = due.find(|(_, key)| !(only_unkept && self.is_kept(key)))?;
+        let turn = *turn;
+        let key = self.turns.remove(&turn)?;
         let entry = self.entries.get_mut(&key)?;
         entry.place = Place::Running;
         entry.attempts += 1;

@@ -1,11 +1,13 @@
 //! Background stashes, from the request to the end.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicUsize;
 use std::time::SystemTime;
 
 use super::super::STORE_PATIENCE;
 use super::super::state::{ATTEMPTS_MAX, PAUSE_MAX, PAUSE_MIN, SPREAD_PART, Standing};
 use super::*;
+use crate::dispatch::Left;
 use crate::ports::{BoxFuture, QueueEntry};
 use crate::testing::events::Events;
 use crate::testing::{error, module};
@@ -300,6 +302,106 @@ async fn what_policy_forbids_when_its_turn_comes_is_not_fetched_and_stays_on_dis
         assert_eq!(bench.versions(), ["v1.0.0", "v1.1.0"]);
         assert_eq!(bench.background.snapshot(0).held, held.len().saturating_sub(1));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_policy_had_forbidden_goes_on_when_policy_changes_and_allows_it() {
+    let (shelf, (allows, may_fetch)) = (Arc::new(Shelf::default()), switched());
+    let bench = Setup { workers_max: 1, may_fetch, ..kept_by(&shelf, false) }.bench();
+    for version in ["v1.0.0", "v1.1.0", "v1.2.0"] {
+        bench.ask(version).await;
+    }
+    settle().await;
+    allows.store(false, Ordering::SeqCst);
+    bench.stashes.gate.add_permits(9);
+    settle().await;
+    assert_eq!((bench.gauges(), bench.background.snapshot(0).held), ((0, 0), 2));
+    bench.background.reconsider();
+    assert_eq!(bench.background.snapshot(0).held, 2, "it is forbidden as ever");
+    allows.store(true, Ordering::SeqCst);
+    bench.background.reconsider();
+    settle().await;
+    assert_eq!(bench.versions(), ["v1.0.0", "v1.1.0", "v1.2.0"]);
+    assert_eq!((bench.background.snapshot(0).held, bench.events(BackgroundEvent::Allowed)), (0, 2));
+    assert!(shelf.kept().is_empty(), "all are stored: {:?}", shelf.kept());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_policy_forbade_at_the_start_goes_on_when_policy_changes() {
+    let (shelf, (allows, may_fetch)) = (Arc::new(Shelf::default()), switched());
+    allows.store(false, Ordering::SeqCst);
+    let bench = Setup { may_fetch, ..kept_by(&shelf, true) }.bench();
+    let (module, version) = (module("example.com/m"), query("v1.0.0"));
+    let entry = QueueEntry { module, version, accepted: SystemTime::now() };
+    assert_eq!(bench.background.recover(vec![entry]), 0);
+    allows.store(true, Ordering::SeqCst);
+    bench.background.reconsider();
+    settle().await;
+    assert_eq!((bench.versions(), bench.background.snapshot(0).held), (vec!["v1.0.0".into()], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_changes_back_while_an_entry_is_put_by_loses_it_nothing() {
+    let shelf = Arc::new(Shelf::default());
+    // Forbidden when its turn comes, and allowed at the next question, which is that of its putting by.
+    let asked = Arc::new(AtomicUsize::new(0));
+    let questions = Arc::clone(&asked);
+    let may_fetch: MayFetch = Arc::new(move |_, _| questions.fetch_add(1, Ordering::SeqCst) > 0);
+    let bench = Setup { may_fetch, ..kept_by(&shelf, true) }.bench();
+    bench.ask("v1.0.0").await;
+    settle().await;
+    assert_eq!((bench.versions(), bench.background.snapshot(0).held), (vec!["v1.0.0".into()], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_ends_what_could_not_be_kept_and_tells_kept_from_lost() {
+    for mends in [false, true] {
+        let shelf = Arc::new(Shelf::default());
+        let bench = Setup { workers_max: 1, ..kept_by(&shelf, false) }.bench();
+        bench.ask("v1.0.0").await;
+        bench.ask("v1.1.0").await;
+        shelf.fails.store(true, Ordering::SeqCst);
+        bench.ask("v1.2.0").await;
+        bench.ask("v1.3.0").await;
+        settle().await;
+        bench.tasks.close();
+        // One that is kept runs; of the others the two that are not kept are taken before it ends.
+        bench.stashes.gate.add_permits(2);
+        settle().await;
+        assert_eq!(bench.versions(), ["v1.0.0", "v1.2.0", "v1.3.0"]);
+        shelf.fails.store(!mends, Ordering::SeqCst);
+        let left = bench.background.leave().await;
+        let (kept, lost) = if mends { (2, 0) } else { (1, 1) };
+        assert_eq!(left, Left { kept, lost }, "the disk mends: {mends}");
+        bench.stashes.gate.add_permits(9);
+        bench.tasks.wait().await;
+        assert_eq!(bench.background.leave().await, Left { kept: 1, lost: 0 });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_kept_and_fails_during_a_drain_is_no_entry_of_the_next_process() {
+    let shelf = Arc::new(Shelf::default());
+    let bench = kept_by(&shelf, false).bench();
+    shelf.fails.store(true, Ordering::SeqCst);
+    bench.ask("v1.0.0").await;
+    settle().await;
+    *bench.stashes.result.lock() = Err(error(ErrorKind::UpstreamFailed));
+    bench.tasks.close();
+    bench.stashes.gate.add_permits(1);
+    bench.tasks.wait().await;
+    assert_eq!(bench.events(BackgroundEvent::Repeated), 1);
+    assert_eq!(bench.background.leave().await, Left { kept: 0, lost: 1 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_store_all_that_is_left_is_lost() {
+    let bench = Setup { workers_max: 1, ..Setup::new(false) }.bench();
+    for version in ["v1.0.0", "v1.1.0"] {
+        bench.ask(version).await;
+    }
+    settle().await;
+    assert_eq!(bench.background.leave().await, Left { kept: 0, lost: 2 });
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,7 +24,7 @@ fn offered(queue: &mut Queue<()>, version: &str, now: Duration) -> Offer {
 }
 
 fn taken(queue: &mut Queue<()>, now: Duration) -> Option<(String, u32)> {
-    let Taken { key, attempt, .. } = queue.take(now)?;
+    let Taken { key, attempt, .. } = queue.take(now, false)?;
     Some((key.version.as_str().to_owned(), attempt))
 }
 
@@ -143,6 +143,48 @@ fn what_is_held_is_counted_until_it_is_accepted_anew() {
     assert_eq!((seen.held, seen.queued, seen.running), (1, 0, 0));
     offered(&mut queue, "v1.0.0", now);
     assert_eq!((queue.snapshot(9, now).held, queue.queued()), (0, 1));
+}
+
+#[test]
+fn what_is_held_comes_back_in_its_order_as_old_as_it_is_and_whether_or_not_there_is_room() {
+    let mut queue = Queue::new(1, 9);
+    for (version, since) in
+        [("v1.1.0", NOW + SECOND), ("v1.0.0", NOW), ("v1.2.0", NOW + 2 * SECOND)]
+    {
+        queue.hold_recovered(key(version), since);
+    }
+    let now = NOW + 10 * SECOND;
+    let held = queue.held();
+    assert_eq!(held, ["v1.0.0", "v1.1.0", "v1.2.0"].map(key));
+    for key in &held {
+        assert!(queue.take_back(key, (), now) && !queue.take_back(key, (), now), "once");
+    }
+    let seen = queue.snapshot(9, now);
+    assert_eq!((seen.held, seen.queued, seen.oldest), (0, 3, Some(10 * SECOND)));
+    assert_eq!((queue.kept_count(), queue.unkept().len()), (3, 0));
+    let taken: Vec<_> = (0..3).filter_map(|_| taken(&mut queue, now)).collect();
+    assert_eq!(taken, ["v1.0.0", "v1.1.0", "v1.2.0"].map(|version| (version.to_owned(), 1)));
+}
+
+#[test]
+fn what_is_not_kept_is_known_wherever_it_is_and_is_taken_alone_where_the_rest_is_left() {
+    let (mut queue, now) = (Queue::new(9, 9), NOW);
+    for version in ["v1.0.0", "v1.1.0", "v1.2.0", "v1.3.0"] {
+        offered(&mut queue, version, now);
+    }
+    queue.kept(&key("v1.0.0"));
+    queue.kept(&key("v1.2.0"));
+    assert_eq!((queue.kept_count(), queue.unkept().len()), (2, 2));
+    queue.hold(key("v1.3.0"));
+    queue.hold(key("v1.2.0"));
+    assert_eq!((queue.kept_count(), queue.unkept().len()), (1, 2), "held ones as well");
+    let next = |queue: &mut Queue<()>| Some(queue.take(now, true)?.key);
+    assert_eq!(next(&mut queue), Some(key("v1.1.0")), "behind one that is kept");
+    assert_eq!(next(&mut queue), None);
+    queue.kept(&key("v1.3.0"));
+    assert!(queue.take_back(&key("v1.3.0"), (), now) && queue.is_kept(&key("v1.3.0")));
+    assert_eq!(next(&mut queue), None);
+    assert_eq!(queue.take(now, false).map(|taken| taken.key), Some(key("v1.0.0")));
 }
 
 #[test]

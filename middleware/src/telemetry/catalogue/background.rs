@@ -19,6 +19,8 @@ label! {
         Dropped = "dropped",
         /// Policy forbids to fetch it now: it leaves the queue, and stays in the queue's directory.
         Forbidden = "forbidden",
+        /// Policy forbade to fetch it, and allows it by now: it waits for its turn again.
+        Allowed = "allowed",
         /// The queue's directory did not take it: a crash would lose it.
         Unkept = "unkept",
     }
