@@ -31,11 +31,17 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// Starts all with these variables.
     pub(crate) async fn start(variables: &[(&str, &str)]) -> Self {
+        Self::start_each([variables; REPLICAS]).await
+    }
+
+    /// Starts each with its own.
+    pub(crate) async fn start_each(variables: [&[(&str, &str)]; REPLICAS]) -> Self {
         let upstream = Upstream::start().await;
         let folder = TempDir::with_prefix("dipylon-fleet-").expect("a temporary folder");
         let storage = folder.path().join("storage");
         std::fs::create_dir(&storage).expect("a folder for the store");
-        let starting = (0..REPLICAS).map(|_| builder(&upstream.url(), &storage, variables).start());
+        let starting =
+            variables.map(|variables| builder(&upstream.url(), &storage, variables).start());
         let gateways = join_all(starting).await;
         Self { upstream, gateways, _folder: folder }
     }

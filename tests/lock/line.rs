@@ -1,6 +1,7 @@
-//! A line to a server, which can be cut and mended.
+//! A line to a server, which can be cut and mended, or held.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,6 +16,8 @@ pub(crate) struct Line {
     is_cut: Arc<AtomicBool>,
     /// Changes when it is cut.
     cuts: watch::Sender<()>,
+    /// Whether nothing is passed on.
+    held: watch::Sender<bool>,
     task: AbortHandle,
 }
 
@@ -24,23 +27,31 @@ impl Line {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let (is_cut, cuts) = (Arc::new(AtomicBool::new(false)), watch::Sender::new(()));
+        let held = watch::Sender::new(false);
         let (closed, cut, server) = (Arc::clone(&is_cut), cuts.clone(), server.to_owned());
+        let holds = held.clone();
         let task = tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
                 if closed.load(Ordering::SeqCst) {
                     continue;
                 }
                 let (server, mut cut) = (server.clone(), cut.subscribe());
+                let held = holds.subscribe();
                 tokio::spawn(async move {
                     let Ok(mut server) = TcpStream::connect(&server).await else { return };
                     tokio::select! {
-                        _ = copy_bidirectional(&mut client, &mut server) => {}
+                        () = pass_on(&mut client, &mut server, held) => {}
                         _ = cut.changed() => {}
                     }
                 });
             }
         });
-        Self { address, is_cut, cuts, task: task.abort_handle() }
+        Self { address, is_cut, cuts, held, task: task.abort_handle() }
+    }
+
+    /// From now on nothing is passed on, and no connection breaks: questions stay without an answer.
+    pub(crate) fn hold(&self) {
+        self.held.send_replace(true);
     }
 
     /// Breaks all connections, and takes no more.
@@ -52,6 +63,22 @@ impl Line {
     /// Takes connections again.
     pub(crate) fn mend(&self) {
         self.is_cut.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Until one side ends; not a byte while the line is held.
+async fn pass_on(client: &mut TcpStream, server: &mut TcpStream, mut held: watch::Receiver<bool>) {
+    let mut copying = pin!(copy_bidirectional(client, server));
+    loop {
+        let is_held = tokio::select! {
+            biased;
+            held = async { held.wait_for(|held| *held).await.is_ok() } => held,
+            _ = &mut copying => return,
+        };
+        // Without the line itself nothing is to be passed on either.
+        if !is_held || held.wait_for(|held| !*held).await.is_err() {
+            return;
+        }
     }
 }
 

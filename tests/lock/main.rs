@@ -5,6 +5,8 @@ mod asks_again;
 mod careless;
 mod cases;
 mod fleet;
+mod kills;
+mod leash;
 mod line;
 mod on_etcd;
 mod on_redis;
@@ -75,6 +77,33 @@ mod fleet_on_s3 {
         a_holder_that_is_told_to_stop_stores_and_gives_its_lock_back,
     }
 }
+
+/// One test per moment of [`kills`] for a service.
+macro_rules! kills {
+    ($module:ident, $start:ident, $reason:literal) => {
+        mod $module {
+            kills! { @each $start, $reason;
+                a_holder_killed_before_the_first_byte_is_replaced_within_a_lease,
+                a_holder_killed_at_half_of_the_zip_is_replaced_within_a_lease,
+                a_holder_killed_after_the_last_byte_is_replaced_within_a_lease,
+                a_holder_killed_after_the_commit_costs_no_second_fetch,
+            }
+        }
+    };
+    (@each $start:ident, $reason:literal; $($moment:ident),* $(,)?) => {
+        $(
+            #[tokio::test]
+            #[ignore = $reason]
+            async fn $moment() {
+                crate::kills::$moment(crate::service::Service::$start().await).await;
+            }
+        )*
+    };
+}
+
+kills!(kills_on_redis, redis, "needs the redis program: run by cargo xtask test");
+kills!(kills_on_three_etcd, three_etcd, "needs the etcd program: run by cargo xtask test");
+kills!(kills_on_s3, minio, "needs minio: run by cargo xtask test");
 
 mod fleet_on_s3_of_versitygw {
     fleet_suite! { @cases crate::service::Service::versitygw,

@@ -1,13 +1,18 @@
 //! The lock services that whole gateways run against.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dipylon_testkit::services::etcd::EtcdCluster;
 use dipylon_testkit::services::redis::{PASSWORD, RedisServer};
 use dipylon_testkit::services::sentinel::{MASTER, SENTINEL_PASSWORD, Sentinels};
 
-use crate::stores::Store;
+use crate::stores::{Store, authority};
 use crate::{on_etcd, on_redis};
+
+/// What a service may take beyond a lease to remove what lapsed.
+pub(crate) const LAPSED: Duration = Duration::from_secs(5);
+/// The pause between two looks at what is left: of each lease in a store it is a request or two.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
 /// A lock service of a test.
 pub(crate) enum Service {
@@ -92,6 +97,19 @@ impl Service {
         }
     }
 
+    /// The hosts and ports at which a gateway reaches it.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        match self {
+            Self::Redis(server) => vec![server.address().to_string()],
+            Self::Sentinel(_) => panic!("sentinels tell gateways where the server is"),
+            Self::Etcd(cluster) => {
+                let endpoints = cluster.endpoints();
+                endpoints.split(',').map(|url| authority(url).to_owned()).collect()
+            }
+            Self::Store(store) => vec![store.address()],
+        }
+    }
+
     /// Kills it.
     pub(crate) fn stop(&mut self) {
         match self {
@@ -142,6 +160,18 @@ impl Service {
             left.extend(on_etcd::leases(&cluster.endpoints()).await);
         }
         left
+    }
+
+    /// What lies there when it has had so long to be rid of it.
+    pub(crate) async fn left_after(&self, patience: Duration) -> Vec<String> {
+        let began = Instant::now();
+        loop {
+            let left = self.left().await;
+            if left.is_empty() || began.elapsed() > patience {
+                return left;
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
     }
 
     /// Keys of locks are gone, within a moment: a release is off the path of the answer.

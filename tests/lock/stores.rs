@@ -45,7 +45,7 @@ fn no_environment(_: &str) -> Option<String> {
 }
 
 /// The host and port of a URL.
-fn authority(url: &str) -> &str {
+pub(crate) fn authority(url: &str) -> &str {
     let (_, rest) = url.split_once("://").expect("a scheme");
     rest.split('/').next().expect("a first piece")
 }
@@ -90,6 +90,11 @@ impl Store {
         let raw = Raw::Client(raw::azure(&endpoint, &key, &bucket));
         let line = Line::to(authority(&endpoint)).await;
         Self { line, keys: Keys::Azure(endpoint, account, key), bucket, raw }
+    }
+
+    /// The host and port at the end of the line.
+    pub(crate) fn address(&self) -> String {
+        self.line.address.to_string()
     }
 
     /// The endpoint at the end of the line.

@@ -49,9 +49,15 @@ struct Trouble {
     refusals: AtomicU32,
     /// Pages of a list that break off.
     breaks: AtomicU32,
+    /// What stays without an answer, and does not reach the server: what has this in its path.
+    held: Mutex<Option<String>>,
 }
 
 impl Trouble {
+    fn holds(&self, path: &str) -> bool {
+        self.held.lock().as_ref().is_some_and(|piece| path.contains(piece))
+    }
+
     /// Takes one of so many.
     fn takes(count: &AtomicU32) -> bool {
         let one_less = |left: u32| left.checked_sub(1);
@@ -97,6 +103,12 @@ impl Relay {
         self.trouble.breaks.store(pages, Ordering::SeqCst);
     }
 
+    /// From now on what has this in its path stays without an answer, and is not passed on.
+    #[allow(dead_code, reason = "a fault of the suite of locks")]
+    pub(crate) fn hold(&self, piece: &str) {
+        *self.trouble.held.lock() = Some(piece.to_owned());
+    }
+
     /// How many of those are still to come.
     pub(crate) fn breaks_left(&self) -> u32 {
         self.trouble.breaks.load(Ordering::SeqCst)
@@ -129,6 +141,9 @@ impl Relay {
 impl State {
     async fn answer(&self, mut request: Request<Incoming>) -> Response<Body> {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        if self.trouble.holds(&path) {
+            std::future::pending::<()>().await;
+        }
         let reads = matches!(method, Method::GET | Method::HEAD);
         if reads && Trouble::takes(&self.trouble.refusals) {
             return said(StatusCode::SERVICE_UNAVAILABLE, "busy");

@@ -5,6 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::watch;
+
+/// Keeps answers back until a test opens it. Clones are the same gate.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(Arc<watch::Sender<bool>>);
+
+impl Gate {
+    /// Lets through what waits, and what will come.
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    pub(crate) async fn pass(&self) {
+        // The sender is ours, so the wait cannot fail.
+        let _ = self.0.subscribe().wait_for(|open| *open).await;
+    }
+}
 
 /// One way to break an answer.
 #[derive(Clone, Debug)]
@@ -31,6 +48,8 @@ pub enum Fault {
     },
     /// The answer is late by so much, else right.
     Delay(Duration),
+    /// The answer is right, and comes when the gate has been opened.
+    Gate(Gate),
     /// The right body without Content-Length (chunked in HTTP/1).
     NoContentLength,
     /// The right body compressed, with `Content-Encoding: gzip`.

@@ -24,7 +24,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 pub use self::catalogue::Generator;
-pub use self::fault::{Fault, When};
+pub use self::fault::{Fault, Gate, When};
 pub use self::log::{End, Recorded};
 pub(crate) use self::{catalogue::Page, log::Log, serve::decode_percent, serve::plain};
 

@@ -93,6 +93,7 @@ impl Shared {
                 return Err(io::Error::other("reset as the test asked"));
             }
             Some(Fault::Delay(time)) => tokio::time::sleep(*time).await,
+            Some(Fault::Gate(gate)) => gate.pass().await,
             _ => {}
         }
         let page = self.page(request, path, fault.as_ref());

@@ -303,3 +303,17 @@ async fn what_is_made_up_is_counted_and_its_right_answer_known() {
     assert!(counts.contains(&format!("2 {MADE_UP}\n")), "{counts}");
     assert!(!counts.contains("__"), "{counts}");
 }
+
+#[tokio::test]
+async fn an_answer_behind_a_gate_comes_when_it_is_opened() {
+    let (upstream, client) = upstream().await;
+    let gate = Gate::default();
+    upstream.fault(When::path(ZIP).times(1), Fault::Gate(gate.clone()));
+    let asking = tokio::spawn(async move { client.get(ZIP).await });
+    until("it waits", || upstream.in_flight() == 1).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(upstream.requests()[0].status, None);
+    gate.open();
+    let zip = asking.await.expect("no panic");
+    assert_eq!((zip.status.as_u16(), zip.body), (200, module().zip()));
+}

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use super::table::{Column, write};
 use crate::cases::{served_after_a_kill, start};
 use crate::fleet::{Fleet, REPLICAS, assert_whole, until, zip};
-use crate::service::Service;
+use crate::service::{LAPSED, Service};
 
 /// Clients that want one cold version at once, of all gateways together.
 const CLIENTS: usize = 1_000;
@@ -37,11 +37,7 @@ const WAITS: usize = 100;
 /// What 99 of 100 waits may last beyond the commit, where a release is pushed and where it is polled for.
 const SEEN_AFTER_PUSH: f64 = 0.050;
 const SEEN_BY_POLL: f64 = 0.300;
-/// What a service may take beyond a lease to remove what lapsed.
-const LAPSED: Duration = Duration::from_secs(5);
 
-/// The pause between two looks at what is left: of each lease in a store it is a request or two.
-const LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// Longer than a question about a lock lasts, and than the pause until it is asked again.
 const GIVEN_BACK: Duration = Duration::from_millis(3_500);
 
@@ -78,7 +74,7 @@ pub(super) async fn slow_a_thousand_clients_or_200_versions_cost_one_fetch_each_
         assert!(status.success(), "{}", gateway.stderr());
     }
     // An answer that a busy service gave too late may have left a lock to nobody: it lapses.
-    let left = left(&service, service.default_lease() + LAPSED).await;
+    let left = service.left_after(service.default_lease() + LAPSED).await;
     println!(
         "{kind}: {of_one} and {of_many} duplicates, {unsaved} saves failed, \
          {warm} operations when warm, left {left:?}"
@@ -117,7 +113,7 @@ pub(super) async fn slow_another_serves_within_a_lease_and_two_seconds_of_twenty
         &[(Column::Killed, format!("{:.1} s of {}", worst.as_secs_f64(), limit.as_secs()))],
     );
     assert!(worst <= limit, "{worst:?}, not within {limit:?}");
-    assert_eq!(left(&service, service.default_lease() + LAPSED).await, Vec::<String>::new());
+    assert_eq!(service.left_after(service.default_lease() + LAPSED).await, Vec::<String>::new());
 }
 
 pub(super) async fn slow_every_request_succeeds_while_the_service_is_dead(
@@ -216,18 +212,6 @@ async fn times(gateway: &Gateway) -> Times {
         held: metrics.metric("dipylon_lock_hold_duration_seconds_sum").sum(),
         waited: stored("dipylon_lock_wait_duration_seconds_sum"),
         waits: stored("dipylon_lock_wait_duration_seconds_count"),
-    }
-}
-
-/// What lies on the service when it has had so long to be rid of it.
-async fn left(service: &Service, patience: Duration) -> Vec<String> {
-    let began = std::time::Instant::now();
-    loop {
-        let left = service.left().await;
-        if left.is_empty() || began.elapsed() > patience {
-            return left;
-        }
-        tokio::time::sleep(LOOK_PAUSE).await;
     }
 }
 
