@@ -18,6 +18,8 @@ const VERSIONS: usize = 30;
 const COMMITS: usize = 20;
 /// What the median may take, in seconds, until waiters that poll have seen one.
 const SEEN_AFTER: f64 = 0.3;
+/// Holders that are killed at once, each in a fleet of its own: all wait for the same lease.
+const KILLS: usize = 3;
 /// What may come on top of the lease until the next replica serves.
 const TAKE_OVER: Duration = Duration::from_secs(2);
 
@@ -112,13 +114,18 @@ async fn lock_seconds(fleet: &Fleet, waits: &[(&str, &str)]) -> (f64, f64, f64) 
     )
 }
 
-pub(crate) async fn when_the_holder_is_killed_another_serves_within_the_lease_and_two_seconds(
+pub(crate) async fn the_worst_of_three_killed_holders_is_replaced_within_the_lease_and_two_seconds(
     service: Service,
 ) {
-    let took = served_after_a_kill(&service, module()).await;
-    println!("served {took:?} after the kill");
+    let kills = (0..KILLS).map(|patch| {
+        let module = FakeModule::new("example.com/lib", &format!("v1.2.{patch}"));
+        served_after_a_kill(&service, module.filler(3_000_000))
+    });
+    let took = join_all(kills).await;
+    println!("served {took:.2?} after the kill");
+    let worst = took.iter().max().expect("some kills");
     let limit = service.default_lease() + TAKE_OVER;
-    assert!(took < limit, "{took:?}");
+    assert!(*worst <= limit, "{worst:?}, not within {limit:?}");
 }
 
 /// Kills whoever fetches a module, and says how long after that the last of the others has served it.
