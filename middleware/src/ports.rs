@@ -25,8 +25,10 @@ use crate::spool::Spool;
 use crate::telemetry::{Outcome, StorageOperation};
 
 mod policy;
+mod verdict;
 
 pub use policy::{Decision, ListSource, Mode, Policy};
+pub use verdict::{VERDICT_LIFE, Verdict};
 
 /// A boxed future: boxing costs 22 ns, a named future costs every reader more.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -370,7 +372,13 @@ pub enum Acquired {
     },
     /// Another has it.
     Held(Held),
+    /// Its last holder found for good that there is nothing to fetch. Only [`Lock::ask_again`] says so.
+    Settled(Verdict),
 }
+
+/// A moment, as a lock service counts them: by its clock, or by its revisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(pub u64);
 
 /// A lock that another has.
 pub struct Held {
@@ -379,6 +387,8 @@ pub struct Held {
     /// Resolves when it is released, where the service tells; never otherwise. A release between the
     /// attempt and the first look at this is not missed. It may resolve without reason.
     pub released: BoxFuture<'static, ()>,
+    /// When that was, where the service carries verdicts: one that is found later concerns who was told this.
+    pub since: Option<Moment>,
 }
 
 impl fmt::Debug for Held {
@@ -414,11 +424,33 @@ pub trait Lock: Send + Sync + 'static {
     /// Tries once, without waiting for a holder. Granted again to the owner that has it already.
     fn acquire<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<Acquired, LockError>>;
 
+    /// Tries once more, for who was told at `since` that another has it. What a holder has found for good since
+    /// then is the answer, as long as it stands; else as [`Lock::acquire`].
+    fn ask_again<'a>(
+        &'a self,
+        claim: &'a LockClaim,
+        since: Moment,
+    ) -> BoxFuture<'a, Result<Acquired, LockError>> {
+        let _ = since;
+        self.acquire(claim)
+    }
+
     /// Begins the lease anew; `false` where the lock is the claim's no more.
     fn renew<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<bool, LockError>>;
 
     /// Gives the lock back and wakes who waits for it; `false` where it was the claim's no more.
     fn release<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<bool, LockError>>;
+
+    /// Gives the lock back, and leaves the verdict to who waits for it. A service that cannot carry one only
+    /// releases.
+    fn settle<'a>(
+        &'a self,
+        claim: &'a LockClaim,
+        verdict: &'a Verdict,
+    ) -> BoxFuture<'a, Result<bool, LockError>> {
+        let _ = verdict;
+        self.release(claim)
+    }
 
     /// Proves that a lock could be had now.
     fn check(&self) -> BoxFuture<'_, Result<(), LockError>>;

@@ -11,6 +11,8 @@ pub mod etcd;
 pub mod redis;
 #[cfg(any(feature = "s3", feature = "minio", feature = "gcp", feature = "azureblob"))]
 pub mod stores;
+#[cfg(any(feature = "etcd", feature = "redis"))]
+mod verdicts;
 #[cfg(any(
     feature = "redis",
     feature = "s3",

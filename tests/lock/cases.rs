@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use dipylon_middleware::ports::VERDICT_LIFE;
 use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::upstream::{Fault, When};
 use futures::future::join_all;
 use rustix::process::Signal;
 
 use crate::fleet::{Fleet, REPLICAS, assert_whole, until, zip};
-use crate::service::Service;
+use crate::service::{LAPSED, Service};
 
 /// Clients of each gateway that want the same version.
 const CLIENTS: usize = 40;
@@ -79,6 +80,30 @@ pub(crate) async fn many_cold_versions_at_once_are_fetched_once_each(service: Se
     assert_eq!(fetches, VERSIONS);
     fleet.assert_at_rest().await;
     service.assert_empty().await;
+}
+
+pub(crate) async fn what_is_not_there_is_asked_for_once_by_three_hundred_clients(service: Service) {
+    let mut fleet = start(&service, &[]).await;
+    let missing = FakeModule::new("example.com/lib", "v1.2.4");
+    fleet.upstream.fault(When::suffix(".zip"), Fault::Delay(Duration::from_secs(1)));
+    let answers = fleet.ask_all(&missing, 300 / REPLICAS).await;
+    assert_eq!(answers.len(), 300);
+    for answer in answers {
+        assert_eq!(answer.status, 404, "{}", answer.text());
+        assert!(answer.text().contains("not found"), "{}", answer.text());
+    }
+    assert_eq!(fleet.fetches(&missing), 1);
+    let waited = "dipylon_lock_wait_duration_seconds_count";
+    assert_eq!(fleet.sum(waited, &[("result", "settled")]).await, 2.0, "the two that waited");
+    fleet.assert_at_rest().await;
+    // It is not kept from who asks when it is there: only those who waited were told.
+    let there = fleet.add(FakeModule::new("example.com/lib", "v1.2.5"));
+    assert_whole(&fleet.ask_all(&there, 1).await, &there.zip());
+    for gateway in &mut fleet.gateways {
+        let status = gateway.terminate().await;
+        assert!(status.success(), "{}", gateway.stderr());
+    }
+    assert_eq!(service.left_after(2 * VERDICT_LIFE + LAPSED).await, Vec::<String>::new());
 }
 
 pub(crate) async fn who_waits_sees_a_commit_within_its_poll(service: Service) {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use dipylon::config::{Endpoints, EtcdLock as Keys, UrlText};
 use dipylon::lock::etcd::{EtcdLock, Members};
-use dipylon_middleware::ports::{Acquired, Lock, LockClaim, LockError};
+use dipylon_middleware::error::ErrorKind;
+use dipylon_middleware::ports::{Acquired, Lock, LockClaim, LockError, Verdict};
 use dipylon_testkit::lock_suite::Subject;
 use dipylon_testkit::services::etcd::EtcdCluster;
 use etcd_client::{Client, DeleteOptions, GetOptions, PutOptions};
@@ -128,6 +129,26 @@ async fn athens_finds_our_lock_below_its_own_prefix() {
     let found = keys(&cluster.endpoints()).await;
     let lease = &leases(&cluster.endpoints()).await[0]["lease ".len()..];
     assert_eq!(found, [format!("{KEY}/{lease}")]);
+}
+
+#[tokio::test]
+#[ignore = "needs the etcd program: run by cargo xtask test"]
+async fn verdicts_lie_apart_from_the_locks_under_one_lease_that_is_given_back() {
+    let cluster = EtcdCluster::start(1);
+    let lock = open(&cluster.endpoints());
+    let verdict = Verdict::new(ErrorKind::NotFound, "not found").expect("it lasts");
+    for number in 0..3 {
+        let key = format!("example.com/m@v1.0.{number}");
+        let claim = LockClaim { key: key.as_str().into(), owner: "ours".into() };
+        assert!(matches!(lock.acquire(&claim).await, Ok(Acquired::Granted { .. })));
+        assert_eq!(lock.settle(&claim, &verdict).await, Ok(true));
+    }
+    let names = [0, 1, 2].map(|number| format!("dipylon:found/example.com/m@v1.0.{number}"));
+    assert_eq!(keys(&cluster.endpoints()).await, names);
+    assert_eq!(leases(&cluster.endpoints()).await.len(), 2, "of the session and of verdicts");
+    lock.close().await;
+    assert_eq!(keys(&cluster.endpoints()).await, Vec::<String>::new());
+    assert_eq!(leases(&cluster.endpoints()).await, Vec::<String>::new());
 }
 
 #[tokio::test]

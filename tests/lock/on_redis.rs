@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use dipylon::config::{LockConfig, RedisLock as Keys, Secret, UrlText};
 use dipylon::lock::redis::{RedisLock, Servers};
-use dipylon_middleware::ports::{Acquired, Lock, LockClaim};
+use dipylon_middleware::error::ErrorKind;
+use dipylon_middleware::ports::{Acquired, Lock, LockClaim, Moment, Verdict};
 use dipylon_testkit::lock_suite::Subject;
 use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::services::redis::RedisServer;
@@ -102,6 +103,70 @@ async fn athens_finds_our_lock_under_its_own_key() {
     let athens = ["SET", "example.com/m@v1.0.0", "token", "NX", "PX", "900000"];
     let set: Option<String> = command(&server.url(), &athens).await;
     assert_eq!(set, None);
+}
+
+fn verdict() -> Verdict {
+    Verdict::new(ErrorKind::NotFound, "example.com/m@v1.0.0: not found").expect("it lasts")
+}
+
+/// When another was seen to have the lock.
+async fn seen_held(lock: &RedisLock, claim: &LockClaim) -> Moment {
+    match lock.acquire(claim).await {
+        Ok(Acquired::Held(held)) => held.since.expect("a moment"),
+        other => panic!("not held: {other:?}"),
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the redis program: run by cargo xtask test"]
+async fn a_verdict_is_in_no_way_of_athens() {
+    let server = RedisServer::start();
+    let lock = open(&server.url(), "");
+    assert!(matches!(lock.acquire(&claim("ours")).await, Ok(Acquired::Granted { .. })));
+    assert_eq!(lock.settle(&claim("ours"), &verdict()).await, Ok(true));
+    let keys: Vec<String> = command(&server.url(), &["KEYS", "*"]).await;
+    assert_eq!(keys, ["dipylon:found:{example.com/m@v1.0.0}"]);
+    let athens = ["SET", "example.com/m@v1.0.0", "token", "NX", "PX", "900000"];
+    let set: String = command(&server.url(), &athens).await;
+    assert_eq!(set, "OK", "its own key is free");
+}
+
+#[tokio::test]
+#[ignore = "needs the redis program: run by cargo xtask test"]
+async fn a_user_who_may_touch_the_locks_alone_locks_and_leaves_no_verdict() {
+    let server = RedisServer::start();
+    let rules = ["ACL", "SETUSER", "athens", "on", ">pw", "~example.com/*", "&*", "+@all"];
+    let _: String = command(&server.url(), &rules).await;
+    let lock = open(&format!("redis://athens:pw@{}", server.address()), "");
+    assert!(matches!(lock.acquire(&claim("a")).await, Ok(Acquired::Granted { .. })));
+    let since = seen_held(&lock, &claim("b")).await;
+    assert_eq!(lock.settle(&claim("a"), &verdict()).await, Ok(true));
+    // Nor may it read one that is there.
+    let name = "dipylon:found:{example.com/m@v1.0.0}";
+    let _: String = command(&server.url(), &["SET", name, "9999999999999999 {}"]).await;
+    let asked = lock.ask_again(&claim("b"), since).await;
+    assert!(matches!(asked, Ok(Acquired::Granted { .. })), "{asked:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs the redis program: run by cargo xtask test"]
+async fn what_is_no_verdict_of_ours_is_passed_over() {
+    let server = RedisServer::start();
+    let lock = open(&server.url(), "");
+    assert!(matches!(lock.acquire(&claim("a")).await, Ok(Acquired::Granted { .. })));
+    let since = seen_held(&lock, &claim("b")).await;
+    assert_eq!(lock.release(&claim("a")).await, Ok(true));
+    let name = "dipylon:found:{example.com/m@v1.0.0}";
+    for text in ["", "9999999999999999", "9999999999999999 {}", "of another kind"] {
+        let _: String = command(&server.url(), &["SET", name, text]).await;
+        let asked = lock.ask_again(&claim("b"), since).await;
+        assert!(matches!(asked, Ok(Acquired::Granted { .. })), "{text}: {asked:?}");
+        assert_eq!(lock.release(&claim("b")).await, Ok(true));
+    }
+    let _: i64 = command(&server.url(), &["DEL", name]).await;
+    let _: i64 = command(&server.url(), &["LPUSH", name, "a list"]).await;
+    let asked = lock.ask_again(&claim("b"), since).await;
+    assert!(matches!(asked, Ok(Acquired::Granted { .. })), "{asked:?}");
 }
 
 #[tokio::test]
@@ -222,6 +287,15 @@ async fn a_cluster_is_used_like_a_server() {
         assert_eq!(lock.release(&one).await, Ok(true));
         let woken = tokio::time::timeout(Duration::from_secs(5), held.released).await;
         woken.expect("a wake in time");
+        // The verdict lies in the slot of its lock.
+        assert!(matches!(lock.acquire(&one).await, Ok(Acquired::Granted { .. })));
+        let since = seen_held(&other, &two).await;
+        assert_eq!(lock.settle(&one, &verdict()).await, Ok(true));
+        let told = other.ask_again(&two, since).await;
+        assert!(matches!(&told, Ok(Acquired::Settled(found)) if *found == verdict()), "{told:?}");
+        let deleted: i64 =
+            command(&node.url(), &["DEL", &format!("dipylon:found:{{{key}}}")]).await;
+        assert_eq!(deleted, 1);
     }
     let keys: Vec<String> = command(&node.url(), &["KEYS", "*"]).await;
     assert_eq!(keys, Vec::<String>::new());

@@ -191,7 +191,7 @@ impl Store {
                 assert_eq!(lock.release(&claim).await, Ok(true));
                 false
             }
-            Ok(Acquired::Held(_)) => true,
+            Ok(Acquired::Held(_) | Acquired::Settled(_)) => true,
             Err(error) => panic!("{key}: {error}"),
         }
     }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::ports::{Acquired, Lock, LockClaim, LockError};
+use crate::ports::{Acquired, Lock, LockClaim, LockError, Moment, Verdict};
 use crate::telemetry::{LockAnswer, LockOperation, LockWait, Telemetry};
 
 /// How long the service may take to answer one question.
@@ -37,7 +37,8 @@ impl Service {
         // first lock is an increase of what Prometheus has seen before.
         telemetry.metrics.lock_degraded.get(()).set(0);
         telemetry.metrics.lock_hold_seconds.get(());
-        for result in [LockWait::Granted, LockWait::Stored, LockWait::Degraded] {
+        use LockWait::{Degraded, Granted, Settled, Stored};
+        for result in [Granted, Stored, Settled, Degraded] {
             telemetry.metrics.lock_wait_seconds.get((result,));
         }
         let (down, why, check) = (watch::Sender::new(false), Mutex::new(None), Mutex::new(None));
@@ -59,12 +60,22 @@ impl Service {
         let _ = self.down.subscribe().wait_for(|down| *down).await;
     }
 
-    pub(super) async fn acquire(&self, claim: &LockClaim) -> Result<Acquired, LockError> {
+    /// `since` is when the claim was first told that another has the lock.
+    pub(super) async fn acquire(
+        &self,
+        claim: &LockClaim,
+        since: Option<Moment>,
+    ) -> Result<Acquired, LockError> {
         let answer = |acquired: &Acquired| match acquired {
             Acquired::Granted { .. } => LockAnswer::Done,
             Acquired::Held(_) => LockAnswer::Held,
+            Acquired::Settled(_) => LockAnswer::Settled,
         };
-        self.ask(LockOperation::Acquire, self.lock.acquire(claim), answer).await
+        let question = match since {
+            Some(since) => self.lock.ask_again(claim, since),
+            None => self.lock.acquire(claim),
+        };
+        self.ask(LockOperation::Acquire, question, answer).await
     }
 
     pub(super) async fn renew(&self, claim: &LockClaim) -> Result<bool, LockError> {
@@ -73,6 +84,15 @@ impl Service {
 
     pub(super) async fn release(&self, claim: &LockClaim) -> Result<bool, LockError> {
         self.ask(LockOperation::Release, self.lock.release(claim), |held| done_or_gone(*held)).await
+    }
+
+    pub(super) async fn settle(
+        &self,
+        claim: &LockClaim,
+        verdict: &Verdict,
+    ) -> Result<bool, LockError> {
+        let question = self.lock.settle(claim, verdict);
+        self.ask(LockOperation::Release, question, |held| done_or_gone(*held)).await
     }
 
     async fn ask<T>(

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::health::Service;
 use super::state::{Hold, LockLimits, Loss, Tend};
-use crate::ports::LockClaim;
+use crate::ports::{LockClaim, Verdict};
 use crate::response::Finished;
 use crate::telemetry::{InFlight, LockLoss, Telemetry};
 
@@ -21,7 +21,15 @@ const RELEASE_PAUSE: Duration = Duration::from_secs(1);
 
 /// A lock that is held. Dropped, it is given back.
 pub(super) struct Holding {
-    end: oneshot::Sender<Finished>,
+    end: oneshot::Sender<Work>,
+}
+
+/// What the work under a lock came to.
+enum Work {
+    /// An answer, behind which it goes on.
+    Until(Finished),
+    /// Nothing, for good.
+    Settled(Verdict),
 }
 
 impl Holding {
@@ -35,7 +43,13 @@ impl Holding {
     /// Holds it until all work has ended.
     pub(super) fn until(self, finished: Finished) {
         // The keeper is gone where the lock is lost: then there is nothing to give back.
-        let _ = self.end.send(finished);
+        let _ = self.end.send(Work::Until(finished));
+    }
+
+    /// Gives it back with what was found, for those who wait.
+    pub(super) fn settle(self, verdict: Verdict) {
+        // As above: whoever has the lock now finds out for itself.
+        let _ = self.end.send(Work::Settled(verdict));
     }
 }
 
@@ -51,26 +65,31 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    async fn keep(self, ended: oneshot::Receiver<Finished>) {
+    async fn keep(self, ended: oneshot::Receiver<Work>) {
         let held = InFlight::enter(self.telemetry.metrics.locks_held.get(()));
         let mut end = pin!(async {
-            if let Ok(finished) = ended.await {
-                finished.wait().await;
+            match ended.await {
+                Ok(Work::Until(finished)) => {
+                    finished.wait().await;
+                    None
+                }
+                Ok(Work::Settled(verdict)) => Some(verdict),
+                Err(_) => None,
             }
         });
-        let loss = tokio::select! {
+        let (verdict, loss) = tokio::select! {
             biased;
-            () = &mut end => None,
-            loss = self.renew_until_lost() => Some(loss),
+            verdict = &mut end => (verdict, None),
+            loss = self.renew_until_lost() => (None, Some(loss)),
         };
         let seconds = self.asked.elapsed().as_secs_f64();
         self.telemetry.metrics.lock_hold_seconds.get(()).observe(seconds);
         drop(held);
         match loss {
-            None => self.release().await,
+            None => self.release(verdict.as_ref()).await,
             Some(Loss::Ttl) => {
                 self.lost(LockLoss::Ttl);
-                self.release().await;
+                self.release(None).await;
             }
             Some(Loss::Gone) => self.lost(LockLoss::Gone),
             Some(Loss::Silent) => self.lost(LockLoss::Silent),
@@ -105,12 +124,17 @@ impl Keeper {
             "a lock was lost: the fetch goes on without it");
     }
 
-    async fn release(&self) {
+    async fn release(&self, verdict: Option<&Verdict>) {
         for attempt in 1..=RELEASE_ATTEMPTS {
             if attempt > 1 {
                 tokio::time::sleep(RELEASE_PAUSE).await;
             }
-            match self.service.release(&self.claim).await {
+            // What stands in the way of a verdict shall not keep the lock: it is tried with it once.
+            let given_back = match verdict.filter(|_| attempt == 1) {
+                Some(verdict) => self.service.settle(&self.claim, verdict).await,
+                None => self.service.release(&self.claim).await,
+            };
+            match given_back {
                 Ok(true) => return,
                 // It lapsed, or another took it, and we had not noticed.
                 Ok(false) => return self.lost(LockLoss::Gone),

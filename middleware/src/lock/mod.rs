@@ -3,7 +3,8 @@
 //! # What it does
 //! Before a zip is fetched its version is locked across the replicas, under Athens's own key. Who has
 //! the lock looks in storage once more, fetches, and renews the lock until the version is stored; who
-//! has not waits until the version is stored or the lock is free, and one of those takes over.
+//! has not waits until the version is stored or the lock is free, and one of those takes over. A lasting
+//! "no" that the holder found is left at the service, where that carries it, for those who waited.
 //!
 //! # Where it sits
 //! Below `single_flight`, so that one replica asks for a lock once, however many clients wait; above
@@ -12,8 +13,8 @@
 //!
 //! # Telemetry
 //! `dipylon_lock_*`: wait, hold, operations, losses, and the gauge `dipylon_lock_degraded`; the span
-//! events `lock_acquired`, `lock_held_elsewhere`, `lock_stored_elsewhere` and `lock_degraded`; the
-//! outcome `miss_degraded` for what was fetched without the lock.
+//! events `lock_acquired`, `lock_held_elsewhere`, `lock_stored_elsewhere`, `lock_settled_elsewhere` and
+//! `lock_degraded`; the outcome `miss_degraded` for what was fetched without the lock.
 //!
 //! # Failure modes
 //! None that a client sees. A service that gives no sign of life for `Timeout`, or `MaxRetries` times
@@ -24,7 +25,8 @@
 //! # Limits
 //! One wish for a lock per key of `single_flight`; [`OPERATION_TIMEOUT`] for each question to the
 //! service and [`LOOK_TIMEOUT`] for each look in storage; a lock is renewed for `TTL` at most; a wait
-//! ends with the stash's deadline, and then the fetch begins without the lock.
+//! ends with the stash's deadline, and then the fetch begins without the lock; a verdict stands for
+//! [`VERDICT_LIFE`](crate::ports::VERDICT_LIFE), and only for who waited when it was found.
 
 mod health;
 mod holding;

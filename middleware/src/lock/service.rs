@@ -16,7 +16,7 @@ use super::holding::{Holding, Keeper};
 use super::state::{Contest, Footing, LockLimits, Next, Why};
 use crate::blob::Blob;
 use crate::error::Error;
-use crate::ports::{Acquired, BoxFuture, LockClaim, LockError};
+use crate::ports::{Acquired, BoxFuture, LockClaim, LockError, Moment, Verdict};
 use crate::request::{StashRequest, Want};
 use crate::response::{Files, Finished, Stashed, Stored};
 use crate::stack::{Stage, stage};
@@ -41,12 +41,21 @@ impl<S: Stage<StashRequest, Reply = Stashed>> Locked<S> {
             Wish { shared: &shared, claim: shared.claim(&request), request: &request, version };
         let holding = match wish.contend().await {
             Ending::Stored(stashed) => return Ok(*stashed),
+            Ending::Settled(verdict) => return Err(verdict.error()),
             Ending::Granted(holding) => Some(holding),
             Ending::Degraded => None,
         };
         // A fetch has its time from when it may begin.
         request.context.deadline = Instant::now() + shared.stash_timeout;
-        let mut stashed = inner.oneshot(request).await?;
+        let mut stashed = match inner.oneshot(request).await {
+            Ok(stashed) => stashed,
+            Err(error) => {
+                if let (Some(holding), Some(verdict)) = (holding, Verdict::of(&error)) {
+                    holding.settle(verdict);
+                }
+                return Err(error);
+            }
+        };
         match holding {
             Some(holding) => holding.until(stashed.finished.clone()),
             None if stashed.outcome == Outcome::MissLeader => {
@@ -118,6 +127,7 @@ impl fmt::Debug for Shared {
 enum Ending {
     Granted(Holding),
     Stored(Box<Stashed>),
+    Settled(Verdict),
     Degraded,
 }
 
@@ -135,6 +145,9 @@ struct Found {
     holding: Option<Holding>,
     released: Option<BoxFuture<'static, ()>>,
     stashed: Option<Stashed>,
+    /// When another was first said to have the lock.
+    since: Option<Moment>,
+    verdict: Option<Verdict>,
     error: Option<LockError>,
     was_held: bool,
 }
@@ -157,7 +170,7 @@ impl Wish<'_> {
                     found.stashed = self.look().await;
                     contest.looked(found.stashed.is_some())
                 }
-                Next::Serve => break None,
+                Next::Serve | Next::Tell => break None,
                 Next::Fetch(footing) => break Some(footing),
             };
         };
@@ -170,7 +183,7 @@ impl Wish<'_> {
 
     async fn acquire(&self, contest: &mut Contest, found: &mut Found, started: Instant) -> Next {
         let asked = Instant::now();
-        match self.shared.service.acquire(&self.claim).await {
+        match self.shared.service.acquire(&self.claim, found.since).await {
             Ok(Acquired::Granted { fencing }) => {
                 found.holding = Some(self.hold(fencing, asked));
                 contest.granted()
@@ -180,7 +193,12 @@ impl Wish<'_> {
                     self.note("lock_held_elsewhere", Vec::new());
                 }
                 found.released = Some(held.released);
+                found.since = found.since.or(held.since);
                 contest.held(started.elapsed(), held.lapses_in)
+            }
+            Ok(Acquired::Settled(verdict)) => {
+                found.verdict = Some(verdict);
+                contest.settled()
             }
             Err(error) => {
                 found.error = Some(error);
@@ -264,6 +282,10 @@ impl Wish<'_> {
             (None, Found { stashed: Some(stashed), .. }) => {
                 self.note("lock_stored_elsewhere", Vec::new());
                 (Ending::Stored(Box::new(stashed)), LockWait::Stored)
+            }
+            (None, Found { verdict: Some(verdict), .. }) => {
+                self.note("lock_settled_elsewhere", Vec::new());
+                (Ending::Settled(verdict), LockWait::Settled)
             }
             (Some(Footing::Locked), Found { holding: Some(holding), .. }) => {
                 (Ending::Granted(holding), LockWait::Granted)

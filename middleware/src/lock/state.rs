@@ -34,6 +34,8 @@ pub enum Next {
     Fetch(Footing),
     /// Answer with what is stored.
     Serve,
+    /// Answer with what another found for good.
+    Tell,
 }
 
 /// How a fetch stands towards the other replicas.
@@ -120,6 +122,11 @@ impl Contest {
         let pause = self.limits.poll.min(left);
         // A lock that lapses sooner is asked for then, and not at once again.
         Next::Wait(lapses_in.map_or(pause, |lapses| pause.min(lapses + LAPSE_MARGIN)))
+    }
+
+    /// Who had the lock found for good that there is nothing to fetch. Storage was looked at just before.
+    pub fn settled(&mut self) -> Next {
+        Next::Tell
     }
 
     /// The service could not be asked.

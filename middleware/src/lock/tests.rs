@@ -1,6 +1,7 @@
 mod holder;
 mod machines;
 mod outages;
+mod verdicts;
 mod waiter;
 
 use std::sync::Arc;

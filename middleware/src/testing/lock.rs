@@ -8,7 +8,9 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::ports::{Acquired, BoxFuture, Held, Lock, LockClaim, LockError};
+use crate::ports::{
+    Acquired, BoxFuture, Held, Lock, LockClaim, LockError, Moment, VERDICT_LIFE, Verdict,
+};
 
 /// How the service behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +27,8 @@ pub(crate) enum Mood {
     Mute,
 }
 
-/// The service. What holds a lock holds it until its lease lapses by the test's clock.
+/// The service. What holds a lock holds it until its lease lapses by the test's clock. One that pushes
+/// carries verdicts too.
 pub(crate) struct MemoryLock {
     lease: Duration,
     pushes: bool,
@@ -37,6 +40,9 @@ struct State {
     mood: Mood,
     held: HashMap<Arc<str>, (Arc<str>, Instant)>,
     granted: u64,
+    /// Verdicts with their moments, and when they are forgotten.
+    verdicts: HashMap<Arc<str>, (Verdict, Moment, Instant)>,
+    moments: u64,
     calls: Vec<(&'static str, LockClaim)>,
 }
 
@@ -52,8 +58,14 @@ impl MemoryLock {
     }
 
     fn with_pushes(lease: Duration, pushes: bool) -> Arc<Self> {
-        let (held, calls) = (HashMap::new(), Vec::new());
-        let state = Mutex::new(State { mood: Mood::Works, held, granted: 0, calls });
+        let state = Mutex::new(State {
+            mood: Mood::Works,
+            held: HashMap::new(),
+            granted: 0,
+            verdicts: HashMap::new(),
+            moments: 0,
+            calls: Vec::new(),
+        });
         Arc::new(Self { lease, pushes, state, changed: watch::Sender::new(0) })
     }
 
@@ -114,7 +126,84 @@ impl MemoryLock {
     }
 }
 
+impl MemoryLock {
+    async fn try_acquire(
+        &self,
+        claim: &LockClaim,
+        since: Option<Moment>,
+    ) -> Result<Acquired, LockError> {
+        let mut changed = self.changed.subscribe();
+        let pushes = self.pushes;
+        let answer =
+            self.answer("acquire", claim, |state| state.try_acquire(claim, since, self.lease));
+        let mut acquired = answer.await?;
+        if let Acquired::Held(held) = &mut acquired {
+            held.since = held.since.filter(|_| pushes);
+            held.released = Box::pin(async move {
+                if !pushes || changed.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            });
+        }
+        Ok(acquired)
+    }
+
+    async fn give_back(
+        &self,
+        claim: &LockClaim,
+        verdict: Option<&Verdict>,
+    ) -> Result<bool, LockError> {
+        let released = self.answer("release", claim, |state| {
+            let owns = state.owns(claim);
+            if owns {
+                state.held.remove(&claim.key);
+                let moment = state.moment();
+                if let Some(verdict) = verdict.cloned() {
+                    let standing = (verdict, moment, Instant::now() + VERDICT_LIFE);
+                    state.verdicts.insert(Arc::clone(&claim.key), standing);
+                }
+            }
+            owns
+        });
+        let owned = released.await?;
+        self.changed.send_modify(|changes| *changes += 1);
+        Ok(owned)
+    }
+}
+
 impl State {
+    fn moment(&mut self) -> Moment {
+        self.moments += 1;
+        Moment(self.moments)
+    }
+
+    fn try_acquire(
+        &mut self,
+        claim: &LockClaim,
+        since: Option<Moment>,
+        lease: Duration,
+    ) -> Acquired {
+        let now = Instant::now();
+        if let Some((_, lapses)) = self.held.get(&claim.key)
+            && *lapses > now
+            && !self.owns(claim)
+        {
+            let lapses_in = Some(*lapses - now);
+            let (released, since) = (Box::pin(std::future::pending()), Some(self.moment()));
+            return Acquired::Held(Held { lapses_in, released, since });
+        }
+        if let (Some(since), Some((verdict, moment, forgotten))) =
+            (since, self.verdicts.get(&claim.key))
+            && *moment > since
+            && *forgotten > now
+        {
+            return Acquired::Settled(verdict.clone());
+        }
+        self.held.insert(claim.key.clone(), (claim.owner.clone(), now + lease));
+        self.granted += 1;
+        Acquired::Granted { fencing: self.granted }
+    }
+
     fn owns(&self, claim: &LockClaim) -> bool {
         let held = self.held.get(&claim.key);
         held.is_some_and(|(owner, lapses)| *owner == claim.owner && *lapses > Instant::now())
@@ -127,33 +216,15 @@ impl Lock for MemoryLock {
     }
 
     fn acquire<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<Acquired, LockError>> {
-        Box::pin(async move {
-            let mut changed = self.changed.subscribe();
-            let answer = self.answer("acquire", claim, |state| {
-                let now = Instant::now();
-                if let Some((_, lapses)) = state.held.get(&claim.key)
-                    && *lapses > now
-                    && !state.owns(claim)
-                {
-                    return Err(*lapses - now);
-                }
-                state.held.insert(claim.key.clone(), (claim.owner.clone(), now + self.lease));
-                state.granted += 1;
-                Ok(state.granted)
-            });
-            match answer.await? {
-                Ok(fencing) => Ok(Acquired::Granted { fencing }),
-                Err(lapses_in) => {
-                    let pushes = self.pushes;
-                    let released = Box::pin(async move {
-                        if !pushes || changed.changed().await.is_err() {
-                            std::future::pending::<()>().await;
-                        }
-                    });
-                    Ok(Acquired::Held(Held { lapses_in: Some(lapses_in), released }))
-                }
-            }
-        })
+        Box::pin(self.try_acquire(claim, None))
+    }
+
+    fn ask_again<'a>(
+        &'a self,
+        claim: &'a LockClaim,
+        since: Moment,
+    ) -> BoxFuture<'a, Result<Acquired, LockError>> {
+        Box::pin(self.try_acquire(claim, Some(since)))
     }
 
     fn renew<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<bool, LockError>> {
@@ -168,18 +239,15 @@ impl Lock for MemoryLock {
     }
 
     fn release<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<bool, LockError>> {
-        Box::pin(async move {
-            let released = self.answer("release", claim, |state| {
-                let owns = state.owns(claim);
-                if owns {
-                    state.held.remove(&claim.key);
-                }
-                owns
-            });
-            let owned = released.await?;
-            self.changed.send_modify(|changes| *changes += 1);
-            Ok(owned)
-        })
+        Box::pin(self.give_back(claim, None))
+    }
+
+    fn settle<'a>(
+        &'a self,
+        claim: &'a LockClaim,
+        verdict: &'a Verdict,
+    ) -> BoxFuture<'a, Result<bool, LockError>> {
+        Box::pin(self.give_back(claim, Some(verdict).filter(|_| self.pushes)))
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), LockError>> {

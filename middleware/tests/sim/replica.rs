@@ -11,6 +11,8 @@ use crate::plan::{Millis, Plan};
 pub(crate) enum End {
     /// Another had stored the version.
     Served,
+    /// Another had found for good that there is nothing to fetch.
+    Told,
     /// It was fetched and saved.
     Saved,
     /// The fetch or the save failed.

@@ -344,6 +344,7 @@ impl World {
                 self.at(self.now + pause, Event::Waited(owner, wait));
             }
             Next::Serve => self.finish(owner, End::Served),
+            Next::Tell => self.finish(owner, End::Told),
             Next::Fetch(footing) => self.fetch(owner, footing),
         }
     }

@@ -4,23 +4,29 @@
 //! has the oldest key below it, named after its lease, has the lock. A transaction creates ours only
 //! where there is none: no queue of waiters is left behind by who stops waiting. A process has one
 //! lease, kept alive; when it dies all its locks lapse. Who waits watches the prefix. The fencing
-//! token is the revision at which the key was created.
+//! token is the revision at which the key was created. A verdict is a key of its own under a lease that nobody
+//! renews, written as the lock is given back; its revision says whether it is later than a waiter's question.
 
 mod members;
+mod passing;
 mod session;
 
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dipylon_middleware::ports::{Acquired, BoxFuture, Held, Lock, LockClaim, LockError};
+use dipylon_middleware::ports::{
+    Acquired, BoxFuture, Held, Lock, LockClaim, LockError, Moment, Verdict,
+};
 use etcd_client::{
     Client, Compare, CompareOp, EventType, GetOptions, PutOptions, SortOrder, SortTarget, Txn,
     TxnOp, TxnOpResponse, TxnResponse, WatchFilterType, WatchOptions,
 };
 
 pub use self::members::Members;
+use self::passing::Passing;
 use self::session::Sessions;
+use super::verdicts;
 
 /// The prefix below which a check creates and deletes a key.
 const CHECK_PREFIX: &str = "dipylon:check";
@@ -29,13 +35,17 @@ const CHECK_PREFIX: &str = "dipylon:check";
 pub struct EtcdLock {
     members: Arc<Members>,
     sessions: Sessions,
+    /// What verdicts lie under.
+    passing: Passing,
 }
 
 impl EtcdLock {
     /// Locks that lapse `lease` after the process died. Connects when it is first needed.
     pub fn open(members: Members, lease: Duration) -> Self {
         let members = Arc::new(members);
-        Self { sessions: Sessions::new(Arc::clone(&members), lease), members }
+        let sessions = Sessions::new(Arc::clone(&members), lease);
+        let passing = Passing::new(Arc::clone(&members));
+        Self { members, sessions, passing }
     }
 
     async fn txn(&self, txn: Txn) -> Result<TxnResponse, LockError> {
@@ -44,6 +54,36 @@ impl EtcdLock {
             async move { client.txn(txn).await }
         };
         self.members.ask(ask).await
+    }
+
+    /// The key is created unless there is one below the prefix; then that is read.
+    async fn attempt(&self, claim: &LockClaim) -> Result<Txn, LockError> {
+        let lease = self.sessions.lease().await?;
+        let (prefix, own) = (prefix_of(&claim.key), own_key(&claim.key, lease));
+        let none = Compare::create_revision(prefix.as_str(), CompareOp::Equal, 0).with_prefix();
+        let put = TxnOp::put(own, &*claim.owner, Some(PutOptions::new().with_lease(lease)));
+        let oldest = GetOptions::new()
+            .with_prefix()
+            .with_sort(SortTarget::Create, SortOrder::Ascend)
+            .with_limit(1);
+        let get = TxnOp::get(prefix.as_str(), Some(oldest));
+        Ok(Txn::new().when([none]).and_then([put]).or_else([get]))
+    }
+
+    /// What an attempt came to, at this revision.
+    fn judge(&self, claim: &LockClaim, revision: i64, answer: &TxnResponse) -> Acquired {
+        if answer.succeeded() {
+            return Acquired::Granted { fencing: token(revision) };
+        }
+        for response in answer.op_responses() {
+            let TxnOpResponse::Get(found) = response else { continue };
+            let ours = found.kvs().iter().find(|kv| kv.value() == claim.owner.as_bytes());
+            if let Some(ours) = ours {
+                return Acquired::Granted { fencing: token(ours.create_revision()) };
+            }
+        }
+        let released = self.released(prefix_of(&claim.key), revision);
+        Acquired::Held(Held { lapses_in: None, released, since: Some(Moment(token(revision))) })
     }
 
     /// Whether the claim's key lies under our lease, and if so what `then` does.
@@ -97,6 +137,15 @@ fn own_key(key: &str, lease: i64) -> String {
     format!("{key}/{lease:x}")
 }
 
+/// Where the verdict about a key lies: not below its prefix, which only locks lie below.
+fn verdict_key(key: &str) -> String {
+    format!("{}/{key}", verdicts::NAME)
+}
+
+fn revision_of(answer: &TxnResponse) -> i64 {
+    answer.header().map_or(0, |header| header.revision())
+}
+
 impl Lock for EtcdLock {
     fn kind(&self) -> &'static str {
         "etcd"
@@ -104,29 +153,37 @@ impl Lock for EtcdLock {
 
     fn acquire<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<Acquired, LockError>> {
         Box::pin(async move {
-            let lease = self.sessions.lease().await?;
-            let (prefix, own) = (prefix_of(&claim.key), own_key(&claim.key, lease));
-            let none = Compare::create_revision(prefix.as_str(), CompareOp::Equal, 0).with_prefix();
-            let put = TxnOp::put(own, &*claim.owner, Some(PutOptions::new().with_lease(lease)));
-            let oldest = GetOptions::new()
-                .with_prefix()
-                .with_sort(SortTarget::Create, SortOrder::Ascend)
-                .with_limit(1);
-            let get = TxnOp::get(prefix.as_str(), Some(oldest));
-            let answer = self.txn(Txn::new().when([none]).and_then([put]).or_else([get])).await?;
-            let revision = answer.header().map_or(0, |header| header.revision());
-            if answer.succeeded() {
-                return Ok(Acquired::Granted { fencing: token(revision) });
-            }
-            for response in answer.op_responses() {
-                let TxnOpResponse::Get(found) = response else { continue };
-                let ours = found.kvs().iter().find(|kv| kv.value() == claim.owner.as_bytes());
-                if let Some(ours) = ours {
-                    return Ok(Acquired::Granted { fencing: token(ours.create_revision()) });
+            let answer = self.txn(self.attempt(claim).await?).await?;
+            Ok(self.judge(claim, revision_of(&answer), &answer))
+        })
+    }
+
+    fn ask_again<'a>(
+        &'a self,
+        claim: &'a LockClaim,
+        Moment(since): Moment,
+    ) -> BoxFuture<'a, Result<Acquired, LockError>> {
+        Box::pin(async move {
+            let (name, attempt) = (verdict_key(&claim.key), self.attempt(claim).await?);
+            let since = i64::try_from(since).unwrap_or(i64::MAX);
+            let later = Compare::mod_revision(name.as_str(), CompareOp::Greater, since);
+            let either = Txn::new()
+                .when([later])
+                .and_then([TxnOp::get(name, None)])
+                .or_else([TxnOp::txn(attempt)]);
+            let answer = self.txn(either).await?;
+            match answer.op_responses().into_iter().next() {
+                Some(TxnOpResponse::Txn(attempted)) => {
+                    Ok(self.judge(claim, revision_of(&answer), &attempted))
                 }
+                Some(TxnOpResponse::Get(found)) => {
+                    match found.kvs().first().and_then(|kv| verdicts::read(kv.value())) {
+                        Some(verdict) => Ok(Acquired::Settled(verdict)),
+                        None => self.acquire(claim).await,
+                    }
+                }
+                _ => Err(LockError::new("it answered something else than was asked")),
             }
-            let released = self.released(prefix, revision);
-            Ok(Acquired::Held(Held { lapses_in: None, released }))
         })
     }
 
@@ -143,6 +200,22 @@ impl Lock for EtcdLock {
         })
     }
 
+    fn settle<'a>(
+        &'a self,
+        claim: &'a LockClaim,
+        verdict: &'a Verdict,
+    ) -> BoxFuture<'a, Result<bool, LockError>> {
+        Box::pin(async move {
+            let Some(lease) = self.sessions.current().await else { return Ok(false) };
+            let mut then = vec![TxnOp::delete(own_key(&claim.key, lease), None)];
+            if let Some(written) = verdicts::write(verdict) {
+                let passing = Some(PutOptions::new().with_lease(self.passing.lease().await?));
+                then.push(TxnOp::put(verdict_key(&claim.key), written, passing));
+            }
+            self.if_owned(claim, then).await
+        })
+    }
+
     fn check(&self) -> BoxFuture<'_, Result<(), LockError>> {
         Box::pin(async move {
             let lease = self.sessions.lease().await?;
@@ -155,7 +228,10 @@ impl Lock for EtcdLock {
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.sessions.end())
+        Box::pin(async move {
+            self.sessions.end().await;
+            self.passing.end().await;
+        })
     }
 }
 

@@ -88,7 +88,7 @@ impl AzureLock {
                 }
                 Leased::Refused | Leased::Unsure => {
                     let released = Box::pin(waker.woken());
-                    return Ok(Acquired::Held(Held { lapses_in: None, released }));
+                    return Ok(Acquired::Held(Held { lapses_in: None, released, since: None }));
                 }
                 Leased::Missing => leases.make(errand, &name).await?,
             }

@@ -300,7 +300,7 @@ enum Judged {
 }
 
 fn held(lapses_in: Option<Duration>, waker: Waker) -> Acquired {
-    Acquired::Held(Held { lapses_in, released: Box::pin(waker.woken()) })
+    Acquired::Held(Held { lapses_in, released: Box::pin(waker.woken()), since: None })
 }
 
 fn forgetful() -> LockError {

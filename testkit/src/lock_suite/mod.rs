@@ -20,6 +20,7 @@ use dipylon_middleware::ports::{Acquired, BoxFuture, Held, Lock, LockClaim, Lock
 pub mod grants;
 pub mod leases;
 pub mod service;
+pub mod verdicts;
 pub mod wakes;
 
 /// How long a case waits for something that must come to be, beyond what the lease allows.
@@ -141,7 +142,7 @@ pub(crate) async fn eventually(
 }
 
 /// Makes one test per case for the lock that the async function `$make` opens. `$reason` says what the
-/// tests need. A service that pushes no release to other replicas is `polled`.
+/// tests need. A service that pushes no release to other replicas, and carries no verdict, is `polled`.
 #[macro_export]
 macro_rules! lock_suite {
     ($make:path, $reason:literal) => {
@@ -151,6 +152,13 @@ macro_rules! lock_suite {
             wakes: a_release_before_the_wait_is_not_missed,
             wakes: a_release_wakes_all_who_wait,
             wakes: a_wake_is_prompt,
+            verdicts: all_who_waited_are_told_what_the_holder_found,
+            verdicts: who_waits_is_woken_by_a_verdict,
+            verdicts: who_comes_after_a_verdict_has_the_lock,
+            verdicts: who_began_to_wait_after_a_verdict_is_not_told,
+            verdicts: who_waits_for_another_key_is_not_told,
+            verdicts: only_its_owner_settles_a_lock,
+            verdicts: a_verdict_stands_for_its_life_and_is_forgotten,
         }
     };
     (polled $make:path, $reason:literal) => {

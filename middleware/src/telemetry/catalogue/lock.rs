@@ -9,6 +9,8 @@ label! {
         Granted = "granted",
         /// Another replica had stored the version meanwhile.
         Stored = "stored",
+        /// Another replica found for good that there is nothing to fetch.
+        Settled = "settled",
         /// Neither: the fetch goes on without the lock.
         Degraded = "degraded",
     }
@@ -35,6 +37,8 @@ label! {
         Done = "done",
         /// Another has the lock.
         Held = "held",
+        /// Who had the lock found for good that there is nothing to fetch.
+        Settled = "settled",
         /// The lock is not ours any more.
         Gone = "gone",
         /// Nothing, or an error.

@@ -1,0 +1,87 @@
+//! What a holder found for good.
+
+use super::*;
+
+/// A fetch that is answered so after a second, and how many there were.
+fn refused(
+    lock: &Arc<MemoryLock>,
+    storage: &Arc<MemoryStorage>,
+    kind: ErrorKind,
+) -> (Replica, Arc<Mutex<usize>>) {
+    let asked: Arc<Mutex<usize>> = Arc::default();
+    let counted = Arc::clone(&asked);
+    let upstream = below::late(SECOND, move |_: StashRequest| {
+        *counted.lock() += 1;
+        Err(Error::new(kind, "example.com/m@v1.0.0: no such version"))
+    });
+    (Replica::over(lock, storage, limits(), upstream, Arc::default()), asked)
+}
+
+/// How often three replicas that are asked at once ask upstream, whose answer is such an error.
+async fn fetches_of_three(lock: Arc<MemoryLock>, kind: ErrorKind) -> usize {
+    let storage = MemoryStorage::new();
+    let replicas: Vec<_> = (0..3).map(|_| refused(&lock, &storage, kind)).collect();
+    let asking: Vec<_> = replicas.iter().map(|(replica, _)| replica.asks()).collect();
+    for asked in asking {
+        let error = asked.await.expect("no panic").expect_err("there is no such version");
+        assert_eq!(
+            (error.kind(), error.message()),
+            (kind, "example.com/m@v1.0.0: no such version")
+        );
+    }
+    settle().await;
+    replicas.iter().for_each(|(replica, _)| replica.assert_at_rest());
+    assert!(!lock.is_held(KEY));
+    replicas.iter().map(|(_, asked)| *asked.lock()).sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_holder_found_for_good_is_the_answer_of_all_who_wait() {
+    for kind in ErrorKind::ALL.iter().filter(|kind| kind.is_permanent()) {
+        let began = Instant::now();
+        assert_eq!(fetches_of_three(MemoryLock::new(10 * SECOND), *kind).await, 1, "{kind:?}");
+        assert_eq!(began.elapsed(), SECOND, "they are woken by the push");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_pass_is_told_to_nobody() {
+    for kind in
+        [ErrorKind::UpstreamFailed, ErrorKind::UpstreamTimeout, ErrorKind::UpstreamThrottled]
+    {
+        assert_eq!(fetches_of_three(MemoryLock::new(10 * SECOND), kind).await, 3, "{kind:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_service_carries_none_each_replica_asks_for_itself() {
+    assert_eq!(fetches_of_three(MemoryLock::silent(10 * SECOND), ErrorKind::NotFound).await, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_after_the_verdict_asks_upstream() {
+    let (lock, storage) = (MemoryLock::new(10 * SECOND), MemoryStorage::new());
+    let (first, _) = refused(&lock, &storage, ErrorKind::NotFound);
+    first.ask(zip()).await.expect_err("there is no such version");
+    settle().await;
+    // It has been published in this moment.
+    let second = Replica::new(&lock, &storage);
+    second.ask(zip()).await.expect("an answer");
+    assert_eq!(second.fetches(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_another_holder_is_not_told_what_was_found_before() {
+    let (lock, storage) = (MemoryLock::new(10 * SECOND), MemoryStorage::new());
+    let (first, _) = refused(&lock, &storage, ErrorKind::NotFound);
+    first.ask(zip()).await.expect_err("there is no such version");
+    settle().await;
+    let (second, third) = (Replica::new(&lock, &storage), Replica::new(&lock, &storage));
+    second.ask(zip()).await.expect("an answer");
+    let asking = third.asks();
+    pass(SECOND).await;
+    assert_eq!(third.fetches(), 0, "it waits");
+    second.end_fetches().await;
+    asking.await.expect("no panic").expect("an answer");
+    assert_eq!(third.fetches(), 1);
+}
