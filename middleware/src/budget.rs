@@ -243,7 +243,7 @@ mod tests {
                 let taken: Vec<_> = (0..3).filter_map(|_| turns.take(now, latest).ok()).collect();
                 for (number, turn) in taken.into_iter().enumerate() {
                     // Every third that has to wait goes away.
-                    if turn > now && (step + number as u32) % 3 == 0 {
+                    if turn > now && (step + number as u32).is_multiple_of(3) {
                         turns.give_back(turn);
                     } else {
                         gone.push(turn);

@@ -58,10 +58,11 @@ pub(crate) fn upstream_stack(
     telemetry: &Telemetry,
 ) -> Border<FetchRequest, Fetched> {
     let UpstreamHost { limit, pace } = host.clone();
-    let upstream = pace.gate(Upstream::new(Arc::clone(&fetcher), telemetry));
+    let name = fetcher.name();
+    let upstream = pace.gate(Upstream::new(fetcher, telemetry));
     Stack::new(telemetry)
         // Outermost: what an open breaker refuses costs neither a slot nor an attempt.
-        .push(LayerName::UpstreamBreaker, BreakerLayer::upstream(fetcher.name(), telemetry))
+        .push(LayerName::UpstreamBreaker, BreakerLayer::upstream(name, telemetry))
         // Above the slots: a call that waits before its next attempt gives its slot back.
         .push(
             LayerName::UpstreamRetry,

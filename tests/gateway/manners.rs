@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use dipylon_testkit::client::Response;
+use dipylon_testkit::git::GitHome;
 use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::upstream::{Fault, Upstream, When};
 use tokio::task::JoinHandle;
@@ -178,6 +179,39 @@ async fn the_class_of_a_pattern_holds_back_its_modules_and_no_others_whichever_h
     let shed = first.iter().find(|answer| answer.status == 503).expect("more than 5 s of them");
     assert_eq!(outcome(shed), "shed");
     assert!(shed.text().contains("the rate class \"slow\""), "{}", shed.text());
+}
+
+#[tokio::test]
+#[ignore = "needs the go command and git: they fetch for a class"]
+async fn runs_of_the_go_command_take_turns_of_the_class_too() {
+    let text = "mode = \"sync\"\ndownloadURL = \"\"\nrateClass = \"slow\"\n\
+                rate \"slow\" {\n  perSecond = 1\n  burst = 1\n}\n";
+    let home = GitHome::new();
+    let world = setup()
+        .with_go()
+        .with_file("mode.hcl", text)
+        .env("ATHENS_DOWNLOAD_MODE", "file:{folder}/mode.hcl")
+        .env("GOPROXY", "direct")
+        .env("HOME", home.path().to_str().expect("a path of text"))
+        // Nothing listens there: each run fails soon.
+        .env("HTTPS_PROXY", "http://127.0.0.1:9")
+        .start()
+        .await;
+    let path = |number| path_of("github.com/acme/nothing", &format!("v1.0.{number}"), "zip");
+    let paths: Vec<String> = (0..12).map(path).collect();
+    let began = Instant::now();
+    let answers = answers(ask(&world, &paths)).await;
+    assert!(began.elapsed() >= 4 * SECOND, "after {:?}", began.elapsed());
+    let of_class = |answer: &&Response| answer.text().contains("the rate class \"slow\"");
+    let refused = answers.iter().filter(of_class).count();
+    // Ten at a time are fetched, and of those so many find a turn within 5 s; the others come when a place is
+    // free, and wait or not.
+    assert!((1..=7).contains(&refused), "{refused} of {}", answers.len());
+    assert!(answers.iter().all(|answer| answer.status != 200 && answer.status != 404));
+    let run = answers.len() - refused;
+    let at_least = SECOND * u32::try_from(run - 1).expect("twelve");
+    assert!(began.elapsed() >= at_least, "{run} runs within {:?}", began.elapsed());
+    assert!(paced(&world, "class", "waited").await >= 4.0);
 }
 
 // === So many at a time, so many a second ===

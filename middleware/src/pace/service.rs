@@ -6,7 +6,7 @@ use prometheus::IntGauge;
 use tokio::time::Instant;
 use tower::util::ServiceExt as _;
 
-use super::state::{Pause, WAIT_MAX};
+use super::state::{PAUSE_MAX, Pause, WAIT_MAX};
 use crate::budget::{Budget, Rate};
 use crate::error::{Error, ErrorKind};
 use crate::ports::Fetched;
@@ -43,7 +43,7 @@ impl Shared {
         let begins = self.pause.lock().begin(self.epoch.elapsed(), asked);
         if begins {
             self.paused.inc();
-            let seconds = asked.as_secs();
+            let seconds = asked.min(PAUSE_MAX).as_secs();
             tracing::warn!(host = %self.host, seconds, "left alone for as long as it asks (Retry-After)");
             tokio::spawn(end_of_pause(Arc::downgrade(self)));
         }
