@@ -10,8 +10,9 @@ use dipylon_middleware::ports::{Acquired, Lock, LockClaim, Moment, Verdict};
 use dipylon_testkit::lock_suite::Subject;
 use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::services::redis::RedisServer;
+use futures::future::join_all;
 
-use crate::fleet::{Fleet, assert_whole};
+use crate::fleet::{Fleet, assert_whole, zip};
 
 const LEASE: Duration = Duration::from_secs(2);
 
@@ -311,6 +312,55 @@ async fn what_stops_waiting_is_forgotten() {
     assert_eq!(lock.waiting(), 1);
     drop(held);
     assert_eq!(lock.waiting(), 0);
+}
+
+/// Scripts that the server has run: each question about a lock is one.
+async fn questions(server: &RedisServer) -> u64 {
+    let stats: String = command(&server.url(), &["INFO", "commandstats"]).await;
+    let calls = stats.lines().filter_map(|line| {
+        let (command, rest) = line.strip_prefix("cmdstat_eval")?.split_once(":calls=")?;
+        assert!(matches!(command, "" | "sha"), "{line}");
+        rest.split(',').next()?.parse::<u64>().ok()
+    });
+    calls.sum()
+}
+
+#[tokio::test]
+#[ignore = "needs the redis program: run by cargo xtask test"]
+async fn a_hundred_who_wait_in_one_replica_ask_the_server_as_one() {
+    let server = RedisServer::start();
+    let url = server.url();
+    let fleet = Fleet::start(&[
+        ("ATHENS_SINGLE_FLIGHT_TYPE", "redis"),
+        ("ATHENS_REDIS_ENDPOINT", &url),
+        // All of them are let in.
+        ("ATHENS_PROTOCOL_WORKERS", "200"),
+    ])
+    .await;
+    let module = fleet.add(FakeModule::new("example.com/lib", "v1.0.0"));
+    // Another program has the lock, and tells nobody when it gives it back.
+    let held = Duration::from_secs(5);
+    let key = format!("{}@{}", module.path(), module.version());
+    let millis = held.as_millis().to_string();
+    let set: String = command(&url, &["SET", &key, "another program", "PX", &millis]).await;
+    assert_eq!(set, "OK");
+    let (client, path) = (fleet.gateways[0].client(), zip(&module));
+    let asking = join_all((0..100).map(|_| client.get(&path)));
+    let watching = async {
+        tokio::time::sleep(held / 5).await;
+        let (before, began) = (questions(&server).await, Instant::now());
+        assert_eq!(fleet.sum("dipylon_lock_waiting", &[]).await, 1.0, "one waits for all");
+        tokio::time::sleep(held * 3 / 5).await;
+        // A question each 188 to 250 ms.
+        let asked = questions(&server).await - before;
+        let seconds = began.elapsed().as_secs_f64();
+        assert!(asked as f64 <= seconds / 0.1875 + 1.0, "{asked} questions in {seconds} s");
+        assert!(asked >= 5, "{asked} questions in {seconds} s");
+    };
+    let (answers, ()) = futures::join!(asking, watching);
+    assert_whole(&answers, &module.zip());
+    assert_eq!(fleet.fetches(&module), 1);
+    fleet.assert_at_rest().await;
 }
 
 #[tokio::test]

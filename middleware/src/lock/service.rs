@@ -37,8 +37,8 @@ impl<S: Stage<StashRequest, Reply = Stashed>> Locked<S> {
     async fn handle(self, mut request: StashRequest) -> Result<Stashed, Error> {
         let Self { inner, shared } = self;
         let Some(version) = locked_version(&request) else { return inner.oneshot(request).await };
-        let wish =
-            Wish { shared: &shared, claim: shared.claim(&request), request: &request, version };
+        let (claim, seed) = shared.claim(&request);
+        let wish = Wish { shared: &shared, claim, seed, request: &request, version };
         let holding = match wish.contend().await {
             Ending::Stored(stashed) => return Ok(*stashed),
             Ending::Settled(verdict) => return Err(verdict.error()),
@@ -107,13 +107,14 @@ impl Shared {
         LockHealth(Arc::clone(&self.service))
     }
 
-    /// Athens's key, and an owner that is nobody else's.
-    fn claim(&self, request: &StashRequest) -> LockClaim {
+    /// Athens's key, and an owner that is nobody else's; and a seed for how the wish waits.
+    fn claim(&self, request: &StashRequest) -> (LockClaim, u64) {
         let number = self.wishes.fetch_add(1, Ordering::Relaxed);
-        LockClaim {
+        let claim = LockClaim {
             key: format!("{}@{}", request.key.module, request.key.version).into(),
             owner: format!("dipylon-{:016x}-{number}", self.instance).into(),
-        }
+        };
+        (claim, self.instance.wrapping_add(number))
     }
 }
 
@@ -135,6 +136,7 @@ enum Ending {
 struct Wish<'a> {
     shared: &'a Shared,
     claim: LockClaim,
+    seed: u64,
     request: &'a StashRequest,
     version: Version,
 }
@@ -160,7 +162,7 @@ impl Wish<'_> {
         let started = Instant::now();
         let patience = self.request.context.deadline.saturating_duration_since(started);
         let (mut contest, mut next) =
-            Contest::begin(*limits, Duration::ZERO, patience, service.is_up());
+            Contest::begin(*limits, Duration::ZERO, patience, service.is_up(), self.seed);
         let mut found = Found::default();
         let footing = loop {
             next = match next {

@@ -11,7 +11,7 @@ pub struct LockLimits {
     pub lease: Duration,
     /// How often it is renewed (`Renewal`).
     pub renewal: Duration,
-    /// How often who waits looks for itself (`Poll`).
+    /// The longest until who waits looks for itself (`PollMillis`); up to a quarter less, drawn for each wait.
     pub poll: Duration,
     /// The longest that a lock is renewed (`TTL`).
     pub ttl: Duration,
@@ -69,6 +69,10 @@ impl Why {
     }
 }
 
+/// The part of a poll by which waits differ: so many replicas that began to wait at one moment do not ask at one
+/// moment again and again.
+const SPREAD: u32 = 4;
+
 /// One wish for a lock, until the fetch begins or is not needed any more.
 #[derive(Clone, Debug)]
 pub struct Contest {
@@ -81,15 +85,18 @@ pub struct Contest {
     failures: u32,
     /// What to do where the next look finds nothing.
     unless_stored: Next,
+    spread: Spread,
 }
 
 impl Contest {
-    /// A wish that may wait for `patience`, and what it begins with. Storage was looked at just before.
+    /// A wish that may wait for `patience`, and what it begins with. Storage was looked at just before. Wishes
+    /// of different seeds wait differently.
     pub fn begin(
         limits: LockLimits,
         now: Duration,
         patience: Duration,
         is_service_up: bool,
+        seed: u64,
     ) -> (Self, Next) {
         let contest = Self {
             limits,
@@ -98,6 +105,7 @@ impl Contest {
             heard: now,
             failures: 0,
             unless_stored: Next::Acquire,
+            spread: Spread(seed),
         };
         let first = match is_service_up {
             true => Next::Acquire,
@@ -119,7 +127,7 @@ impl Contest {
         if left.is_zero() {
             return self.give_up(Why::Overdue);
         }
-        let pause = self.limits.poll.min(left);
+        let pause = self.spread.shorten(self.limits.poll).min(left);
         // A lock that lapses sooner is asked for then, and not at once again.
         Next::Wait(lapses_in.map_or(pause, |lapses| pause.min(lapses + LAPSE_MARGIN)))
     }
@@ -137,7 +145,7 @@ impl Contest {
         if self.failures > self.limits.max_retries || left.is_zero() {
             return self.give_up(Why::Silent);
         }
-        Next::Wait(self.limits.poll.min(left))
+        Next::Wait(self.spread.shorten(self.limits.poll).min(left))
     }
 
     /// Others found the service down meanwhile.
@@ -167,6 +175,23 @@ impl Contest {
     fn look_then(&mut self, next: Next) -> Next {
         self.unless_stored = next;
         Next::Look
+    }
+}
+
+/// How waits differ: a small generator (SplitMix64), so that a schedule can be replayed.
+#[derive(Clone, Debug)]
+struct Spread(u64);
+
+impl Spread {
+    /// Up to a [`SPREAD`]th less, and never more: who polls sees a commit within `PollMillis`.
+    fn shorten(&mut self, poll: Duration) -> Duration {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        let most = u64::try_from((poll / SPREAD).as_nanos()).unwrap_or(u64::MAX - 1);
+        poll - Duration::from_nanos(mixed % (most + 1))
     }
 }
 

@@ -66,10 +66,11 @@ impl Replica {
     }
 
     /// Begins the wish.
-    pub(crate) fn begin(&mut self, now: Millis, plan: &Plan) -> Next {
+    pub(crate) fn begin(&mut self, now: Millis, plan: &Plan, seed: u64) -> Next {
         self.began = now;
         let patience = Duration::from_millis(plan.patience);
-        let (contest, next) = Contest::begin(plan.limits, self.local(now), patience, !self.is_down);
+        let (contest, next) =
+            Contest::begin(plan.limits, self.local(now), patience, !self.is_down, seed);
         self.contest = Some(contest);
         next
     }

@@ -180,7 +180,8 @@ impl World {
         }
         match event {
             Event::Asked(_) => {
-                let next = self.replicas[owner].begin(self.now, &self.plan);
+                let seed = self.plan.dice.between(0, u64::MAX - 1);
+                let next = self.replicas[owner].begin(self.now, &self.plan, seed);
                 self.tell(|| format!("replica {owner} wants it"));
                 self.follow(owner, next);
             }

@@ -7,9 +7,14 @@ const fn at(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
+/// A wait between three quarters of the poll and all of it.
+fn is_a_poll(next: Next) -> bool {
+    matches!(next, Next::Wait(pause) if pause > at(187) && pause <= at(250))
+}
+
 #[test]
 fn a_grant_is_followed_by_a_look_and_a_fetch() {
-    let (mut contest, first) = Contest::begin(limits(), at(0), STASH_TIMEOUT, true);
+    let (mut contest, first) = Contest::begin(limits(), at(0), STASH_TIMEOUT, true, 7);
     assert_eq!(first, Next::Acquire);
     assert_eq!(contest.granted(), Next::Look);
     assert_eq!(contest.clone().looked(true), Next::Serve);
@@ -18,23 +23,43 @@ fn a_grant_is_followed_by_a_look_and_a_fetch() {
 
 #[test]
 fn who_waits_looks_before_it_asks_again() {
-    let (mut contest, _) = Contest::begin(limits(), at(0), STASH_TIMEOUT, true);
-    assert_eq!(contest.held(at(5), None), Next::Wait(at(250)));
+    let (mut contest, _) = Contest::begin(limits(), at(0), STASH_TIMEOUT, true, 7);
+    assert!(is_a_poll(contest.held(at(5), None)));
     assert_eq!(contest.waited(), Next::Look);
     assert_eq!(contest.clone().looked(true), Next::Serve);
     assert_eq!(contest.looked(false), Next::Acquire);
 }
 
 #[test]
+fn wishes_that_begin_together_do_not_poll_together() {
+    let polls = |seed| {
+        let (mut contest, _) = Contest::begin(limits(), at(0), STASH_TIMEOUT, true, seed);
+        let waits = (0..40).map(|_| match contest.held(at(0), None) {
+            Next::Wait(pause) => pause,
+            next => panic!("{next:?}"),
+        });
+        waits.collect::<Vec<_>>()
+    };
+    assert_eq!(polls(1), polls(1), "a schedule can be replayed");
+    let mut all: Vec<_> = (1..=100).flat_map(polls).collect();
+    let mean = all.iter().sum::<Duration>() / 4_000;
+    assert!(mean > at(214) && mean < at(223), "spread evenly: {mean:?}");
+    assert!(all.iter().all(|pause| is_a_poll(Next::Wait(*pause))));
+    all.sort();
+    all.dedup();
+    assert!(all.len() > 3_990, "{} waits differ", all.len());
+}
+
+#[test]
 fn a_lock_that_lapses_soon_is_asked_for_then() {
-    let (mut contest, _) = Contest::begin(limits(), at(0), STASH_TIMEOUT, true);
+    let (mut contest, _) = Contest::begin(limits(), at(0), STASH_TIMEOUT, true, 7);
     assert_eq!(contest.held(at(0), Some(at(40))), Next::Wait(at(42)));
-    assert_eq!(contest.held(at(0), Some(at(40_000))), Next::Wait(at(250)));
+    assert!(is_a_poll(contest.held(at(0), Some(at(40_000)))));
 }
 
 #[test]
 fn no_wait_passes_the_patience() {
-    let (mut contest, _) = Contest::begin(limits(), at(0), at(1_000), true);
+    let (mut contest, _) = Contest::begin(limits(), at(0), at(1_000), true, 7);
     assert_eq!(contest.held(at(900), None), Next::Wait(at(100)));
     assert_eq!(contest.failed(at(950)), Next::Wait(at(50)));
     assert_eq!(contest.held(at(1_000), None), Next::Look);
@@ -43,10 +68,10 @@ fn no_wait_passes_the_patience() {
 
 #[test]
 fn a_sign_of_life_begins_the_count_of_failures_anew() {
-    let (mut contest, _) = Contest::begin(limits(), at(0), STASH_TIMEOUT, true);
+    let (mut contest, _) = Contest::begin(limits(), at(0), STASH_TIMEOUT, true, 7);
     for _ in 0..3 {
         for _ in 0..10 {
-            assert_eq!(contest.failed(at(0)), Next::Wait(at(250)));
+            assert!(is_a_poll(contest.failed(at(0))));
         }
         contest.held(at(0), None);
     }
@@ -59,7 +84,7 @@ fn a_sign_of_life_begins_the_count_of_failures_anew() {
 
 #[test]
 fn silence_counts_from_the_last_sign_of_life() {
-    let (mut contest, _) = Contest::begin(limits(), at(0), STASH_TIMEOUT, true);
+    let (mut contest, _) = Contest::begin(limits(), at(0), STASH_TIMEOUT, true, 7);
     contest.held(at(100_000), None);
     assert_eq!(contest.failed(at(114_999)), Next::Wait(at(1)));
     assert_eq!(contest.failed(at(115_000)), Next::Look);
@@ -67,7 +92,7 @@ fn silence_counts_from_the_last_sign_of_life() {
 
 #[test]
 fn what_is_known_to_be_down_is_not_asked() {
-    let (_, first) = Contest::begin(limits(), at(0), STASH_TIMEOUT, false);
+    let (_, first) = Contest::begin(limits(), at(0), STASH_TIMEOUT, false, 7);
     assert_eq!(first, Next::Fetch(Footing::Unlocked(Why::Down)));
 }
 

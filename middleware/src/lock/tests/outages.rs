@@ -13,7 +13,9 @@ async fn a_service_that_refuses_is_asked_max_retries_times_and_then_done_without
     let began = Instant::now();
     let served = replica.ask(zip()).await.expect("an answer");
     assert_eq!((served.outcome, replica.fetches()), (Outcome::MissDegraded, 1));
-    assert_eq!((lock.calls("acquire"), began.elapsed()), (11, SECOND / 4 * 10));
+    assert_eq!(lock.calls("acquire"), 11);
+    let (took, polls) = (began.elapsed(), SECOND / 4 * 10);
+    assert!(took > polls * 3 / 4 && took <= polls, "{took:?}");
     assert!(replica.is_degraded());
 }
 

@@ -56,6 +56,29 @@ async fn without_a_push_a_commit_is_seen_within_the_poll() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn replicas_that_begin_to_wait_together_do_not_ask_together() {
+    let (lock, storage) = (MemoryLock::silent(10 * SECOND), MemoryStorage::new());
+    lock.hold_elsewhere(KEY, 60 * SECOND);
+    let replicas: Vec<_> = (0..20).map(|_| Replica::new(&lock, &storage)).collect();
+    let asking: Vec<_> = replicas.iter().map(Replica::asks).collect();
+    settle().await;
+    assert_eq!(lock.calls("acquire"), 20, "all ask at once first");
+    let mut most = 0;
+    for _ in 0..200 {
+        let before = lock.calls("acquire");
+        pass(SECOND / 100).await;
+        most = most.max(lock.calls("acquire") - before);
+    }
+    // In step they would be twenty each time; a poll has 25 of these pauses.
+    assert!(most <= 12, "{most} of 20 ask in one hundredth of a second");
+    let polls = lock.calls("acquire") - 20;
+    assert!((20 * 7..=20 * 11).contains(&polls), "{polls} questions in 2 s");
+    for asked in asking {
+        asked.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_lock_is_taken_and_storage_looked_at_again_before_a_fetch() {
     let (lock, storage) = (MemoryLock::new(10 * SECOND), MemoryStorage::new());
     storage.put(release());
