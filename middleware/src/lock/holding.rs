@@ -15,9 +15,9 @@ use crate::response::Finished;
 use crate::telemetry::{InFlight, LockLoss, Telemetry};
 
 /// Attempts to give a lock back. One that stays lapses with its lease.
-const RELEASE_ATTEMPTS: u32 = 3;
+pub(super) const RELEASE_ATTEMPTS: u32 = 3;
 /// Between them: members of a service that choose a leader refuse at once, and soon no more.
-const RELEASE_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const RELEASE_PAUSE: Duration = Duration::from_secs(1);
 
 /// A lock that is held. Dropped, it is given back.
 pub(super) struct Holding {

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use tower::util::ServiceExt as _;
 
 use super::health::{LockHealth, Service};
-use super::holding::{Holding, Keeper};
+use super::holding::{Holding, Keeper, RELEASE_ATTEMPTS, RELEASE_PAUSE};
 use super::state::{Contest, Footing, LockLimits, Next, Why};
 use crate::blob::Blob;
 use crate::error::Error;
@@ -177,7 +177,11 @@ impl Wish<'_> {
             };
         };
         drop(waiting);
+        let was_unanswered = found.error.is_some();
         let (ending, result) = self.ending(footing, found);
+        if was_unanswered && !matches!(ending, Ending::Granted(_)) {
+            self.give_back();
+        }
         let seconds = started.elapsed().as_secs_f64();
         telemetry.metrics.lock_wait_seconds.get((result,)).observe(seconds);
         ending
@@ -304,21 +308,31 @@ impl Wish<'_> {
     }
 
     fn degrade(&self, why: Why, error: Option<LockError>) {
-        let Shared { service, tasks, .. } = self.shared;
         self.note("lock_degraded", vec![KeyValue::new("reason", why.as_str())]);
         if why == Why::Overdue {
             tracing::warn!(request_id = %self.request.context.id, key = %self.claim.key,
                 "another replica held the lock for the whole StashTimeout: fetched without it");
         }
-        let Some(error) = error else { return };
-        if why == Why::Silent {
-            service.mark_down(&error);
+        if let (Why::Silent, Some(error)) = (why, error) {
+            self.shared.service.mark_down(&error);
         }
-        // An attempt whose answer was lost may have been granted: nobody shall wait for that.
+    }
+
+    /// An attempt whose answer was lost may have been granted, and a busy service may come to it only now: nobody
+    /// shall wait for that.
+    fn give_back(&self) {
+        let Shared { service, tasks, .. } = self.shared;
         let (service, claim) = (Arc::clone(service), self.claim.clone());
         tasks.spawn(async move {
-            // Failing is what it does now; then the lock lapses.
-            let _ = service.release(&claim).await;
+            for attempt in 1..=RELEASE_ATTEMPTS {
+                if attempt > 1 {
+                    sleep(RELEASE_PAUSE).await;
+                }
+                // Not ours may mean not yet; and failing is what the service does now. Then the lock lapses.
+                if let Ok(true) = service.release(&claim).await {
+                    return;
+                }
+            }
         });
     }
 

@@ -133,3 +133,46 @@ async fn who_stops_waiting_for_an_answer_gives_back_what_it_may_have_got() {
     settle().await;
     assert!(!lock.is_held(KEY));
 }
+
+/// Another stores the version while nobody knows what became of the question.
+async fn served_without_an_answer(mood: Mood) -> (Arc<MemoryLock>, Replica) {
+    let (lock, storage) = (MemoryLock::new(60 * SECOND), MemoryStorage::new());
+    let replica = Replica::new(&lock, &storage);
+    lock.set(mood);
+    let asking = replica.asks();
+    pass(SECOND).await;
+    storage.put(release());
+    pass(SECOND + SECOND / 10).await;
+    lock.set(Mood::Works);
+    let served = asking.await.expect("no panic").expect("an answer");
+    assert_eq!((served.outcome, lock.calls("acquire")), (Outcome::MissFollower, 1));
+    settle().await;
+    (lock, replica)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_came_without_an_answer_is_given_back_when_it_is_not_needed() {
+    let (lock, replica) = served_without_an_answer(Mood::Mute).await;
+    assert!(!lock.is_held(KEY));
+    assert_eq!(lock.calls("release"), 1);
+    replica.assert_at_rest();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_comes_after_nobody_waits_for_it_is_given_back_too() {
+    let (lock, replica) = served_without_an_answer(Mood::Hangs).await;
+    assert_eq!(lock.calls("release"), 1, "it was not ours, or not yet");
+    lock.grant_late(&lock.claims("acquire")[0], 60 * SECOND);
+    pass(SECOND + SECOND / 10).await;
+    assert!(!lock.is_held(KEY));
+    assert_eq!(lock.calls("release"), 2);
+    replica.assert_at_rest();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_never_comes_is_given_back_a_few_times_only() {
+    let (lock, replica) = served_without_an_answer(Mood::Hangs).await;
+    pass(60 * SECOND).await;
+    assert_eq!(lock.calls("release"), 3);
+    replica.assert_at_rest();
+}
