@@ -53,8 +53,14 @@ pub trait Forgets: Send + Sync + 'static {
 
 /// Remembers "no"s that come to light where no request waits for them.
 pub trait Learns: Send + Sync + 'static {
-    /// This version cannot be had, for good.
-    fn learn(&self, module: &ModulePath, version: &VersionQuery, error: &Error);
+    /// How many purges there were. What was asked before one says nothing of the time after it.
+    fn purges(&self) -> u64;
+
+    /// This version cannot be had, for good; so it was said to a question of when there were so many purges.
+    fn learn(&self, module: &ModulePath, version: &VersionQuery, error: &Error, purges: u64);
+
+    /// Whether it is remembered that this version cannot be had.
+    fn knows(&self, module: &ModulePath, version: &VersionQuery) -> bool;
 }
 
 #[cfg(test)]

@@ -40,6 +40,8 @@ pub struct GoProxyListFetcher {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     NotFound,
+    /// It was not asked.
+    LeftAlone,
     Proxy,
 }
 
@@ -87,7 +89,12 @@ impl GoProxyListFetcher {
                 ListEntry::Off => (switched_off(&request), Separator::NotFound),
             };
             let is_not_found = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotStored);
-            let rank = if is_not_found { Rank::NotFound } else { Rank::Proxy };
+            let was_left_alone = error.kind() == ErrorKind::UpstreamUnavailable;
+            let rank = match (is_not_found, was_left_alone) {
+                (true, _) => Rank::NotFound,
+                (false, true) => Rank::LeftAlone,
+                (false, false) => Rank::Proxy,
+            };
             if best.as_ref().is_none_or(|(before, _)| *before <= rank) {
                 best = Some((rank, error));
             }

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use self::running::Running;
 use super::state::{
-    ATTEMPTS_MAX, Key, Offer, Queue, Snapshot, Taken, may_pass, pause, spread, was_asked,
+    ATTEMPTS_MAX, Key, Offer, Queue, Snapshot, TURNS_MAX, Taken, may_pass, pause, spread, was_asked,
 };
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Flights, NoLanding, Role};
@@ -111,9 +111,18 @@ impl Background {
         Self(Arc::new(Shared { config, ports, queue, keeping, began }))
     }
 
-    /// Takes the version of a request into the queue. When this returns, the store, where there is one,
-    /// has it.
-    pub(super) async fn accept(&self, request: &FileRequest) {
+    /// Takes the version of a request into the queue, but for one of which is remembered that it cannot be had,
+    /// and says whether policy allows to fetch it. When this returns, the store, where there is one, has it.
+    pub(super) async fn accept(&self, request: &FileRequest) -> bool {
+        let FileRequest { module, version, .. } = request;
+        let is_allowed = (self.0.ports.may_fetch)(module, version);
+        if is_allowed && !self.0.ports.negatives.knows(module, version) {
+            self.enqueue(request).await;
+        }
+        is_allowed
+    }
+
+    async fn enqueue(&self, request: &FileRequest) {
         let shared = &self.0;
         let key = Key { module: request.module.clone(), version: request.version.clone() };
         let span = request.context.trace.span().span_context().clone();
@@ -355,6 +364,7 @@ impl Shared {
             }
             return;
         }
+        let purges = this.ports.negatives.purges();
         // Safe to assert: the attempt and all it owns is dropped with the panic.
         let attempted = AssertUnwindSafe(this.stash(&key, cause)).catch_unwind().await;
         let error = match attempted.unwrap_or_else(|_| Ended::Failed(panicked())) {
@@ -373,10 +383,11 @@ impl Shared {
             return running.again(this.now(), true);
         }
         let was_asked = was_asked(error.kind());
-        if !may_pass(error.kind()) || (was_asked && attempt >= ATTEMPTS_MAX) {
+        let is_last = turn >= TURNS_MAX || (was_asked && attempt >= ATTEMPTS_MAX);
+        if is_last || !may_pass(error.kind()) {
             this.count(BackgroundEvent::Dropped);
             tracing::warn!(%module, %version, attempt, %error, "a background fetch failed");
-            this.ports.negatives.learn(module, version, &error);
+            this.ports.negatives.learn(module, version, &error, purges);
             this.forget(&key).await;
             return drop(running);
         }

@@ -23,8 +23,8 @@
 //!
 //! # Limits
 //! `QueueMaxEntries` entries, `workers_max` of them running, [`ATTEMPTS_MAX`] attempts with pauses from
-//! [`PAUSE_MIN`] to [`PAUSE_MAX`], longer by up to the [`SPREAD_PART`]th part; a turn in which an open breaker had
-//! nobody asked is no attempt. [`STORE_PATIENCE`] for a write of the store; one log line in
+//! [`PAUSE_MIN`] to [`PAUSE_MAX`], longer by up to the [`SPREAD_PART`]th part; a turn in which no
+//! upstream was asked, or our own store or limits failed, is no attempt, and there are [`TURNS_MAX`]. [`STORE_PATIENCE`] for a write of the store; one log line in
 //! [`REFUSALS_LOGGED_EVERY`] about refusals, and one about what policy forbids. A drain waits for what runs, and
 //! for what is due and not kept; never for a pause.
 
@@ -40,5 +40,5 @@ pub use background::{
 pub use service::Dispatch;
 pub use state::{
     ATTEMPTS_MAX, Listed, PAUSE_MAX, PAUSE_MIN, REFUSALS_LOGGED_EVERY, SPREAD_PART, Snapshot,
-    Standing,
+    Standing, TURNS_MAX,
 };

@@ -34,19 +34,16 @@ impl Dispatch {
         let Planned { request, plan } = planned;
         match plan {
             Plan::Stash => self.stash_now(request).await,
-            Plan::StashInBackground => {
-                self.background.accept(&request).await;
-                Err(absent(&request, ErrorKind::AsyncAccepted, "is being fetched: ask again"))
-            }
+            Plan::StashInBackground => Err(match self.background.accept(&request).await {
+                true => absent(&request, ErrorKind::AsyncAccepted, "is being fetched: ask again"),
+                false => forbidden(&request),
+            }),
             Plan::Redirect(location) => Ok(redirect(location)),
             Plan::RedirectAndStash(location) => {
                 self.background.accept(&request).await;
                 Ok(redirect(location))
             }
-            Plan::Refuse => {
-                let why = "is not stored, and the mode (DownloadMode none, or offline) forbids to fetch it";
-                Err(absent(&request, ErrorKind::NotStored, why))
-            }
+            Plan::Refuse => Err(forbidden(&request)),
         }
     }
 
@@ -82,6 +79,12 @@ impl Dispatch {
 fn redirect(location: String) -> ModuleResponse {
     let answer = Answer::Redirect { location, status: StatusCode::FOUND };
     ModuleResponse::new(answer, Outcome::Redirected)
+}
+
+fn forbidden(request: &FileRequest) -> Error {
+    let why = "is not stored, and policy (DownloadMode none, offline, or what storage alone resolves) \
+               forbids to fetch it";
+    absent(request, ErrorKind::NotStored, why)
 }
 
 fn absent(request: &FileRequest, kind: ErrorKind, why: &str) -> Error {

@@ -12,6 +12,8 @@ use crate::error::ErrorKind;
 
 /// How often a background stash is tried, the first time included.
 pub const ATTEMPTS_MAX: u32 = 8;
+/// How many turns it has, those included in which no upstream was asked: those of about a day.
+pub const TURNS_MAX: u32 = 150;
 /// The pause before the second attempt; each further one is twice as long.
 pub const PAUSE_MIN: Duration = Duration::from_secs(5);
 /// The longest pause between two attempts, also where upstream asks for a longer one.
@@ -157,7 +159,9 @@ impl<J: Clone> Queue<J> {
     /// Gives a new entry a place, unless it has one or there is none: those that are in it come first. It
     /// does not run before it is released.
     pub(super) fn offer(&mut self, key: Key, job: J, now: Duration) -> Offer {
-        if self.entries.len() >= self.entries_max && !self.entries.contains_key(&key) {
+        // What is held was promised too, and comes back some day.
+        let is_known = self.entries.contains_key(&key) || self.held.contains_key(&key);
+        if !is_known && self.entries.len() + self.held.len() >= self.entries_max {
             return Offer::Full;
         }
         self.insert(key, job, now)
@@ -398,10 +402,17 @@ pub(super) fn spread(pause: Duration, key: &Key, turn: u32) -> Duration {
     pause + pause / SPREAD_PART * step / STEPS
 }
 
-/// Whether an upstream was asked before a stash failed so; else it was no attempt.
+/// Whether an upstream had its say before a stash failed so; else it was no attempt. The store and our own limits
+/// say nothing of a version.
 pub(super) fn was_asked(kind: ErrorKind) -> bool {
-    use ErrorKind::{UpstreamPaced, UpstreamPaused, UpstreamUnavailable};
-    !matches!(kind, UpstreamUnavailable | UpstreamPaused | UpstreamPaced)
+    use ErrorKind::{
+        NoUpstream, Overloaded, Storage, StorageBusy, StorageUnavailable, UpstreamPaced,
+        UpstreamPaused, UpstreamUnavailable,
+    };
+    let of_upstream = matches!(kind, UpstreamUnavailable | UpstreamPaused | UpstreamPaced);
+    let of_ours =
+        matches!(kind, NoUpstream | Overloaded | Storage | StorageBusy | StorageUnavailable);
+    !of_upstream && !of_ours
 }
 
 /// Whether a stash that failed so may succeed later: nobody waits for it, so all that might pass is worth

@@ -1,8 +1,9 @@
 mod background;
+mod bounds;
 mod machine;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use dipylon_protocol::path::ModulePath;
@@ -79,13 +80,26 @@ impl Stashes {
     }
 }
 
-/// What the background found out for good: versions, with the kind of the error.
+/// What the background found out for good: versions, with the kind of the error, and how many purges there
+/// were when it began to ask.
 #[derive(Default)]
-struct Learned(Mutex<Vec<(String, ErrorKind)>>);
+struct Learned {
+    noes: Mutex<Vec<(String, ErrorKind, u64)>>,
+    purges: AtomicU64,
+}
 
 impl Learns for Learned {
-    fn learn(&self, module: &ModulePath, version: &VersionQuery, error: &Error) {
-        self.0.lock().push((format!("{module}@{version}"), error.kind()));
+    fn purges(&self) -> u64 {
+        self.purges.load(Ordering::SeqCst)
+    }
+
+    fn learn(&self, module: &ModulePath, version: &VersionQuery, error: &Error, purges: u64) {
+        self.noes.lock().push((format!("{module}@{version}"), error.kind(), purges));
+    }
+
+    fn knows(&self, module: &ModulePath, version: &VersionQuery) -> bool {
+        let name = format!("{module}@{version}");
+        self.noes.lock().iter().any(|(known, _, _)| *known == name)
     }
 }
 

@@ -50,12 +50,26 @@ impl fmt::Debug for NegativeLayer {
 }
 
 impl Learns for NegativeLayer {
+    fn purges(&self) -> u64 {
+        self.memory.missing.purges()
+    }
+
     /// Of all its files: none of them is served without the others.
-    fn learn(&self, module: &ModulePath, version: &VersionQuery, error: &Error) {
+    fn learn(&self, module: &ModulePath, version: &VersionQuery, error: &Error, purges: u64) {
+        if purges != self.purges() {
+            return;
+        }
         for kind in [FileKind::Info, FileKind::Mod, FileKind::Zip] {
             let (module, version) = (module.clone(), version.clone());
             self.memory.learn(StashKey { module, version, want: Want::File(kind) }, error);
         }
+    }
+
+    /// By its zip: what fails for good fails for all its files.
+    fn knows(&self, module: &ModulePath, version: &VersionQuery) -> bool {
+        let (module, version) = (module.clone(), version.clone());
+        let key = StashKey { module, version, want: Want::File(FileKind::Zip) };
+        self.memory.known(&key, &self.memory.policy.decide(&key.module)).is_some()
     }
 }
 

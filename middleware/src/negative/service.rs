@@ -79,10 +79,13 @@ impl Memory {
     /// exist where its clients are sent.
     fn no(&self, key: &StashKey) -> Option<Error> {
         let decision = self.policy.decide(&key.module);
-        if !matches!(decision.mode, Mode::Sync | Mode::Async) {
-            return None;
-        }
-        let (version_ttl, path_ttl) = self.times(&decision);
+        let is_asked = matches!(decision.mode, Mode::Sync | Mode::Async);
+        if is_asked { self.known(key, &decision) } else { None }
+    }
+
+    /// What is remembered, and not too old by this decision.
+    pub(super) fn known(&self, key: &StashKey, decision: &Decision) -> Option<Error> {
+        let (version_ttl, path_ttl) = self.times(decision);
         if let Some(((error, reason), age)) = self.remembered.get(key, version_ttl.max(path_ttl)) {
             let goes_with_path =
                 reason == Reason::Path && self.missing.is_unlisted(&key.module, path_ttl);

@@ -150,7 +150,9 @@ async fn what_upstream_does_not_have_is_still_redirected_to() {
             &module("example.com/m"),
             &query("v1.0.0"),
             &error(ErrorKind::NotFound),
+            0,
         );
+        assert!(layer.learns().knows(&module("example.com/m"), &query("v1.0.0")), "{mode:?}");
         let (negative, below) = Below::under(&layer, ErrorKind::NotFound);
         ask(&negative).await.expect_err("the leaf fails");
         assert_eq!(below.calls(), calls, "{mode:?}");
@@ -161,12 +163,10 @@ async fn what_upstream_does_not_have_is_still_redirected_to() {
 async fn what_the_background_found_out_is_remembered_of_all_files() {
     let layer = layer();
     let (negative, below) = Below::under(&layer, ErrorKind::NotFound);
-    layer.learns().learn(&module("example.com/m"), &query("v1.0.0"), &error(ErrorKind::NotFound));
-    layer.learns().learn(
-        &module("example.com/m"),
-        &query("v1.1.0"),
-        &error(ErrorKind::UpstreamTimeout),
-    );
+    let (learns, m) = (layer.learns(), module("example.com/m"));
+    learns.learn(&m, &query("v1.0.0"), &error(ErrorKind::NotFound), 0);
+    learns.learn(&m, &query("v1.1.0"), &error(ErrorKind::UpstreamTimeout), 0);
+    assert!(learns.knows(&m, &query("v1.0.0")) && !learns.knows(&m, &query("v1.1.0")));
     for kind in [FileKind::Info, FileKind::Mod, FileKind::Zip] {
         let failed = call(&negative, missed("v1.0.0", kind)).await.expect_err("remembered");
         assert_eq!(failed.outcome(), Outcome::Negative, "{kind}");
@@ -193,6 +193,20 @@ async fn a_no_from_before_a_purge_is_not_remembered_after_it() {
         ask(&negative).await.expect_err("not yet");
         assert_eq!(*calls.lock(), asked);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_background_asked_before_a_purge_is_not_learned_after_it() {
+    let missing = MissingPaths::new(600 * SECOND);
+    let learns = layer_over(missing.clone()).learns();
+    let purges = learns.purges();
+    let purge = Purge { modules: Modules::Exactly("example.com/m".to_owned()), version: None };
+    missing.forgets().forget(&purge);
+    let (m, version) = (module("example.com/m"), query("v1.0.0"));
+    learns.learn(&m, &version, &error(ErrorKind::NotFound), purges);
+    assert!(!learns.knows(&m, &version));
+    learns.learn(&m, &version, &error(ErrorKind::NotFound), learns.purges());
+    assert!(learns.knows(&m, &version));
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,7 +20,7 @@ use crate::body;
 use crate::error::{Error, ErrorKind};
 use crate::flight::{NoLanding, Role};
 use crate::missing_paths::{MissingPaths, Question};
-use crate::ports::{Decision, Fetched, ListSource, Payload, Policy};
+use crate::ports::{Decision, Fetched, ListSource, Mode, Payload, Policy};
 use crate::remember::Weigh;
 use crate::request::{Ask, FetchAsk, FetchRequest, FileRequest, ModuleRequest, RequestContext};
 use crate::response::{Answer, ModuleResponse};
@@ -105,8 +105,12 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
         }
         if shared.network_mode(&decision, Question::List) == NetworkMode::Offline {
             let stored = shared.storage.list(&request.context, module).await?;
+            // Who fetches would ask an upstream what the query stands for.
+            let would_ask = decision.list == ListSource::Storage
+                && matches!(decision.mode, Mode::Sync | Mode::Async);
             return match merge::newest_matching(query, &stored) {
                 Some(version) => self.known(request, version).await,
+                None if would_ask => Err(nothing_stored(module)),
                 None => inner.clone().oneshot(request).await,
             };
         }

@@ -161,7 +161,7 @@ async fn attempts_are_bounded_and_what_fails_for_good_has_one() {
         assert_eq!(bench.stashes.asked().len(), attempts, "{kind:?}");
         assert_eq!((bench.gauges(), bench.events(BackgroundEvent::Dropped)), ((0, 0), 1));
         assert!(shelf.kept().is_empty(), "{kind:?}: it is not taken up again");
-        assert_eq!(*bench.learned.0.lock(), [("example.com/m@v1.0.0".to_owned(), kind)]);
+        assert_eq!(*bench.learned.noes.lock(), [("example.com/m@v1.0.0".to_owned(), kind, 0)]);
     }
 }
 
@@ -343,10 +343,10 @@ async fn what_policy_forbade_at_the_start_goes_on_when_policy_changes() {
 #[tokio::test(start_paused = true)]
 async fn a_policy_that_changes_back_while_an_entry_is_put_by_loses_it_nothing() {
     let shelf = Arc::new(Shelf::default());
-    // Forbidden when its turn comes, and allowed at the next question, which is that of its putting by.
+    // Allowed when it is accepted, forbidden when its turn comes, and allowed at the question of its putting by.
     let asked = Arc::new(AtomicUsize::new(0));
     let questions = Arc::clone(&asked);
-    let may_fetch: MayFetch = Arc::new(move |_, _| questions.fetch_add(1, Ordering::SeqCst) > 0);
+    let may_fetch: MayFetch = Arc::new(move |_, _| questions.fetch_add(1, Ordering::SeqCst) != 1);
     let bench = Setup { may_fetch, ..kept_by(&shelf, true) }.bench();
     bench.ask("v1.0.0").await;
     settle().await;

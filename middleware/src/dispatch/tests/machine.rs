@@ -146,6 +146,18 @@ fn what_is_held_is_counted_until_it_is_accepted_anew() {
 }
 
 #[test]
+fn what_is_held_keeps_its_place_from_new_entries() {
+    let mut queue = Queue::new(2, 1);
+    for version in ["v1.0.0", "v1.1.0"] {
+        assert_eq!(queue.offer(key(version), (), Duration::ZERO), Offer::Accepted);
+        queue.hold(key(version));
+    }
+    assert_eq!(queue.offer(key("v1.2.0"), (), Duration::ZERO), Offer::Full);
+    assert_eq!(queue.offer(key("v1.0.0"), (), Duration::ZERO), Offer::Accepted);
+    assert_eq!(queue.snapshot(9, Duration::ZERO).held, 1);
+}
+
+#[test]
 fn what_is_held_comes_back_in_its_order_as_old_as_it_is_and_whether_or_not_there_is_room() {
     let mut queue = Queue::new(1, 9);
     for (version, since) in

@@ -10,6 +10,7 @@ use tower::Layer as _;
 
 use super::{Bench, bench, bench_with, config, m, no_files};
 use crate::error::{Error, ErrorKind};
+use crate::ports::{Decision, ListSource, Mode};
 use crate::purge::{Modules, Purge};
 use crate::request::{Ask, FileRequest, ModuleRequest};
 use crate::response::{Answer, ModuleResponse};
@@ -308,6 +309,24 @@ async fn offline_a_branch_passes_as_it_is() {
     let bench = bench(Offline, &["v1.0.0"]);
     file(&bench, "main", FileKind::Info).await.expect_err("below refuses");
     assert_eq!(reached(&bench), ["main.info"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_storage_alone_resolves_is_asked_of_nobody_but_where_clients_are_sent() {
+    for (mode, below) in
+        [(Mode::Sync, 0), (Mode::Async, 0), (Mode::Redirect, 1), (Mode::AsyncRedirect, 1)]
+    {
+        let mut decision = Decision::new(mode, "https://elsewhere.test");
+        decision.list = ListSource::Storage;
+        let bench = bench_with(config(Strict), &["v2.0.0"], Arc::new(decision), resolving);
+        let answered = file(&bench, "v1", FileKind::Info).await;
+        assert_eq!(reached(&bench).len(), below, "{mode:?}");
+        if below == 0 {
+            assert_eq!(answered.expect_err("not stored").kind(), ErrorKind::NotStored);
+        }
+        file(&bench, "v2", FileKind::Info).await.expect("stored");
+        assert_eq!(reached(&bench).last().map(String::as_str), Some("v2.0.0.info"));
+    }
 }
 
 #[tokio::test(start_paused = true)]

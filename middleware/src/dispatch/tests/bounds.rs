@@ -1,0 +1,81 @@
+//! What is not taken into the queue, and how long what is in it stays there.
+
+use super::super::state::{ATTEMPTS_MAX, PAUSE_MAX, TURNS_MAX};
+use super::*;
+use crate::testing::error;
+
+#[tokio::test(start_paused = true)]
+async fn what_policy_forbids_is_not_promised() {
+    let may_fetch: MayFetch = Arc::new(|_, version| version.canonical().is_some());
+    let bench = Setup { may_fetch, ..Setup::new(true) }.bench();
+    for (plan, kind) in [(Plan::StashInBackground, Some(ErrorKind::NotStored)), (elsewhere(), None)]
+    {
+        let request = file_request("main", FileKind::Info);
+        let answered = call(&bench.dispatch, Planned { request, plan }).await;
+        assert_eq!(answered.err().map(|error| error.kind()), kind);
+    }
+    settle().await;
+    assert!(bench.stashes.asked().is_empty());
+    assert_eq!((bench.gauges(), bench.events(BackgroundEvent::Accepted)), ((0, 0), 0));
+    bench.ask("v1.0.0").await;
+    settle().await;
+    assert_eq!(bench.events(BackgroundEvent::Stored), 1);
+}
+
+fn elsewhere() -> Plan {
+    Plan::RedirectAndStash("https://elsewhere.test".to_owned())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_known_not_to_exist_is_not_fetched_for_each_client_that_is_sent_elsewhere() {
+    let bench = bench(true);
+    *bench.stashes.result.lock() = Err(error(ErrorKind::NotFound));
+    for _ in 0..3 {
+        call(&bench.dispatch, planned(elsewhere())).await.expect("a redirect");
+        settle().await;
+    }
+    assert_eq!(bench.stashes.asked().len(), 1);
+    assert_eq!(bench.events(BackgroundEvent::Accepted), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_no_is_as_old_as_the_question_was() {
+    let bench = bench(false);
+    *bench.stashes.result.lock() = Err(error(ErrorKind::NotFound));
+    bench.ask("v1.0.0").await;
+    settle().await;
+    bench.learned.purges.store(1, Ordering::SeqCst);
+    bench.stashes.gate.add_permits(1);
+    settle().await;
+    let noes = bench.learned.noes.lock().clone();
+    assert_eq!(noes, [("example.com/m@v1.0.0".to_owned(), ErrorKind::NotFound, 0)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_down_for_hours_costs_no_attempt() {
+    use ErrorKind::{NoUpstream, Overloaded, StorageBusy, StorageUnavailable};
+    for kind in [StorageUnavailable, StorageBusy, ErrorKind::Storage, Overloaded, NoUpstream] {
+        let bench = bench(true);
+        *bench.stashes.result.lock() = Err(error(kind));
+        bench.ask("v1.0.0").await;
+        tokio::time::sleep(20 * PAUSE_MAX).await;
+        assert!(bench.stashes.asked().len() > ATTEMPTS_MAX as usize, "{kind:?}");
+        *bench.stashes.result.lock() = Ok(stashed("v1.0.0", Files::default()));
+        tokio::time::sleep(2 * PAUSE_MAX).await;
+        assert_eq!(
+            (bench.gauges(), bench.events(BackgroundEvent::Stored)),
+            ((0, 0), 1),
+            "{kind:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_has_so_many_turns_and_then_its_place_is_free() {
+    let bench = bench(true);
+    *bench.stashes.result.lock() = Err(error(ErrorKind::UpstreamUnavailable));
+    bench.ask("v1.0.0").await;
+    tokio::time::sleep(2 * TURNS_MAX * PAUSE_MAX).await;
+    assert_eq!(bench.stashes.asked().len(), TURNS_MAX as usize);
+    assert_eq!((bench.gauges(), bench.events(BackgroundEvent::Dropped)), ((0, 0), 1));
+}
