@@ -3,6 +3,7 @@
 //! Layers import the vocabulary of this crate and never one another. They are put together in the
 //! program's `app.rs`.
 
+pub mod allowance;
 pub mod attempt;
 pub mod blob;
 pub mod body;
@@ -55,6 +56,7 @@ pub mod stash;
 
 // Leaves, and what stands around them.
 pub mod breaker;
+pub mod hedge;
 pub mod pace;
 pub mod retry;
 pub mod storage_io;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use dipylon_middleware::breaker::BreakerLayer;
 use dipylon_middleware::budget::Rate;
 use dipylon_middleware::deadline::DeadlineLayer;
+use dipylon_middleware::hedge::HedgeLayer;
 use dipylon_middleware::limit::LimitLayer;
 use dipylon_middleware::pace::PaceLayer;
 use dipylon_middleware::ports::{Fetched, Fetcher};
@@ -60,6 +61,8 @@ pub(crate) fn upstream_stack(
     let UpstreamHost { limit, pace } = host.clone();
     let name = fetcher.name();
     let upstream = pace.gate(Upstream::new(fetcher, telemetry));
+    let hedge = config.dipylon.hedge_after.if_any();
+    let hedge = hedge.map(|after| HedgeLayer::new(after, telemetry));
     Stack::new(telemetry)
         // Outermost: what an open breaker refuses costs neither a slot nor an attempt.
         .push(LayerName::UpstreamBreaker, BreakerLayer::upstream(name, telemetry))
@@ -68,6 +71,9 @@ pub(crate) fn upstream_stack(
             LayerName::UpstreamRetry,
             RetryLayer::new(config.dipylon.upstream_attempts, telemetry),
         )
+        // Below the attempts, so that both requests are one of them. Above the pace and the slots: the second takes
+        // its own.
+        .push_if(LayerName::UpstreamHedge, hedge)
         // Below the retries: each attempt is one of the host's. Above the slots: who waits for a turn holds
         // none.
         .push(LayerName::UpstreamPace, pace)

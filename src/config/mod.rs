@@ -7,6 +7,7 @@
 //! * `keys/` the declarations, and the typed structs that the rest of the program reads
 //! * `key.rs` what a declaration can say · `values/` the types of values
 //! * `loader.rs` default → file → environment · `file.rs` TOML · `env.rs` the environment
+//! * `gotext.rs`, `go_duration.rs` values as Go reads them
 //! * `rules.rs` conditions over several keys · `permissions.rs`, `unknown.rs` further checks
 //! * `problem.rs` errors and warnings · `effective.rs`, `reference.rs` what is printed
 //!
@@ -17,6 +18,7 @@
 mod effective;
 mod env;
 mod file;
+pub(crate) mod go_duration;
 mod gotext;
 mod key;
 mod keys;
@@ -47,8 +49,8 @@ pub use keys::{
 pub use problem::{ConfigError, ConfigErrors, Origin, Warning};
 pub use redact::{HIDDEN, redact_url};
 pub use values::{
-    CloudRuntime, DownloadMode, Endpoints, EnvVars, IndexType, IpNet, ListenAddress, LogFormat,
-    LogLevel, Mode, NetworkMode, OtlpProtocol, Params, PathPrefix, Secret, SecretMap,
+    CloudRuntime, DownloadMode, Endpoints, EnvVars, GoDuration, IndexType, IpNet, ListenAddress,
+    LogFormat, LogLevel, Mode, NetworkMode, OtlpProtocol, Params, PathPrefix, Secret, SecretMap,
     SingleFlightType, StatsExporter, StorageType, SumDb, TraceExporter, UrlText,
 };
 

@@ -54,6 +54,7 @@ fn sample(key: &KeyInfo) -> Sample {
         {
             of("7", "9", Some("-1"), bare)
         }
+        _ if accepted.starts_with("is a duration") => of("300ms", "5s", Some("300"), text),
         _ if accepted == "is a number from 0 to 1" => of("0.25", "0.5", Some("2"), bare),
         _ if accepted.starts_with("is a port or") => of("127.0.0.1:81", ":82", Some("x"), text),
         _ if accepted.starts_with("is a table") => of("a:1", "b:2", Some("ab"), pair),
@@ -214,7 +215,9 @@ fn an_empty_variable_counts_as_set_except_where_athens_says_otherwise() {
                 let (value, origin) = result.expect("empty means the default");
                 assert_eq!((value, origin), (key.default.clone(), environment(variable)));
             }
-            path if number || key.required => assert!(result.is_err(), "{path}"),
+            path if number || key.required || key.accepted.starts_with("is a duration") => {
+                assert!(result.is_err(), "{path}")
+            }
             _ => match result {
                 Ok((_, origin)) => assert_eq!(origin, environment(variable), "{}", key.path),
                 Err(error) => assert!(key.accepted.starts_with("are "), "{error}"),

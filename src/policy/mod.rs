@@ -2,7 +2,7 @@
 //!
 //! * `download_file.rs` the download mode with patterns (`DownloadMode = "file:…"`), over `hcl.rs` and `quotes.rs`
 //! * `terms.rs` what a block says · `live.rs` the policy in force · `reload.rs` follows the file
-//! * `own_address.rs` where the gateway listens · `go_duration.rs` durations as Go writes them
+//! * `own_address.rs` where the gateway listens
 //! * `filter_file.rs` the filter file (`FilterFile`)
 //! * `validator_hook.rs` the validator (`ValidatorHook`)
 //!
@@ -11,7 +11,6 @@
 
 pub mod download_file;
 pub mod filter_file;
-mod go_duration;
 mod hcl;
 pub mod live;
 pub mod own_address;

@@ -12,6 +12,7 @@ mod check;
 mod dead_upstream;
 mod drain;
 mod endpoints;
+mod hedge;
 mod limits;
 mod manners;
 mod misses;

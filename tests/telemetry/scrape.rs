@@ -155,6 +155,11 @@ async fn everything_exposed_is_declared_and_everything_declared_is_exposed() {
         World::start(&[("DIPYLON_UPSTREAM_RATE", "2"), ("DIPYLON_UPSTREAM_BURST", "1")]).await;
     assert_eq!(world.get(&file(VERSION, "zip")).await.status, 200);
     seen.extend(scraped(&world).await);
+    // A small file that is late.
+    let world = World::start(&[("DIPYLON_HEDGE_AFTER", "50ms")]).await;
+    world.upstream.fault(When::suffix("/@v/list"), Fault::Delay(Duration::from_millis(400)));
+    assert_eq!(world.get("/example.com/lib/@v/list").await.status, 200);
+    seen.extend(scraped(&world).await);
     // A near tier; `near` is a directory below that of the process.
     let world = World::start(&[("DIPYLON_TIERED_DIRECTORY", "near")]).await;
     for kind in ["zip", "zip", "mod"] {

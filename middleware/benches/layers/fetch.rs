@@ -10,6 +10,7 @@ use criterion::Criterion;
 use dipylon_middleware::Error;
 use dipylon_middleware::breaker::BreakerLayer;
 use dipylon_middleware::budget::Rate;
+use dipylon_middleware::hedge::HedgeLayer;
 use dipylon_middleware::limit::LimitLayer;
 use dipylon_middleware::lock::{LockLayer, LockLimits};
 use dipylon_middleware::pace::PaceLayer;
@@ -105,6 +106,7 @@ pub(crate) fn upstream(criterion: &mut Criterion) {
     let breaker = BreakerLayer::upstream("upstream".into(), &telemetry);
     bench_service(group, "breaker", &breaker.layer(fetched()), request);
     bench_service(group, "retry", &RetryLayer::new(3, &telemetry).layer(fetched()), request);
+    bench_service(group, "hedge", &HedgeLayer::new(LONG, &telemetry).layer(fetched()), request);
     let pace = PaceLayer::new("host".into(), None, &telemetry);
     bench_service(group, "pace", &pace.layer(pace.gate(fetched())), request);
     // So fast that no call waits.

@@ -3,21 +3,26 @@ use std::sync::Arc;
 use tower::Layer;
 
 use super::service::Retry;
-use super::state::Budget;
+use super::state::allowance;
+use crate::allowance::Allowance;
 use crate::telemetry::Telemetry;
 
 /// Makes [`Retry`]s that share one budget.
 #[derive(Clone, Debug)]
 pub struct RetryLayer {
     attempts: u32,
-    budget: Arc<Budget>,
+    budget: Arc<Allowance>,
     telemetry: Telemetry,
 }
 
 impl RetryLayer {
     /// At most `attempts` attempts of one call.
     pub fn new(attempts: u32, telemetry: &Telemetry) -> Self {
-        Self { attempts: attempts.max(1), budget: Arc::default(), telemetry: telemetry.clone() }
+        Self {
+            attempts: attempts.max(1),
+            budget: Arc::new(allowance()),
+            telemetry: telemetry.clone(),
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tower::util::ServiceExt as _;
 
-use super::state::{Budget, wait};
+use super::state::wait;
+use crate::allowance::Allowance;
 use crate::attempt::{Attempt, Verdict};
 use crate::error::Error;
 use crate::ports::{Fetched, StorageReply};
@@ -17,7 +18,7 @@ use crate::telemetry::Telemetry;
 pub struct Retry<S> {
     pub(super) inner: S,
     pub(super) attempts: u32,
-    pub(super) budget: Arc<Budget>,
+    pub(super) budget: Arc<Allowance>,
     pub(super) telemetry: Telemetry,
 }
 

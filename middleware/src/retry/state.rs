@@ -1,7 +1,8 @@
 //! How often, and after which wait. Pure: no clock, no randomness of its own.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
+
+use crate::allowance::Allowance;
 
 /// Retries allowed per call, over time.
 pub const RETRIES_PER_CALL: f64 = 0.2;
@@ -15,37 +16,9 @@ pub const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The longest wait before a retry.
 pub const WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// Units of the budget: one call pays in [`RETRIES_PER_CALL`] of a retry.
-const UNITS_PER_RETRY: i64 = 100;
-const UNITS_PER_CALL: i64 = (UNITS_PER_RETRY as f64 * RETRIES_PER_CALL) as i64;
-const UNITS_MAX: i64 = RETRIES_SAVED_MAX * UNITS_PER_RETRY;
-
 /// What all calls of one upstream, or of storage, may spend on retries together.
-#[derive(Debug)]
-pub struct Budget(AtomicI64);
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self(AtomicI64::new(UNITS_MAX))
-    }
-}
-
-impl Budget {
-    /// A call pays in.
-    pub fn deposit(&self) {
-        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |units| {
-            Some((units + UNITS_PER_CALL).min(UNITS_MAX))
-        });
-    }
-
-    /// Takes one retry, if it is there.
-    pub fn withdraw(&self) -> bool {
-        self.0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |units| {
-                (units >= UNITS_PER_RETRY).then(|| units - UNITS_PER_RETRY)
-            })
-            .is_ok()
-    }
+pub fn allowance() -> Allowance {
+    Allowance::new(RETRIES_PER_CALL, RETRIES_SAVED_MAX)
 }
 
 /// The wait before retry number `retry` (from 1): exponential, half of it jittered by `jitter` in

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tower::Layer as _;
 
-use super::state::{Budget, FIRST_WAIT, RETRIES_PER_CALL, RETRIES_SAVED_MAX, WAIT_MAX, wait};
+use super::state::{FIRST_WAIT, RETRIES_PER_CALL, RETRIES_SAVED_MAX, WAIT_MAX, allowance, wait};
 use super::{Retry, RetryLayer};
 use crate::error::{Error, ErrorKind};
 use crate::ports::{Fetched, Payload, StorageCall, StorageReply};
@@ -40,7 +40,7 @@ fn what_upstream_asks_for_is_waited_where_it_is_longer() {
 
 #[test]
 fn the_budget_starts_full_and_each_call_pays_in_a_part_of_a_retry() {
-    let budget = Budget::default();
+    let budget = allowance();
     let taken = (0..1000).filter(|_| budget.withdraw()).count();
     assert_eq!(taken as i64, RETRIES_SAVED_MAX);
     let calls_per_retry = (1.0 / RETRIES_PER_CALL).round() as usize;

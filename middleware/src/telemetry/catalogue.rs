@@ -13,12 +13,14 @@ mod lock;
 mod pace;
 mod policy;
 mod storage;
+mod upstream;
 
 pub use background::BackgroundEvent;
 pub use lock::{LockAnswer, LockLoss, LockOperation, LockWait};
 pub use pace::{PaceReason, Paced};
 pub use policy::PolicyReload;
 pub use storage::{NearFill, NearRead, Presigned, StorageOperation};
+pub use upstream::Hedged;
 
 label! {
     /// How a request, or one layer's part in it, ended. One closed list serves the metric label,
@@ -189,6 +191,8 @@ label! {
         UpstreamBreaker = "upstream_breaker",
         /// Tries again what may succeed the next time.
         UpstreamRetry = "upstream_retry",
+        /// Asks once more for a small file that is late.
+        UpstreamHedge = "upstream_hedge",
         /// The pace at which one upstream host is asked.
         UpstreamPace = "upstream_pace",
         /// Deadline of one attempt.
@@ -360,6 +364,8 @@ metrics! {
     fetches: IntCounter<(FetchKind, Outcome)> = "dipylon_upstream_requests_total";
     /// Attempts made again after a failure.
     retries: IntCounter<(FetchKind,)> = "dipylon_upstream_retries_total";
+    /// Small files that were late and were to be asked for once more, by what came of it.
+    hedges: IntCounter<(Hedged,)> = "dipylon_upstream_hedges_total";
     /// Breakers open now.
     breakers_open: IntGauge<()> = "dipylon_upstream_breakers_open";
     /// Requests to upstreams that could not go at once, by what they had to wait for.
@@ -417,6 +423,7 @@ pub const LABELS: &[LabelInfo] = &[
     LayerName::INFO,
     StorageOperation::INFO,
     FetchKind::INFO,
+    Hedged::INFO,
     Verification::INFO,
     Saved::INFO,
     BackgroundEvent::INFO,

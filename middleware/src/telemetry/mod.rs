@@ -11,9 +11,9 @@ use std::sync::Arc;
 use prometheus::Registry;
 
 pub use catalogue::{
-    BackgroundEvent, FetchKind, LayerName, LockAnswer, LockLoss, LockOperation, LockWait, Metrics,
-    NearFill, NearRead, Outcome, PaceReason, Paced, PolicyReload, Presigned, RouteName, Saved,
-    StorageOperation, Verification,
+    BackgroundEvent, FetchKind, Hedged, LayerName, LockAnswer, LockLoss, LockOperation, LockWait,
+    Metrics, NearFill, NearRead, Outcome, PaceReason, Paced, PolicyReload, Presigned, RouteName,
+    Saved, StorageOperation, Verification,
 };
 pub use labels::LabelInfo;
 pub use metrics::{Family, InFlight, MetricInfo, MetricType};

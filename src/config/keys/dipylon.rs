@@ -6,7 +6,7 @@ use std::time::Duration;
 use dipylon_middleware::budget::{BURST_MAX, RATE_MAX};
 
 use super::super::key::{bytes, count, positive_seconds, seconds_within, table, web_url};
-use super::super::values::{IpNet, OtlpProtocol, Secret, SecretMap, UrlText};
+use super::super::values::{GoDuration, IpNet, OtlpProtocol, Secret, SecretMap, UrlText};
 use super::{seconds, url};
 
 const MIB: u64 = 1024 * 1024;
@@ -88,6 +88,9 @@ table! {
         /// Requests at once to one upstream host after a pause, where `UpstreamRate` is set.
         upstream_burst: u32 = "UpstreamBurst", ["DIPYLON_UPSTREAM_BURST"], 20,
             check(count(1, BURST_MAX));
+        /// After how long without an answer a list, latest, info or mod file is asked of the upstream once
+        /// more; the first answer counts. `0s`: never.
+        hedge_after: GoDuration = "HedgeAfter", ["DIPYLON_HEDGE_AFTER"], GoDuration::ZERO;
         /// How many clients may be connected at the same time.
         max_connections: u32 = "MaxConnections", ["DIPYLON_MAX_CONNECTIONS"], 20_000,
             check(count(1, MAX_CONNECTIONS));

@@ -2,6 +2,7 @@
 
 mod closed;
 mod download_mode;
+mod duration;
 mod listen;
 mod lists;
 mod maps;
@@ -13,6 +14,7 @@ pub use closed::{
     StatsExporter, StorageType, TraceExporter,
 };
 pub use download_mode::{DownloadMode, Mode};
+pub use duration::GoDuration;
 pub use listen::ListenAddress;
 pub use lists::{Endpoints, EnvVars, IpNet, SumDb};
 pub use maps::{Params, SecretMap};

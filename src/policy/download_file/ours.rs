@@ -18,8 +18,8 @@ use hcl_edit::structure::Attribute;
 
 use super::Given;
 use super::classes::Classes;
+use crate::config::go_duration;
 use crate::fetch::goproxy_setting::{EntryKind, GoProxyError, GoProxyList, MAX_ENTRIES};
-use crate::policy::go_duration;
 use crate::policy::hcl::{Source, Texts};
 use crate::policy::terms::Terms;
 

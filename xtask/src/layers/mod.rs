@@ -31,6 +31,7 @@ const LAYERS: &[&str] = &[
     "download_mode",
     "filter",
     "force_ssl",
+    "hedge",
     "hot_cache",
     "limit",
     "lock",
@@ -55,6 +56,7 @@ const PARTS: &[&str] = &["src/http/tls"];
 
 /// The vocabulary, which is neither.
 const WORDS: &[&str] = &[
+    "allowance",
     "attempt",
     "blob",
     "body",

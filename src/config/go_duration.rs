@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 /// The longest duration that is taken: one year, as for the keys of the configuration.
-pub(super) const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What is said of a text that is none.
-pub(super) const WANTED: &str =
+pub(crate) const WANTED: &str =
     "want a duration such as \"90s\", \"1h30m\" or \"0s\", a year at most";
 
 /// Each unit in nanoseconds.
@@ -28,7 +28,7 @@ const UNITS: [(&str, u128); 8] = [
 const DIGITS_MAX: usize = 18;
 
 /// Reads a duration; `None` where it is none, or longer than [`DURATION_MAX`].
-pub(super) fn parse(text: &str) -> Option<Duration> {
+pub(crate) fn parse(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Some(Duration::ZERO);

@@ -1,0 +1,37 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower::Layer;
+
+use super::service::Hedge;
+use super::state::allowance;
+use crate::allowance::Allowance;
+use crate::telemetry::Telemetry;
+
+/// Makes [`Hedge`]s that share one budget.
+#[derive(Clone, Debug)]
+pub struct HedgeLayer {
+    after: Duration,
+    budget: Arc<Allowance>,
+    telemetry: Telemetry,
+}
+
+impl HedgeLayer {
+    /// A second request where there is no answer `after` this.
+    pub fn new(after: Duration, telemetry: &Telemetry) -> Self {
+        Self { after, budget: Arc::new(allowance()), telemetry: telemetry.clone() }
+    }
+}
+
+impl<S> Layer<S> for HedgeLayer {
+    type Service = Hedge<S>;
+
+    fn layer(&self, inner: S) -> Hedge<S> {
+        Hedge {
+            inner,
+            after: self.after,
+            budget: Arc::clone(&self.budget),
+            telemetry: self.telemetry.clone(),
+        }
+    }
+}

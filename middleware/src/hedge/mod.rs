@@ -1,0 +1,30 @@
+//! A second request for a small file that is late in coming.
+//!
+//! # What it does
+//! Where an attempt at list, latest, `.info` or `.mod` has no answer after `HedgeAfter`, the same is asked of the
+//! same upstream once more. The first answer counts, be it a "no", and the other request is dropped. A failure is
+//! no answer while the other request may bring one. Zips are never asked for twice.
+//!
+//! # Where it sits
+//! Below the retry layer, so that the two requests are one attempt; above the pace, the slots and the deadline, so that the
+//! second one waits for its turn and has a deadline like the first. Not around `direct`: a clone is no small file.
+//!
+//! # Telemetry
+//! `dipylon_upstream_hedges_total`, by what came of the second request.
+//!
+//! # Failure modes
+//! Where both fail, the failure of the first. A caller that goes away ends both.
+//!
+//! # Limits
+//! One second request for each attempt; a budget shared by all calls of one upstream:
+//! [`state::HEDGES_PER_CALL`] of all calls for small files, and [`state::HEDGES_SAVED_MAX`] that are saved up. An
+//! upstream that is slow as a whole is not asked twice as often.
+
+mod layer;
+mod service;
+pub mod state;
+#[cfg(test)]
+mod tests;
+
+pub use layer::HedgeLayer;
+pub use service::Hedge;

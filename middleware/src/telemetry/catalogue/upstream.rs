@@ -1,0 +1,19 @@
+//! The labels of what is asked of upstreams.
+
+use super::super::labels::label;
+
+label! {
+    /// What came of a small file that was late.
+    Hedged = "result" {
+        /// The second request brought the answer.
+        First = "first",
+        /// The first request brought it after all.
+        Late = "late",
+        /// The second request failed; the answer, if there was one, is that of the first.
+        Failed = "failed",
+        /// Whoever had asked went away before there was an answer.
+        Abandoned = "abandoned",
+        /// It was not asked for once more: the budget is used up.
+        Refused = "refused",
+    }
+}
