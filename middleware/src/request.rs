@@ -2,6 +2,7 @@
 //! place does not compile.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::query::VersionQuery;
@@ -254,12 +255,17 @@ pub struct FetchRequest {
     pub ask: FetchAsk,
     /// Whose budget it counts in, beside that of the upstream's host.
     pub rate_class: Option<Arc<RateClass>>,
+    /// How long it may wait for its turn, where upstreams are asked at a pace; never longer than its deadline.
+    pub turn_patience: Duration,
 }
+
+/// How long a request waits for its turn that somebody waits for: who would wait longer is told when to ask again.
+pub const TURN_PATIENCE: Duration = Duration::from_secs(5);
 
 impl FetchRequest {
     /// A question about a module of no rate class.
     pub fn new(context: RequestContext, module: ModulePath, ask: FetchAsk) -> Self {
-        Self { context, module, ask, rate_class: None }
+        Self { context, module, ask, rate_class: None, turn_patience: TURN_PATIENCE }
     }
 }
 

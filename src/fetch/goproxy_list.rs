@@ -89,7 +89,9 @@ impl GoProxyListFetcher {
                 ListEntry::Off => (switched_off(&request), Separator::NotFound),
             };
             let is_not_found = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotStored);
-            let was_left_alone = error.kind() == ErrorKind::UpstreamUnavailable;
+            use ErrorKind::{UpstreamPaced, UpstreamPaused, UpstreamUnavailable};
+            let was_left_alone =
+                matches!(error.kind(), UpstreamUnavailable | UpstreamPaused | UpstreamPaced);
             let rank = match (is_not_found, was_left_alone) {
                 (true, _) => Rank::NotFound,
                 (false, true) => Rank::LeftAlone,

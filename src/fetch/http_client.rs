@@ -122,6 +122,8 @@ pub struct Answer {
     pub body: ByteStream,
     /// The URL asked first, without credentials and query: for messages.
     pub place: Arc<str>,
+    /// Whether a redirect led to another host, which speaks for itself alone.
+    pub is_from_elsewhere: bool,
 }
 
 type HyperClient = Client<TimedConnector, Full<Bytes>>;
@@ -158,13 +160,15 @@ impl HttpClient {
     /// `UpstreamTimeout` and `UpstreamFailed`; any status but a redirect is an answer.
     pub async fn get(&self, mut get: Get) -> Result<Answer, Error> {
         let place: Arc<str> = place_of(&get.uri).into();
+        let mut is_from_elsewhere = false;
         for _ in 0..=MAX_REDIRECTS {
             let response = self.send(&get, None, &place).await?;
             let Some(next) = redirect_target(&get.uri, &response, &place)? else {
-                return Ok(self.answer(response, place));
+                return Ok(Answer { is_from_elsewhere, ..self.answer(response, place) });
             };
             if next.authority() != get.uri.authority() {
                 get.authorization = None;
+                is_from_elsewhere = true;
             }
             get.uri = next;
         }
@@ -236,7 +240,8 @@ impl HttpClient {
         let body = http_body::received(body, self.idle_timeout, Arc::clone(&place));
         let (length, body) =
             if gzip { (None, http_body::gunzip(body, Arc::clone(&place))) } else { (length, body) };
-        Answer { status: head.status, headers: head.headers, length, body, place }
+        let (status, headers, is_from_elsewhere) = (head.status, head.headers, false);
+        Answer { status, headers, length, body, place, is_from_elsewhere }
     }
 }
 

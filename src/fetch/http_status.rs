@@ -24,7 +24,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// Turns an answer that is not 200 into an error that names the place and repeats what upstream says.
 pub(crate) async fn refusal(answer: Answer) -> Error {
-    let Answer { status, headers, body, place, .. } = answer;
+    let Answer { status, headers, body, place, is_from_elsewhere, .. } = answer;
     let kind = kind_of(status);
     let mut message = format!("{place}: upstream answered {}", status.as_u16());
     if let Some(reason) = status.canonical_reason() {
@@ -46,7 +46,10 @@ pub(crate) async fn refusal(answer: Answer) -> Error {
     }
     let error = Error::new(kind, message);
     match retry_after(&headers, OffsetDateTime::now_utc()) {
-        Some(after) if may_ask_for_time(status) => error.with_retry_after(after),
+        // The host that was asked is well, and is not left alone for another's trouble.
+        Some(after) if may_ask_for_time(status) && !is_from_elsewhere => {
+            error.with_retry_after(after)
+        }
         _ => error,
     }
 }

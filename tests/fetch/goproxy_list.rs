@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use dipylon::fetch::goproxy_list::{GoProxyListFetcher, ListEntry};
-use dipylon::fetch::goproxy_setting::{EntryKind, GoProxyList};
+use dipylon::fetch::goproxy_setting::{EntryKind, GoProxyList, Separator};
 use dipylon_middleware::ports::{BoxFuture, Fetched, Fetcher, Payload};
 use dipylon_middleware::request::FetchRequest;
 use dipylon_middleware::{Error, ErrorKind};
@@ -152,6 +152,22 @@ async fn the_error_told_is_that_of_direct_then_of_a_failure_then_of_a_404() {
     assert_eq!(told(&format!("{a}|{b},direct"), Some(&direct)).await, "git says no");
     // Without a go command, direct has nothing to say.
     assert!(told(&format!("{b},direct"), None).await.ends_with("second"));
+}
+
+#[tokio::test]
+async fn the_error_of_one_that_was_asked_is_told_before_that_of_one_that_was_not() {
+    use ErrorKind::{NotFound, UpstreamFailed, UpstreamPaced, UpstreamPaused, UpstreamUnavailable};
+    for left_alone in [UpstreamUnavailable, UpstreamPaused, UpstreamPaced] {
+        for (other, told) in [(UpstreamFailed, UpstreamFailed), (NotFound, left_alone)] {
+            for kinds in [[other, left_alone], [left_alone, other]] {
+                let entry =
+                    |kind| ListEntry::Proxy(stack(Direct::new(Err(kind))), Separator::AnyFailure);
+                let entries = kinds.map(entry).into();
+                let list = GoProxyListFetcher::new(entries, Patterns::default(), None);
+                assert_eq!(refused(&list, go_mod()).await.kind(), told, "{kinds:?}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -271,3 +271,22 @@ async fn what_a_rate_leaves_no_room_for_is_refused_with_the_time() {
     }
     world.get_ok(&path_of("example.com/lib", "v1.0.0", "mod")).await;
 }
+
+/// A zip takes one turn, and its `.info` and `.mod` two more: none of them is fetched in vain.
+#[tokio::test]
+async fn at_a_low_rate_the_background_fetches_each_zip_once_and_stores_it() {
+    const VERSIONS: usize = 8;
+    let setup = Setup::disk().env("GOSUMDB", "off").env("ATHENS_DOWNLOAD_MODE", "async");
+    let setup = setup.env("DIPYLON_UPSTREAM_RATE", "2").env("DIPYLON_UPSTREAM_BURST", "1");
+    let world = setup.start().await;
+    let paths = add_versions(&world.upstream, "example.com/slow", VERSIONS);
+    for path in &paths {
+        world.get_refused(path, 404, &["ask again"]).await;
+    }
+    for patch in 0..VERSIONS {
+        let version = format!("v1.0.{patch}");
+        until("it is stored", async || world.is_stored("example.com/slow", &version)).await;
+    }
+    let zips = arrivals(&world.upstream, ".zip").len();
+    assert_eq!(zips, VERSIONS, "each is fetched once");
+}

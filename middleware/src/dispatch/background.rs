@@ -357,7 +357,9 @@ impl Shared {
         // A stash that is dropped with its runtime frees its place.
         let running = Running { shared: Arc::clone(this), key: Some(key.clone()) };
         if !(this.ports.may_fetch)(&key.module, &key.version) {
-            running.forbidden();
+            if !running.forbidden() {
+                return this.forget(&key).await;
+            }
             // A policy that came in between has not found it among what is held.
             if (this.ports.may_fetch)(&key.module, &key.version) {
                 Self::reconsider(this);
@@ -444,7 +446,8 @@ impl Shared {
             Some(_) => Ok(stashed.outcome),
             None => {
                 let text = format!("{module}@{} was fetched and is not stored", stashed.version);
-                Err(Error::new(ErrorKind::StorageUnavailable, text))
+                // The store could be read: what upstream sent was no whole version, or could not be kept.
+                Err(Error::new(ErrorKind::Internal, text))
             }
         }
     }

@@ -159,9 +159,7 @@ impl<J: Clone> Queue<J> {
     /// Gives a new entry a place, unless it has one or there is none: those that are in it come first. It
     /// does not run before it is released.
     pub(super) fn offer(&mut self, key: Key, job: J, now: Duration) -> Offer {
-        // What is held was promised too, and comes back some day.
-        let is_known = self.entries.contains_key(&key) || self.held.contains_key(&key);
-        if !is_known && self.entries.len() + self.held.len() >= self.entries_max {
+        if self.entries.len() >= self.entries_max && !self.entries.contains_key(&key) {
             return Offer::Full;
         }
         self.insert(key, job, now)
@@ -243,12 +241,17 @@ impl<J: Clone> Queue<J> {
         self.wait(key, due);
     }
 
-    /// An entry that policy forbids leaves the queue until policy allows it.
-    pub(super) fn hold(&mut self, key: Key) {
-        let Some(Entry { since, is_kept, .. }) = self.entries.get(&key) else { return };
+    /// An entry that policy forbids leaves the queue until policy allows it; for good, which is `false`, where as
+    /// many are put by as the queue has places.
+    pub(super) fn hold(&mut self, key: Key) -> bool {
+        let Some(Entry { since, is_kept, .. }) = self.entries.get(&key) else { return true };
         let (since, is_kept) = (*since, *is_kept);
         self.end(&key);
-        self.put_by(key, since, is_kept);
+        let has_room = self.held.len() < self.entries_max;
+        if has_room {
+            self.put_by(key, since, is_kept);
+        }
+        has_room
     }
 
     /// The same of one that was accepted at `since`, by a process that has ended.

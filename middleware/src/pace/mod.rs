@@ -3,7 +3,8 @@
 //! # What it does
 //! A host that answers 429 or 503 with `Retry-After` gets no request until then. A request takes its turn
 //! within the rate of its module's class (`rateClass`), and then within the rate of the host (`UpstreamRate`),
-//! where there are such. What must wait longer than [`WAIT_MAX`], or than its caller waits, is refused at once.
+//! where there are such. What must wait longer than its patience ([`FetchRequest::turn_patience`]), or than its
+//! caller waits, is refused at once.
 //!
 //! # Where it sits
 //! Below the retries, so that each attempt counts; above the slots, so that who waits holds none. Its
@@ -21,9 +22,12 @@
 //! is tried again nor counts at the breaker.
 //!
 //! # Limits
-//! [`WAIT_MAX`] for all waits of one attempt; [`PAUSE_MAX`], however long a host asks for; an attempt is turned
-//! back [`TURNED_BACK_MAX`] times. One state for each host. Requests to the checksum database are not counted.
-//! Each gateway counts for itself.
+//! [`TURN_PATIENCE`](crate::request::TURN_PATIENCE) for all waits of one attempt, and the stash's deadline for what
+//! belongs to a zip that is on its way; [`PAUSE_MAX`], however long a host asks for; an attempt is turned back
+//! [`TURNED_BACK_MAX`] times. One state for each host. Requests to the checksum database are not counted. Each
+//! gateway counts for itself.
+//!
+//! [`FetchRequest::turn_patience`]: crate::request::FetchRequest::turn_patience
 
 mod gate;
 mod layer;
@@ -35,4 +39,4 @@ mod tests;
 pub use gate::Gate;
 pub use layer::PaceLayer;
 pub use service::{Pace, TURNED_BACK_MAX};
-pub use state::{PAUSE_MAX, WAIT_MAX};
+pub use state::PAUSE_MAX;

@@ -6,7 +6,7 @@ use prometheus::IntGauge;
 use tokio::time::Instant;
 use tower::util::ServiceExt as _;
 
-use super::state::{PAUSE_MAX, Pause, WAIT_MAX};
+use super::state::{PAUSE_MAX, Pause};
 use crate::budget::{Budget, Rate};
 use crate::error::{Error, ErrorKind};
 use crate::ports::Fetched;
@@ -132,7 +132,8 @@ struct Patience<'a> {
 
 impl Patience<'_> {
     fn latest(&self) -> Instant {
-        self.request.context.deadline.min(Instant::now() + self.left)
+        let deadline = self.request.context.deadline;
+        Instant::now().checked_add(self.left).map_or(deadline, |latest| latest.min(deadline))
     }
 
     fn count(&self, reason: PaceReason, result: Paced) {
@@ -189,8 +190,11 @@ pub struct Pace<S> {
 impl<S: Stage<FetchRequest, Reply = Fetched>> Pace<S> {
     async fn handle(self, request: FetchRequest) -> Result<Fetched, Error> {
         let Self { inner, shared } = self;
-        let mut patience =
-            Patience { left: WAIT_MAX, request: &request, telemetry: &shared.telemetry };
+        let mut patience = Patience {
+            left: request.turn_patience,
+            request: &request,
+            telemetry: &shared.telemetry,
+        };
         let mut turned_back = 0;
         loop {
             shared.admit(&request, &mut patience).await?;

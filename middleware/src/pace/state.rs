@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-/// The longest that one attempt waits here.
-pub const WAIT_MAX: Duration = Duration::from_secs(5);
-
 /// The longest that a host is left alone because of one answer.
 pub const PAUSE_MAX: Duration = Duration::from_secs(600);
 

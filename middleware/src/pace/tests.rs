@@ -8,12 +8,12 @@ use tokio::time::Instant;
 use tower::Layer as _;
 
 use super::state::Pause;
-use super::{Gate, PAUSE_MAX, Pace, PaceLayer, TURNED_BACK_MAX, WAIT_MAX};
+use super::{Gate, PAUSE_MAX, Pace, PaceLayer, TURNED_BACK_MAX};
 use crate::attempt::{Attempt as _, Verdict};
 use crate::budget::{Rate, RateClass};
 use crate::error::{Error, ErrorKind};
 use crate::ports::{Fetched, Payload};
-use crate::request::{FetchAsk, FetchRequest};
+use crate::request::{FetchAsk, FetchRequest, TURN_PATIENCE};
 use crate::stack::{Border, Stage};
 use crate::telemetry::{PaceReason, Paced, Telemetry};
 use crate::testing::below::{Held, assert_passes_unchanged, failing};
@@ -219,7 +219,7 @@ async fn a_rate_holds_and_what_comes_too_late_is_refused_at_once() {
     let (service, begun) = (paced(&layer, host.service()), Instant::now());
     let answers = futures::future::join_all((0..20).map(|_| call(&service, list()))).await;
     // Three at once, then two each second for as long as anybody may wait.
-    let gone = 3 + 2 * WAIT_MAX.as_secs() as usize;
+    let gone = 3 + 2 * TURN_PATIENCE.as_secs() as usize;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), gone);
     let seconds = host.seconds(begun);
     for (index, at) in seconds.iter().enumerate() {
@@ -229,10 +229,21 @@ async fn a_rate_holds_and_what_comes_too_late_is_refused_at_once() {
     let refused = answers.into_iter().find_map(Result::err).expect("some are refused");
     assert_eq!(refused.kind(), ErrorKind::UpstreamPaced);
     assert_eq!(FetchRequest::verdict(&refused), Verdict::Silent);
-    assert_eq!(refused.retry_after(), Some(WAIT_MAX + SECOND / 2));
+    assert_eq!(refused.retry_after(), Some(TURN_PATIENCE + SECOND / 2));
     assert!(refused.message().contains(HOST), "{refused}");
     assert!(refused.message().contains("2 a second, 3 at once"), "{refused}");
     assert_eq!(count(&telemetry, PaceReason::Host), [gone as u64 - 3, 20 - gone as u64]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_zip_on_its_way_needs_waits_as_long_as_its_deadline_allows() {
+    let (telemetry, host) = (telemetry(), Host::default());
+    let layer = PaceLayer::new(HOST.into(), Some(rate(1, 1)), &telemetry);
+    let (service, begun) = (paced(&layer, host.service()), Instant::now());
+    let patient = || FetchRequest { turn_patience: Duration::MAX, ..list_within(20 * SECOND) };
+    let answers = futures::future::join_all((0..30).map(|_| call(&service, patient()))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 21);
+    assert_eq!(host.seconds(begun).last().map(|at| at.round() as u64), Some(20));
 }
 
 #[tokio::test(start_paused = true)]
@@ -256,7 +267,7 @@ async fn a_class_shares_its_budget_over_all_hosts_and_slows_nobody_else() {
     let full = (0..7).map(|_| call(&services[0], of_class(&class)));
     let answers = futures::future::join_all(full).await;
     let refused: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
-    assert_eq!(refused.len(), 7 - WAIT_MAX.as_secs() as usize, "one each second for so long");
+    assert_eq!(refused.len(), 7 - TURN_PATIENCE.as_secs() as usize, "one each second for so long");
     assert_eq!(refused[0].kind(), ErrorKind::UpstreamPaced);
     assert!(refused[0].message().contains("the rate class \"slow\""), "{}", refused[0]);
     assert_eq!(count(&telemetry, PaceReason::Class), [10, 2]);

@@ -16,7 +16,7 @@ use super::ingest::{Ingest, Known};
 use super::small::{For, Small, SmallFlights};
 use crate::error::{Error, ErrorKind};
 use crate::ports::{BoxFuture, Expected, Fetched, Index, Payload, Verifier, ZipBody};
-use crate::request::{FetchAsk, FetchRequest, RequestContext, StashRequest, Want};
+use crate::request::{FetchAsk, FetchRequest, RequestContext, StashRequest, TURN_PATIENCE, Want};
 use crate::response::{Files, Finished, Stashed};
 use crate::spool::Spools;
 use crate::stack::{Border, stage};
@@ -67,7 +67,8 @@ impl Stash {
     async fn handle(self, request: StashRequest) -> Result<Stashed, Error> {
         let StashRequest { context, key } = request;
         let Self { ports, flights } = self;
-        let job = Job { ports, flights, context, module: key.module };
+        let (module, turn_patience) = (key.module, TURN_PATIENCE);
+        let job = Job { ports, flights, context, module, turn_patience };
         match key.version.canonical() {
             Some(version) => job.version(version.clone(), key.want).await,
             None => job.query(key.version, key.want).await,
@@ -90,12 +91,22 @@ pub(super) struct Job {
     pub(super) flights: SmallFlights,
     pub(super) context: RequestContext,
     pub(super) module: ModulePath,
+    /// See [`FetchRequest::turn_patience`].
+    turn_patience: Duration,
 }
 
 impl Job {
     pub(super) async fn fetch(&self, ask: FetchAsk) -> Result<Fetched, Error> {
         let (context, module) = (self.context.clone(), self.module.clone());
-        self.ports.upstream.send(FetchRequest::new(context, module, ask)).await
+        let request = FetchRequest::new(context, module, ask);
+        let turn_patience = self.turn_patience;
+        self.ports.upstream.send(FetchRequest { turn_patience, ..request }).await
+    }
+
+    /// From here on the zip comes in, and would be thrown away for want of what belongs to it: that waits for its
+    /// turn until the stash's deadline.
+    fn with_zip_in_hand(self) -> Self {
+        Self { turn_patience: Duration::MAX, ..self }
     }
 
     /// The checksum database's answer, on a future that owns what it needs.
@@ -248,7 +259,8 @@ impl Job {
         let (guard, finished) = Finished::new();
         let Known { info, go_mod } = known.clone();
         let files = Files { info, go_mod, zip: Some(spool), ..Files::default() };
-        let ingest = Ingest::new(self.clone(), version.clone(), known, upstream, finished.clone());
+        let job = self.clone().with_zip_in_hand();
+        let ingest = Ingest::new(job, version.clone(), known, upstream, finished.clone());
         tasks.spawn(async move {
             ingest.run(body, writer).await;
             drop(guard);

@@ -129,8 +129,9 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
 
     /// A file of a query that those below resolve; that of an older answer where they fail to.
     async fn unknown(&self, request: FileRequest, key: QueryKey) -> Result<ModuleResponse, Error> {
+        let purges = self.shared.missing.purges();
         let result = self.inner.clone().oneshot(request.clone()).await;
-        let older = self.shared.learn_query(&key, &result);
+        let older = self.shared.learn_query(&key, &result, purges);
         match (result, older) {
             (Err(error), Some(older)) => {
                 let stale = self.stale(request, older, Outcome::StaleError).await;
@@ -149,8 +150,9 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
         let request = FileRequest { context, module, version, kind: FileKind::Info };
         let (asking, asked) = (Arc::clone(&shared), key.clone());
         let landed = shared.queries.ask(key, deadline, |landing| async move {
+            let purges = asking.missing.purges();
             let result = inner.oneshot(request).await;
-            asking.learn_query(&asked, &result);
+            asking.learn_query(&asked, &result, purges);
             landing.land(result.and_then(|response| match response.answer {
                 Answer::File { version, .. } => Ok(version),
                 _ => Err(Error::new(ErrorKind::NotStored, "not found: clients are sent elsewhere")),
@@ -190,14 +192,18 @@ stage!(Versions<S>: ModuleRequest => ModuleResponse, over FileRequest => ModuleR
 
 impl Shared {
     /// Remembers what a query stands for; the older answer that stands in where that could not be found out.
+    /// `purges` were there when it was asked: what was purged since is not known again.
     fn learn_query(
         &self,
         key: &QueryKey,
         result: &Result<ModuleResponse, Error>,
+        purges: u64,
     ) -> Option<(Version, Duration)> {
         match result {
             Ok(ModuleResponse { answer: Answer::File { version, .. }, asked: Some(_), .. }) => {
-                self.queries.keep(key.clone(), Ok(version.clone()));
+                if purges == self.missing.purges() {
+                    self.queries.keep(key.clone(), Ok(version.clone()));
+                }
                 None
             }
             Err(error) if is_failure(error) => {

@@ -220,14 +220,14 @@ impl Objects {
             Some(code) => matches!(code.as_str(), "NoSuchKey" | "NoSuchVersion" | "NotFound"),
             // Of S3 each has a code.
             None if self.is_s3() => false,
-            None => is_googles(&answer.body),
+            None => is_googles(&answer.body, self.wire.access.is_proven),
         }
     }
 }
 
 /// Whether a 404 is what Google says of a missing object: a sentence, by itself or in JSON, and no page of
-/// what stands before the store. Its emulator says less.
-fn is_googles(body: &[u8]) -> bool {
+/// what stands before the store. An emulator says less, so who asks Google itself does not believe that.
+fn is_googles(body: &[u8], is_google: bool) -> bool {
     #[derive(Deserialize)]
     struct Said {
         error: Sentence,
@@ -238,7 +238,7 @@ fn is_googles(body: &[u8]) -> bool {
     }
     let said = serde_json::from_slice(body).ok().map(|said: Said| said.error.message);
     let said = said.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
-    said.starts_with("No such object") || said.trim_end() == "Not Found"
+    said.starts_with("No such object") || (!is_google && said.trim_end() == "Not Found")
 }
 
 /// Whether a conflict is about a write of another at this moment. There are others, of buckets that are being
@@ -256,15 +256,15 @@ mod tests {
         let json =
             |message: &str| format!("{{\"error\":{{\"code\":404,\"message\":\"{message}\"}}}}");
         for said in ["No such object: bucket/lock", "Not Found\n"] {
-            assert!(
-                is_googles(said.as_bytes()) && is_googles(json(said.trim()).as_bytes()),
-                "{said}"
-            );
+            for body in [said, &json(said.trim())] {
+                assert!(is_googles(body.as_bytes(), false), "{body}");
+                assert_eq!(is_googles(body.as_bytes(), true), said.contains("object"), "{body}");
+            }
         }
         let missing = "The specified bucket does not exist.";
         for said in [missing, &json(missing), "", "<html>Not Found</html>", "404 page not found\n"]
         {
-            assert!(!is_googles(said.as_bytes()), "{said}");
+            assert!(!is_googles(said.as_bytes(), false), "{said}");
         }
     }
 }

@@ -26,9 +26,10 @@ impl Running {
         }
     }
 
-    /// Policy has changed since it was accepted: it leaves the queue, and stays on disk where there is one.
-    pub(super) fn forbidden(mut self) {
-        let Some(key) = self.key.take() else { return };
+    /// Policy has changed since it was accepted: it leaves the queue, and stays on disk where there is one; unless
+    /// it is one too many there, which is `false`.
+    pub(super) fn forbidden(mut self) -> bool {
+        let Some(key) = self.key.take() else { return true };
         let shared = &self.shared;
         shared.count(BackgroundEvent::Forbidden);
         let is_kept = shared.ports.store.is_some();
@@ -38,13 +39,18 @@ impl Running {
             tracing::warn!(module = %key.module, version = %key.version, forbidden, is_kept,
                 "background fetches leave the queue: policy forbids to fetch them now");
         }
-        if is_kept {
+        let stays = if is_kept {
             queue.hold(key)
         } else {
-            queue.end(&key)
-        }
+            queue.end(&key);
+            true
+        };
         drop(queue);
+        if !stays {
+            shared.count(BackgroundEvent::Dropped);
+        }
         shared.show();
+        stays
     }
 }
 

@@ -146,15 +146,13 @@ fn what_is_held_is_counted_until_it_is_accepted_anew() {
 }
 
 #[test]
-fn what_is_held_keeps_its_place_from_new_entries() {
+fn as_many_are_put_by_as_the_queue_has_places_and_they_take_none_from_others() {
     let mut queue = Queue::new(2, 1);
-    for version in ["v1.0.0", "v1.1.0"] {
-        assert_eq!(queue.offer(key(version), (), Duration::ZERO), Offer::Accepted);
-        queue.hold(key(version));
+    for (version, stays) in [("v1.0.0", true), ("v1.1.0", true), ("v1.2.0", false)] {
+        assert_eq!(queue.offer(key(version), (), NOW), Offer::Accepted, "{version}");
+        assert_eq!(queue.hold(key(version)), stays, "{version}");
     }
-    assert_eq!(queue.offer(key("v1.2.0"), (), Duration::ZERO), Offer::Full);
-    assert_eq!(queue.offer(key("v1.0.0"), (), Duration::ZERO), Offer::Accepted);
-    assert_eq!(queue.snapshot(9, Duration::ZERO).held, 1);
+    assert_eq!((queue.held(), queue.queued()), (["v1.0.0", "v1.1.0"].map(key).to_vec(), 0));
 }
 
 #[test]

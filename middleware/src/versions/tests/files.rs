@@ -280,6 +280,23 @@ async fn a_purge_has_a_query_resolved_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_asked_before_a_purge_is_not_known_after_it() {
+    let (below, bench, _) = Below::revalidating(Duration::ZERO);
+    let service = Arc::new(bench.layer.layer(below.service(SECOND)));
+    let first = tokio::spawn({
+        let service = Arc::clone(&service);
+        async move { main_info(&service).await }
+    });
+    settle().await;
+    let modules = Modules::Exactly("example.com/m".to_owned());
+    bench.layer.forgets().forget(&Purge { modules, version: None });
+    first.await.expect("no panic").expect("resolved");
+    let resolved = below.resolved();
+    main_info(&service).await.expect("resolved");
+    assert_eq!(below.resolved(), resolved + 1, "the answer was of before the purge");
+}
+
+#[tokio::test(start_paused = true)]
 async fn in_mode_fallback_a_query_that_cannot_be_resolved_stands_for_what_it_stood_for() {
     let bench = bench_with(config(Fallback), &[], fetches_all(), resolving);
     file(&bench, "main", FileKind::Info).await.expect("resolved");
