@@ -17,6 +17,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_dipylon");
 pub(crate) const REPLICAS: usize = 3;
 /// The longest that a test waits for something that must come to be.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than a question about a lock lasts, and than the pause until it is asked again.
+const GIVEN_BACK: Duration = Duration::from_millis(3_500);
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -88,6 +90,24 @@ impl Fleet {
             sum += labels.iter().fold(question, |q, (name, value)| q.label(name, value)).sum();
         }
         sum
+    }
+
+    /// No gateway asks the lock service for anything any more.
+    pub(crate) async fn settled(&self) {
+        let asked = async || self.sum("dipylon_lock_operations_total", &[]).await;
+        let (began, mut before) = (Instant::now(), asked().await);
+        loop {
+            tokio::time::sleep(GIVEN_BACK).await;
+            let now = asked().await;
+            if now == before {
+                return;
+            }
+            assert!(
+                began.elapsed() < PATIENCE,
+                "in {PATIENCE:?} not yet: the last lock is given back"
+            );
+            before = now;
+        }
     }
 
     /// Nothing is held or awaited in any gateway, within a moment.

@@ -29,7 +29,7 @@ pub(crate) async fn a_holder_killed_before_the_first_byte_is_replaced_within_a_l
     case.fault(".zip", Fault::HangBeforeHeaders);
     let asked = case.ask_all().await;
     case.received(0).await;
-    case.is_replaced(asked).await;
+    case.replace_the_holder(asked).await;
 }
 
 pub(crate) async fn a_holder_killed_at_half_of_the_zip_is_replaced_within_a_lease(
@@ -40,7 +40,7 @@ pub(crate) async fn a_holder_killed_at_half_of_the_zip_is_replaced_within_a_leas
     case.fault(".zip", Fault::StallAfter(half));
     let asked = case.ask_all().await;
     case.received(half).await;
-    case.is_replaced(asked).await;
+    case.replace_the_holder(asked).await;
 }
 
 /// The zip is complete; the `.mod`, without which there is nothing whole to commit, is still to come.
@@ -55,7 +55,7 @@ pub(crate) async fn a_holder_killed_after_the_last_byte_is_replaced_within_a_lea
     let sent = case.fleet.upstream.requests();
     assert!(sent.iter().any(|asked| asked.path == zip && asked.end == End::Completed));
     assert!(!case.fleet.is_stored(&case.module).await);
-    case.is_replaced(asked).await;
+    case.replace_the_holder(asked).await;
 }
 
 /// No question of the holder has reached the service since before the commit: it cannot give its lock back.
@@ -151,7 +151,7 @@ impl Case {
     }
 
     /// Kills the holder: one of the others fetches in its place, and all have the bytes in time.
-    async fn is_replaced(mut self, asked: Asked) {
+    async fn replace_the_holder(mut self, asked: Asked) {
         self.kill();
         let killed = Instant::now();
         for asked in asked.others {

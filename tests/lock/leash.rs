@@ -4,8 +4,9 @@ use crate::line::Line;
 use crate::relay::Relay;
 use crate::service::Service;
 
-/// Where in a store locks lie.
+/// Where in a store locks lie: Azure's leases are asked about by a query.
 const LOCKS: &str = "/lock/";
+const LEASES: &str = "/lease/";
 
 /// The way of one gateway to its lock service.
 pub(crate) enum Leash {
@@ -48,6 +49,22 @@ impl Leash {
         match self {
             Self::Lines(lines) => lines.iter().for_each(|(_, line)| line.hold()),
             Self::Relay(_, relay) => relay.hold(LOCKS),
+        }
+    }
+
+    /// As [`Leash::hold`], for a store that has leases.
+    pub(crate) fn hold_leases(&self) {
+        match self {
+            Self::Lines(_) => panic!("no store"),
+            Self::Relay(_, relay) => relay.hold(LEASES),
+        }
+    }
+
+    /// The service comes to all that was asked meanwhile.
+    pub(crate) fn let_go(&self) {
+        match self {
+            Self::Lines(_) => panic!("a line loses what it held"),
+            Self::Relay(_, relay) => relay.let_go(),
         }
     }
 }

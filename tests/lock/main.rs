@@ -19,6 +19,7 @@ mod raw;
 mod relay;
 mod service;
 mod stores;
+mod unanswered;
 
 /// One test per case of [`cases`] for a service.
 macro_rules! fleet_suite {

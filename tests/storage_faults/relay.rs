@@ -22,6 +22,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// How long the first bytes of an answer that breaks off have.
@@ -50,12 +51,19 @@ struct Trouble {
     /// Pages of a list that break off.
     breaks: AtomicU32,
     /// What stays without an answer, and does not reach the server: what has this in its path.
-    held: Mutex<Option<String>>,
+    held: watch::Sender<Option<String>>,
+    /// Whose turn it is among those.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Trouble {
     fn holds(&self, path: &str) -> bool {
-        self.held.lock().as_ref().is_some_and(|piece| path.contains(piece))
+        self.held.borrow().as_ref().is_some_and(|piece| path.contains(piece))
+    }
+
+    async fn let_go(&self) {
+        // The sender is ours, so the wait cannot fail.
+        let _ = self.held.subscribe().wait_for(Option::is_none).await;
     }
 
     /// Takes one of so many.
@@ -106,7 +114,14 @@ impl Relay {
     /// From now on what has this in its path stays without an answer, and is not passed on.
     #[allow(dead_code, reason = "a fault of the suite of locks")]
     pub(crate) fn hold(&self, piece: &str) {
-        *self.trouble.held.lock() = Some(piece.to_owned());
+        self.trouble.held.send_replace(Some(piece.to_owned()));
+    }
+
+    /// Passes on what was held, one after the other in the order in which it came, also what its client does not
+    /// wait for any more; and holds nothing from now on.
+    #[allow(dead_code, reason = "a fault of the suite of locks")]
+    pub(crate) fn let_go(&self) {
+        self.trouble.held.send_replace(None);
     }
 
     /// How many of those are still to come.
@@ -139,10 +154,20 @@ impl Relay {
 }
 
 impl State {
-    async fn answer(&self, mut request: Request<Incoming>) -> Response<Body> {
+    async fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         if self.trouble.holds(&path) {
-            std::future::pending::<()>().await;
+            // On a task of its own: a busy server comes to a question that its client has given up.
+            let (state, trouble) = (Arc::clone(self), Arc::clone(&self.trouble));
+            let passed_on = tokio::spawn(async move {
+                let _turn = trouble.turn.lock().await;
+                trouble.let_go().await;
+                state.pass_on(request).await
+            });
+            return match passed_on.await {
+                Ok(answer) => answer,
+                Err(error) => said(StatusCode::BAD_GATEWAY, &error.to_string()),
+            };
         }
         let reads = matches!(method, Method::GET | Method::HEAD);
         if reads && Trouble::takes(&self.trouble.refusals) {
@@ -152,6 +177,11 @@ impl State {
             let body = "<Error><Code>NoSuchKey</Code><Message>not yet</Message></Error>";
             return said(StatusCode::NOT_FOUND, body);
         }
+        self.pass_on(request).await
+    }
+
+    async fn pass_on(&self, mut request: Request<Incoming>) -> Response<Body> {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let lists = method == Method::GET && is_of_a_list(request.uri());
         let target = request.uri().path_and_query().expect("a path").as_str();
         let there: Uri = format!("http://{}{target}", self.server).parse().expect("a URL");

@@ -10,14 +10,18 @@ impl World {
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
         }
-        let Counts { fetches, broken, lost, unlocked, forgotten } = self.counts;
-        let excused = 1 + broken + lost + unlocked + forgotten;
+        let Counts { fetches, broken, lost, unlocked, forgotten, refused, told } = self.counts;
+        // Who asks after an answer for good, and did not wait for it, asks upstream too.
+        let excused = 1 + broken + lost + unlocked + forgotten + refused;
         if fetches > excused {
             return Err(format!("invariant 1: {fetches} fetches, {:?}", self.counts));
         }
         let Storage { created, stored, .. } = &self.storage;
         if *created > 1 || (*created == 1) != stored.is_some() {
             return Err(format!("invariant 2: {:?}", self.storage));
+        }
+        if told > 0 && refused == 0 && broken == 0 {
+            return Err(format!("invariant 8: told what nobody found, {:?}", self.counts));
         }
         for (owner, replica) in self.replicas.iter().enumerate().filter(|(_, one)| !one.is_dead) {
             self.judge_end(owner, replica)?;

@@ -12,6 +12,7 @@
 //! 5. Nobody goes on without the lock while the service works.
 //! 6. A holder that dies is replaced by one, within the lease and what a look takes.
 //! 7. At the end nothing is held, and nothing waits.
+//! 8. Who waited while a holder found for good that there is nothing is told so, and who did not is not.
 //!
 //! A schedule that breaks one is named by its seed: `DIPYLON_SIM_SEED=… cargo test -p
 //! dipylon-middleware --test sim` runs that one alone, and prints what happened.
@@ -74,6 +75,20 @@ fn schedules_with_clocks_that_drift_keep_the_invariants() {
 fn healthy_schedules_fetch_once() {
     let fetches = run(Plan::healthy);
     assert!(fetches.iter().all(|fetches| *fetches == 1), "each schedule takes one fetch");
+}
+
+#[test]
+fn what_is_not_there_is_asked_for_by_those_alone_who_did_not_wait() {
+    let fetches = run(Plan::absent);
+    if asked_for().is_none() {
+        let once = fetches.iter().filter(|fetches| **fetches == 1).count();
+        assert!(once > 1_000, "in {once} schedules all the others are told");
+    }
+}
+
+#[test]
+fn schedules_with_every_fault_and_nothing_upstream_keep_the_invariants() {
+    run(Plan::absent_and_faulty);
 }
 
 #[test]

@@ -2,6 +2,9 @@
 
 use crate::plan::Millis;
 
+/// How long what was found stands.
+pub(crate) const VERDICT_LIFE: Millis = 10_000;
+
 /// Who wants a lock: a replica's number, which is never used again after a crash.
 pub(crate) type Owner = usize;
 
@@ -9,16 +12,22 @@ pub(crate) type Owner = usize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
     Acquire,
+    /// The same, of who was told at this moment that another has it.
+    AskAgain(Millis),
     Renew,
     Release,
+    /// The same, and there is nothing to fetch.
+    Settle,
 }
 
 /// Its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Granted,
-    /// Another has it, for so long.
-    Held(Millis),
+    /// Another has it, for so long, seen at this moment.
+    Held(Millis, Millis),
+    /// It was found at this moment that there is nothing to fetch.
+    Settled(Millis),
     /// It is the owner's, or was until now.
     Yes,
     /// It is not.
@@ -31,6 +40,8 @@ pub(crate) enum Answer {
 #[derive(Debug, Default)]
 pub(crate) struct LockService {
     held: Option<(Owner, Millis)>,
+    /// When a holder said last that there is nothing to fetch.
+    found: Option<Millis>,
     pub(crate) unreachable_until: Millis,
 }
 
@@ -43,23 +54,35 @@ impl LockService {
         question: Question,
     ) -> Answer {
         let holder = self.holder(now);
+        let owns = holder.is_some_and(|(holder, _)| holder == owner);
         match question {
-            Question::Acquire => match holder {
-                Some((other, lapses)) if other != owner => Answer::Held(lapses - now),
+            Question::Acquire | Question::AskAgain(_) => match (holder, self.told(now, question)) {
+                (Some((_, lapses)), _) if !owns => Answer::Held(lapses - now, now),
+                (None, Some(found)) => Answer::Settled(found),
                 _ => {
                     self.held = Some((owner, now + lease));
                     Answer::Granted
                 }
             },
-            Question::Renew | Question::Release => match holder {
-                Some((holder, _)) if holder == owner => {
-                    let is_renewed = question == Question::Renew;
-                    self.held = is_renewed.then_some((owner, now + lease));
-                    Answer::Yes
+            Question::Renew if owns => {
+                self.held = Some((owner, now + lease));
+                Answer::Yes
+            }
+            Question::Release | Question::Settle if owns => {
+                self.held = None;
+                if question == Question::Settle {
+                    self.found = Some(now);
                 }
-                _ => Answer::No,
-            },
+                Answer::Yes
+            }
+            Question::Renew | Question::Release | Question::Settle => Answer::No,
         }
+    }
+
+    /// What was found since this question's asker was told of a holder, and stands.
+    pub(crate) fn told(&self, now: Millis, question: Question) -> Option<Millis> {
+        let Question::AskAgain(since) = question else { return None };
+        self.found.filter(|found| *found >= since && now < found + VERDICT_LIFE)
     }
 
     /// Who has the lock now, and until when.

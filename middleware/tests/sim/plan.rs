@@ -70,6 +70,8 @@ pub(crate) struct Plan {
     pub(crate) failures: u64,
     /// The longest fetch.
     pub(crate) fetch_max: Millis,
+    /// Upstream has nothing, for good.
+    pub(crate) refuses: bool,
 }
 
 impl Plan {
@@ -98,6 +100,7 @@ impl Plan {
             failures: 0,
             // Most are short, as in life; the long ones outlast a lease.
             fetch_max: if dice.chance(80) { 4_000 } else { 30_000 },
+            refuses: false,
             dice,
         }
     }
@@ -124,6 +127,16 @@ impl Plan {
         }
         plan.dice = dice;
         plan
+    }
+
+    /// Upstream has nothing, and nothing else goes wrong.
+    pub(crate) fn absent(seed: u64) -> Self {
+        Self { refuses: true, ..Self::healthy(seed) }
+    }
+
+    /// Upstream has nothing, and everything goes wrong.
+    pub(crate) fn absent_and_faulty(seed: u64) -> Self {
+        Self { refuses: true, ..Self::faulty(seed) }
     }
 
     /// Everything that can go wrong, and clocks that run up to a tenth too fast or too slow.

@@ -17,6 +17,8 @@ pub(crate) enum End {
     Saved,
     /// The fetch or the save failed.
     Failed,
+    /// Upstream said, for good, that there is nothing.
+    Refused,
 }
 
 /// A replica and what it does.
@@ -33,6 +35,8 @@ pub(crate) struct Replica {
     /// Counts waits, so that one that was cut short does not end the next.
     pub(crate) waits: u64,
     pub(crate) is_waiting: bool,
+    /// When it was first told that another has the lock, by the service's clock.
+    pub(crate) since: Option<Millis>,
     pub(crate) began: Millis,
     /// How it stood when the fetch began.
     pub(crate) fetching: Option<Footing>,
@@ -55,6 +59,7 @@ impl Replica {
             contest: None,
             waits: 0,
             is_waiting: false,
+            since: None,
             began: 0,
             fetching: None,
             wait_ended: None,

@@ -1,5 +1,7 @@
 //! The scheduler: events in the order of their times, and what follows from each.
 
+mod holder;
+
 use std::collections::BTreeMap;
 
 use dipylon_middleware::lock::{Footing, Hold, Next, Tend, Why};
@@ -43,6 +45,10 @@ pub(crate) struct Counts {
     pub(crate) lost: usize,
     pub(crate) unlocked: usize,
     pub(crate) forgotten: usize,
+    /// Fetches that were answered for good that there is nothing.
+    pub(crate) refused: usize,
+    /// Replicas that were told so by another.
+    pub(crate) told: usize,
 }
 
 /// One schedule under way.
@@ -249,7 +255,8 @@ impl World {
         }
         let lease = u64::try_from(self.plan.limits.lease.as_millis()).unwrap_or(u64::MAX);
         let answer = self.service.ask(self.now, lease, owner, question);
-        if (question, answer) == (Question::Release, Answer::Yes) && self.plan.pushes {
+        let gives_back = matches!(question, Question::Release | Question::Settle);
+        if gives_back && answer == Answer::Yes && self.plan.pushes {
             self.push();
         }
         if answer == Answer::Granted {
@@ -289,11 +296,11 @@ impl World {
 
     fn answered(&mut self, owner: Owner, question: Question, answer: Answer) {
         match question {
-            Question::Acquire => self.acquired(owner, answer),
+            Question::Acquire | Question::AskAgain(_) => self.acquired(owner, answer),
             Question::Renew => self.renewed(owner, answer),
             // Lost, or nobody knows.
-            Question::Release if answer != Answer::Yes => self.counts.lost += 1,
-            Question::Release => {}
+            Question::Release | Question::Settle if answer != Answer::Yes => self.counts.lost += 1,
+            Question::Release | Question::Settle => {}
         }
     }
 
@@ -307,9 +314,18 @@ impl World {
                 self.at(self.now, Event::Tended(owner));
                 self.contest(owner, |contest, _| contest.granted())
             }
-            Answer::Held(lapses) => self.contest(owner, |contest, now| {
-                contest.held(now, Some(std::time::Duration::from_millis(lapses)))
-            }),
+            Answer::Held(lapses, seen) => {
+                self.replicas[owner].since.get_or_insert(seen);
+                self.contest(owner, |contest, now| {
+                    contest.held(now, Some(std::time::Duration::from_millis(lapses)))
+                })
+            }
+            Answer::Settled(found) => {
+                if found < self.replicas[owner].began {
+                    self.break_off("8: told what was found before it asked");
+                }
+                self.contest(owner, |contest, _| contest.settled())
+            }
             Answer::Yes | Answer::No | Answer::Failed => {
                 self.contest(owner, |contest, now| contest.failed(now))
             }
@@ -332,7 +348,10 @@ impl World {
 
     fn follow(&mut self, owner: Owner, next: Next) {
         match next {
-            Next::Acquire => self.ask(owner, Question::Acquire),
+            Next::Acquire => {
+                let again = self.replicas[owner].since.map(Question::AskAgain);
+                self.ask(owner, again.unwrap_or(Question::Acquire));
+            }
             Next::Look => {
                 let latency = self.plan.dice.between(0, LOOK_MAX);
                 self.at(self.now + latency, Event::Looked(owner));
@@ -345,7 +364,10 @@ impl World {
                 self.at(self.now + pause, Event::Waited(owner, wait));
             }
             Next::Serve => self.finish(owner, End::Served),
-            Next::Tell => self.finish(owner, End::Told),
+            Next::Tell => {
+                self.counts.told += 1;
+                self.finish(owner, End::Told);
+            }
             Next::Fetch(footing) => self.fetch(owner, footing),
         }
     }
@@ -371,6 +393,11 @@ impl World {
         if let Footing::Unlocked(why) = footing {
             self.counts.unlocked += 1;
             self.gave_up(owner, why);
+        }
+        let again = self.replicas[owner].since.map(Question::AskAgain);
+        let told = again.and_then(|question| self.service.told(self.now, question));
+        if footing == Footing::Locked && told.is_some() && !self.plan.can_be_unreachable() {
+            self.break_off("8: it waited, and asks what was answered for good");
         }
         let long = self.plan.dice.between(1, self.plan.fetch_max);
         self.at(self.now + long, Event::Fetched(owner));
@@ -407,6 +434,9 @@ impl World {
         if self.plan.dice.chance(self.plan.failures) {
             return self.finish(owner, End::Failed);
         }
+        if self.plan.refuses {
+            return self.finish(owner, End::Refused);
+        }
         let long = self.plan.dice.between(1, SAVE_MAX);
         self.at(self.now + long, Event::Saved(owner));
     }
@@ -424,55 +454,14 @@ impl World {
         let replica = &mut self.replicas[owner];
         replica.end = Some(end);
         replica.wait_ended.get_or_insert(self.now);
-        if end == End::Failed {
-            self.counts.broken += 1;
+        match end {
+            End::Failed => self.counts.broken += 1,
+            End::Refused => self.counts.refused += 1,
+            End::Served | End::Told | End::Saved => {}
         }
         if self.replicas[owner].hold.take().is_some() {
-            self.ask(owner, Question::Release);
+            let settles = end == End::Refused;
+            self.ask(owner, if settles { Question::Settle } else { Question::Release });
         }
-    }
-
-    // === The holder ===
-
-    fn tend(&mut self, owner: Owner) {
-        let replica = &self.replicas[owner];
-        let Some((hold, asked)) = &replica.hold else { return };
-        let now = replica.local(self.now).saturating_sub(replica.local(*asked));
-        match hold.tend(now) {
-            Tend::Lost(loss) => {
-                self.tell(|| format!("replica {owner} has lost the lock: {loss:?}"));
-                self.counts.lost += 1;
-                self.replicas[owner].hold = None;
-                if loss == dipylon_middleware::lock::Loss::Ttl {
-                    self.ask(owner, Question::Release);
-                }
-            }
-            Tend::RenewAt(at) if at > now => {
-                let pause = replica.real(at - now).max(1);
-                self.at(self.now + pause, Event::Tended(owner));
-            }
-            Tend::RenewAt(_) if !replica.is_renewing => {
-                self.replicas[owner].is_renewing = true;
-                self.ask(owner, Question::Renew);
-            }
-            Tend::RenewAt(_) => {}
-        }
-    }
-
-    fn renewed(&mut self, owner: Owner, answer: Answer) {
-        let replica = &mut self.replicas[owner];
-        replica.is_renewing = false;
-        let (sent, now) = (replica.local(replica.asked), replica.local(self.now));
-        let Some((mut hold, asked)) = replica.hold.take() else { return };
-        let began = replica.local(asked);
-        match answer {
-            Answer::Yes => hold.renewed(sent.saturating_sub(began)),
-            Answer::No => hold.refused(),
-            Answer::Granted | Answer::Held(_) | Answer::Failed => {
-                hold.failed(now.saturating_sub(began));
-            }
-        }
-        self.replicas[owner].hold = Some((hold, asked));
-        self.tend(owner);
     }
 }

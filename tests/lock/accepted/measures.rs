@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 
 use super::table::{Column, write};
 use crate::cases::{served_after_a_kill, start};
-use crate::fleet::{Fleet, REPLICAS, assert_whole, until, zip};
+use crate::fleet::{Fleet, REPLICAS, assert_whole, zip};
 use crate::service::{LAPSED, Service};
 
 /// Clients that want one cold version at once, of all gateways together.
@@ -38,9 +38,6 @@ const WAITS: usize = 100;
 const SEEN_AFTER_PUSH: f64 = 0.050;
 const SEEN_BY_POLL: f64 = 0.300;
 
-/// Longer than a question about a lock lasts, and than the pause until it is asked again.
-const GIVEN_BACK: Duration = Duration::from_millis(3_500);
-
 /// One measure at a time: what they take is what they measure.
 pub(super) static ALONE: Mutex<()> = Mutex::const_new(());
 
@@ -64,7 +61,7 @@ pub(super) async fn slow_a_thousand_clients_or_200_versions_cost_one_fetch_each_
     fleet.assert_at_rest().await;
     let unsaved = fleet.sum("dipylon_stash_saves_total", &[("result", "failed")]).await;
     // A lock is given back behind the answer, and by a busy service at the second or third attempt.
-    settled(&fleet).await;
+    fleet.settled().await;
     let asked = fleet.sum("dipylon_lock_operations_total", &[]).await;
     assert_whole(&fleet.ask_all(&one, WARM).await, &one.zip());
     let warm = fleet.sum("dipylon_lock_operations_total", &[]).await - asked;
@@ -213,17 +210,6 @@ async fn times(gateway: &Gateway) -> Times {
         waited: stored("dipylon_lock_wait_duration_seconds_sum"),
         waits: stored("dipylon_lock_wait_duration_seconds_count"),
     }
-}
-
-/// No gateway asks the service for anything any more.
-async fn settled(fleet: &Fleet) {
-    let before = Mutex::new(-1.0);
-    until("the last lock is given back", async || {
-        tokio::time::sleep(GIVEN_BACK).await;
-        let now = fleet.sum("dipylon_lock_operations_total", &[]).await;
-        std::mem::replace(&mut *before.lock().await, now) == now
-    })
-    .await;
 }
 
 fn version(name: &str, number: usize) -> FakeModule {
