@@ -3,13 +3,17 @@
 use dipylon_testkit::go::Output;
 use dipylon_testkit::module::FakeModule;
 
-use crate::world::{World, assert_failed};
+use crate::world::{World, assert_failed, field};
 
 const PATH: &str = "example.com/Lib";
 const PSEUDO: &str = "v1.3.1-0.20240405060708-abcdefabcdef";
 
 async fn world() -> World {
-    let world = World::start().await;
+    world_with(&[]).await
+}
+
+async fn world_with(variables: &[(&str, &str)]) -> World {
+    let world = World::start_with(variables).await;
     for version in ["v1.0.0", "v1.2.0", "v1.3.0", "v1.4.0-rc1", PSEUDO] {
         world.add(FakeModule::new(PATH, version));
     }
@@ -94,4 +98,40 @@ async fn an_update_is_announced_even_where_latest_is_unknown() {
     let said = list(&world, &["-versions", "example.com/empty"]);
     assert_eq!(said.expect_success().trim(), "example.com/empty");
     assert_failed(&list(&world, &["example.com/empty@latest"]), &["no matching versions"]);
+}
+
+/// What is listed, resolved and downloaded, by a `go` with empty caches.
+fn all_of_it(world: &World) -> Vec<String> {
+    let asked = |query: &str| format!("{PATH}@{query}");
+    let (latest, master) = (asked("latest"), asked("master"));
+    let asks: [&[&str]; 3] = [&["-versions", PATH], &[&latest], &[&master]];
+    let listed = |args: &&[&str]| list(world, args).expect_success().trim().to_owned();
+    let mut all: Vec<String> = asks.iter().map(listed).collect();
+    for query in ["v1.3.0", "master"] {
+        let go = world.go();
+        let said = go.run(&go.scratch(), &["mod", "download", "-json", &asked(query)]);
+        let said: serde_json::Value = serde_json::from_str(said.expect_success()).expect("JSON");
+        all.push(["Version", "Sum", "GoModSum"].map(|name| field(&said, name)).join(" "));
+    }
+    all
+}
+
+#[tokio::test]
+#[ignore = "needs the go command: run by cargo xtask test"]
+async fn who_had_asked_before_lists_resolves_and_downloads_without_an_upstream() {
+    for revalidated_for in ["1500", "0"] {
+        let variables = [
+            ("DIPYLON_FRESH_FOR", "1"),
+            ("DIPYLON_STALE_WHILE_REVALIDATE", revalidated_for),
+            ("DIPYLON_UPSTREAM_ATTEMPTS", "2"),
+        ];
+        let world = world_with(&variables).await;
+        let before = all_of_it(&world);
+        world.upstream.stop();
+        // Nothing is fresh any more.
+        tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+        for _ in 0..2 {
+            assert_eq!(all_of_it(&world), before, "revalidated for {revalidated_for} s");
+        }
+    }
 }

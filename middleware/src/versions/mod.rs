@@ -4,8 +4,8 @@
 //! Answers list and latest from upstream and storage together, as the network mode says, and keeps
 //! the answers for a while; the policy may say for a module that storage alone answers, and for how long
 //! an answer holds. Lets files pass; a query (`master`, `v1`) whose version is known passes as that
-//! version, for as long, and stale for as long, as a list is given. Writes down which paths do not exist at all, for `negative`; an
-//! operator can have every "no" forgotten, and what queries stand for.
+//! version, fresh and stale for as long as a list is given. Writes down which paths do not exist at all,
+//! for `negative`; an operator can have every "no" forgotten, and what queries stand for.
 //!
 //! # Where it sits
 //! On top of the module stack's data path: below it there are only files.
