@@ -19,7 +19,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_dipylon");
 const PROTOCOL_WORKERS: usize = 30;
 /// Fetches at a time that it allows.
 const FETCHES: usize = 10;
-/// Requests to one upstream at a time: `UPSTREAM_CALLS_MAX` of the program.
+/// Requests to one upstream at a time: `UpstreamConcurrency`.
 const UPSTREAM_CALLS: usize = 64;
 /// Misses for each slot: half of them wait for one.
 const MISSES_PER_SLOT: usize = 2;
@@ -66,9 +66,21 @@ struct Rounds {
     begun: usize,
     /// Of each round: alone, and beside misses.
     p99: Vec<[Duration; 2]>,
+    /// How many of them were told, of each side.
+    told: [usize; 2],
 }
 
 impl Rounds {
+    /// One side of the next round: the second is told of the rounds of which the first was.
+    fn next(&mut self, side: usize) -> Duration {
+        let round = self.told[side];
+        self.told[side] += 1;
+        if round == self.p99.len() {
+            self.one();
+        }
+        self.p99[round][side]
+    }
+
     /// One round; the longest that ninety-nine in a hundred hits take, alone and beside misses.
     fn one(&mut self) -> [Duration; 2] {
         let alone = self.hits();
@@ -138,7 +150,7 @@ pub(crate) fn hits(criterion: &mut Criterion) {
         (gateway, upstream)
     });
     let load = Load::new(gateway.address());
-    let mut rounds = Rounds { gateway, held, load, begun: 0, p99: Vec::new() };
+    let mut rounds = Rounds { gateway, held, load, begun: 0, p99: Vec::new(), told: [0; 2] };
     // Whatever is done once is over by then.
     rounds.one();
     rounds.p99.clear();
@@ -148,7 +160,7 @@ pub(crate) fn hits(criterion: &mut Criterion) {
     for (side, name) in ["p99 alone", "p99 beside misses"].into_iter().enumerate() {
         group.bench_function(name, |bencher| {
             // A round is a round, however many are asked for: it has its number of hits.
-            bencher.iter_custom(|times| rounds.one()[side].mul_f64(times as f64));
+            bencher.iter_custom(|times| rounds.next(side).mul_f64(times as f64));
         });
     }
     group.finish();

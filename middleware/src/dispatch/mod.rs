@@ -24,9 +24,10 @@
 //! # Limits
 //! `QueueMaxEntries` entries, `workers_max` of them running, [`ATTEMPTS_MAX`] attempts with pauses from
 //! [`PAUSE_MIN`] to [`PAUSE_MAX`], longer by up to the [`SPREAD_PART`]th part; a turn in which no
-//! upstream was asked, or our own store or limits failed, is no attempt, and there are [`TURNS_MAX`]. [`STORE_PATIENCE`] for a write of the store; one log line in
-//! [`REFUSALS_LOGGED_EVERY`] about refusals, and one about what policy forbids. A drain waits for what runs, and
-//! for what is due and not kept; never for a pause.
+//! upstream was asked, or our own store or limits failed, is no attempt, and there are [`TURNS_MAX`]. As many
+//! are put by because policy forbids them as the queue has entries. [`STORE_PATIENCE`] for a write of the store;
+//! one log line in [`REFUSALS_LOGGED_EVERY`] about refusals, and one about what policy forbids. A drain waits for
+//! what runs, and for what is due and not kept; never for a pause.
 
 mod background;
 mod service;

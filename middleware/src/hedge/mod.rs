@@ -6,8 +6,9 @@
 //! no answer while the other request may bring one. Zips are never asked for twice.
 //!
 //! # Where it sits
-//! Below the retry layer, so that the two requests are one attempt; above the pace, the slots and the deadline, so that the
-//! second one waits for its turn and has a deadline like the first. Not around `direct`: a clone is no small file.
+//! Below the retry layer, so that the two requests are one attempt; above the pace, the slots and the deadline,
+//! so that the second one waits for its turn and has a deadline like the first. Not around `direct`: a clone is
+//! no small file.
 //!
 //! # Telemetry
 //! `dipylon_upstream_hedges_total`, by what came of the second request.
