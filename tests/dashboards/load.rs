@@ -297,14 +297,19 @@ pub(crate) async fn flood(world: &World) {
     }
 }
 
-/// A zip for which the client is sent to the store, a miss that finds no place, connections beyond the limit, and
-/// a download-mode file with a mistake.
+/// A zip for which the client is sent to the store, a list that is late and asked for twice, a miss that finds no
+/// place, connections beyond the limit, and a download-mode file with a mistake.
 pub(crate) async fn overload(world: &World, round: usize) {
     // Two rounds each, so that it comes to rest and is seen.
     world.spoil_modes(round % 4 < 2);
     let client = world.gateway.client();
     let stored = path(&FakeModule::new(LIB, "v1.0.0"), "zip");
     assert_eq!(client.get(&stored).await.status, 302);
+    let late = FakeModule::new(&format!("example.org/late{round}"), "v1.0.0");
+    let list = format!("/{}/@v/list", late.path());
+    world.upstream.add(late);
+    world.upstream.fault(When::path(&list), Fault::Delay(Duration::from_millis(600)));
+    assert_eq!(client.get(&list).await.status, 200);
     let zips = (0..3).map(|n| format!("/example.com/wanted{n}/@v/v1.{round}.0.zip"));
     let waiting: Vec<_> = zips
         .map(|zip| {

@@ -74,6 +74,7 @@ impl World {
             ("ATHENS_PROTOCOL_WORKERS", "1"),
             ("DIPYLON_MISS_QUEUE_TIMEOUT", "1"),
             ("DIPYLON_MAX_CONNECTIONS", "8"),
+            ("DIPYLON_HEDGE_AFTER", "300ms"),
             ("ATHENS_LOG_LEVEL", "error"),
             ("ATHENS_DOWNLOAD_MODE", "file:{folder}/mode.hcl"),
         ]);
