@@ -12,6 +12,7 @@ use dipylon_middleware::access_log::AccessLogLayer;
 use dipylon_middleware::admission::AdmissionLayer;
 use dipylon_middleware::auth::{AuthLayer, Credentials};
 use dipylon_middleware::breaker::BreakerLayer;
+use dipylon_middleware::budget::Rate;
 use dipylon_middleware::catch_panic::CatchPanicLayer;
 use dipylon_middleware::compression::CompressionLayer;
 use dipylon_middleware::deadline::DeadlineLayer;
@@ -29,7 +30,7 @@ use dipylon_middleware::negative::NegativeLayer;
 use dipylon_middleware::pool::PoolLayer;
 use dipylon_middleware::ports::{Fetched, ListSource, Lock, Mode, Policy, QueueEntry, Storage};
 use dipylon_middleware::purge::Learns;
-use dipylon_middleware::rate_limit::{Rate, RateLimitLayer};
+use dipylon_middleware::rate_limit::RateLimitLayer;
 use dipylon_middleware::request::{FetchRequest, ModuleRequest, StashRequest, SumDbRequest};
 use dipylon_middleware::request_context::{RequestContextLayer, TrustedProxies};
 use dipylon_middleware::response::{ModuleResponse, Stashed, SumDbResponse};
@@ -388,7 +389,7 @@ impl Build<'_> {
 /// How many requests a client may send; nothing where there is no limit.
 fn rate_of_a_client(keys: &config::RateLimitKeys) -> Option<Rate> {
     Some(Rate {
-        requests_per_second: NonZeroU32::new(keys.requests_per_second)?,
+        per_second: NonZeroU32::new(keys.requests_per_second)?,
         burst: NonZeroU32::new(keys.burst)?,
     })
 }

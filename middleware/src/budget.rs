@@ -31,6 +31,13 @@ pub struct Rate {
     pub burst: NonZeroU32,
 }
 
+impl Rate {
+    /// As governor has it.
+    pub(crate) fn quota(self) -> Quota {
+        Quota::per_second(self.per_second).allow_burst(self.burst)
+    }
+}
+
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} a second, {} at once", self.per_second, self.burst)
@@ -127,9 +134,8 @@ struct Turns {
 
 impl Turns {
     fn new(rate: Rate) -> Self {
-        let (quota, told) =
-            (Quota::per_second(rate.per_second).allow_burst(rate.burst), Told::default());
-        let limiter = RateLimiter::direct_with_clock(quota, told.clone());
+        let told = Told::default();
+        let limiter = RateLimiter::direct_with_clock(rate.quota(), told.clone());
         Self { limiter, told, given_back: BinaryHeap::new() }
     }
 

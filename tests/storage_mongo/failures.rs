@@ -124,7 +124,8 @@ async fn a_server_that_lets_nobody_in_is_an_error_and_no_miss() {
     }
 }
 
-fn server() -> String {
+/// Where the server listens.
+pub(crate) fn server() -> String {
     url().trim_start_matches("mongodb://").trim_end_matches('/').to_owned()
 }
 

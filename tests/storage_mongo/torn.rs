@@ -1,15 +1,17 @@
 //! What a crash leaves of a version, of ours and of Athens's.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dipylon::storage::mongo::TORN_AGE;
-use dipylon_middleware::ports::SaveResult;
+use dipylon_middleware::ports::{SaveResult, Storage};
 use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::services::given::fresh_name;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, DateTime, doc};
 
-use crate::bench::{Bench, Raw, bench, config, names, old_id, url};
+use crate::bench::{Bench, Raw, bench, config, names, old_id};
+use crate::failures::server;
 use crate::rows::{binary, zip_name};
 use crate::wire::Wire;
 
@@ -153,16 +155,20 @@ async fn small_zips_that_are_brought_together_are_judged_apart() {
     }
 }
 
+/// A store behind a wire that counts what it is asked.
+async fn watched() -> (Raw, Arc<dyn Storage>, Wire) {
+    let (name, wire) = (fresh_name(), Wire::to(&server(), None).await);
+    let config = config(&format!("mongodb://{}", wire.address), &name);
+    let storage = dipylon::storage::mongo::open(&config).await.unwrap();
+    (Raw::new(&name).await, storage, wire)
+}
+
 /// What a list of small zips of Athens's costs is a few questions, not some for each.
 #[tokio::test]
 #[ignore = "needs mongo: run by cargo xtask test"]
 async fn small_zips_are_brought_with_few_questions() {
     const VERSIONS: usize = 200;
-    let (name, server) = (fresh_name(), url());
-    let wire = Wire::to(server.trim_start_matches("mongodb://").trim_end_matches('/'), None).await;
-    let config = config(&format!("mongodb://{}", wire.address), &name);
-    let storage = dipylon::storage::mongo::open(&config).await.unwrap();
-    let raw = Raw::new(&name).await;
+    let (raw, storage, wire) = watched().await;
     for number in 0..VERSIONS {
         raw.put(&FakeModule::new("example.com/few", &format!("v1.{number}.0"))).await;
     }
@@ -178,11 +184,7 @@ async fn small_zips_are_brought_with_few_questions() {
 #[ignore = "needs mongo: run by cargo xtask test"]
 async fn a_catalogue_passes_over_many_torn_versions_with_few_questions() {
     const TORN: usize = 200;
-    let (name, server) = (fresh_name(), url());
-    let wire = Wire::to(server.trim_start_matches("mongodb://").trim_end_matches('/'), None).await;
-    let config = config(&format!("mongodb://{}", wire.address), &name);
-    let storage = dipylon::storage::mongo::open(&config).await.unwrap();
-    let raw = Raw::new(&name).await;
+    let (raw, storage, wire) = watched().await;
     let whole = ["v1.0.0", "v1.1.0", "v1.2.0"];
     for version in whole {
         raw.put(&FakeModule::new("example.com/whole", version)).await;

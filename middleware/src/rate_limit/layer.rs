@@ -1,21 +1,11 @@
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use governor::Quota;
 use tower::Layer;
 
 use super::buckets::Buckets;
 use super::service::RateLimit;
+use crate::budget::Rate;
 use crate::telemetry::Telemetry;
-
-/// How many requests one client may send.
-#[derive(Clone, Copy, Debug)]
-pub struct Rate {
-    /// In the long run, for each second.
-    pub requests_per_second: NonZeroU32,
-    /// At once, after a pause.
-    pub burst: NonZeroU32,
-}
 
 /// Makes [`RateLimit`]s that share their buckets.
 #[derive(Clone, Debug)]
@@ -28,7 +18,7 @@ pub struct RateLimitLayer {
 impl RateLimitLayer {
     /// Holds each client to `rate`; `prefixed` says whether there is a path prefix.
     pub fn new(rate: Rate, prefixed: bool, telemetry: &Telemetry) -> Self {
-        let quota = Quota::per_second(rate.requests_per_second).allow_burst(rate.burst);
+        let quota = rate.quota();
         let metrics = &telemetry.metrics;
         let clients = metrics.rate_limit_clients.get(()).clone();
         let together = metrics.rate_limit_together.get(()).clone();

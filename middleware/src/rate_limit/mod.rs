@@ -35,6 +35,6 @@ mod state;
 mod tests;
 
 pub use buckets::{AGED_OUT_EVERY, CLIENTS_MAX};
-pub use layer::{Rate, RateLimitLayer};
+pub use layer::RateLimitLayer;
 pub use service::RateLimit;
 pub use state::IPV6_CLIENT_BITS;

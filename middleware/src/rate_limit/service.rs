@@ -6,9 +6,9 @@ use http::header::AUTHORIZATION;
 use tower::util::ServiceExt as _;
 
 use super::buckets::Buckets;
-use super::layer::Rate;
 use super::state::Client;
 use crate::body::Body;
+use crate::budget::Rate;
 use crate::error::{Error, ErrorKind};
 use crate::request::EdgeRequest;
 use crate::stack::{Stage, stage};
@@ -43,7 +43,7 @@ fn refusal(client: Client, rate: Rate, wait: Duration) -> Error {
     let text = format!(
         "too many requests from {client}: this gateway takes {} a second from a client, and {} at \
          once; ask again later",
-        rate.requests_per_second, rate.burst
+        rate.per_second, rate.burst
     );
     Error::new(ErrorKind::RateLimited, text).with_retry_after(wait)
 }

@@ -8,8 +8,9 @@ use tower::Layer as _;
 use tower::util::ServiceExt as _;
 
 use super::state::{Client, Counted, Shard};
-use super::{AGED_OUT_EVERY, CLIENTS_MAX, Rate, RateLimitLayer};
+use super::{AGED_OUT_EVERY, CLIENTS_MAX, RateLimitLayer};
 use crate::body::{self, Body};
+use crate::budget::Rate;
 use crate::error::{Error, ErrorKind};
 use crate::render;
 use crate::request::EdgeRequest;
@@ -22,7 +23,7 @@ const LIST: &str = "/a.b/c/@v/list";
 
 fn layer(per_second: u32, burst: u32, telemetry: &Telemetry) -> RateLimitLayer {
     let number = |number| NonZeroU32::new(number).expect("not zero");
-    let rate = Rate { requests_per_second: number(per_second), burst: number(burst) };
+    let rate = Rate { per_second: number(per_second), burst: number(burst) };
     RateLimitLayer::new(rate, false, telemetry)
 }
 

@@ -71,14 +71,18 @@ fn neighbours(config: &Config) -> [(Arc<Noted>, Border<FetchRequest, Fetched>); 
     })
 }
 
-#[tokio::test(start_paused = true)]
-async fn upstreams_at_one_host_share_its_slots() {
-    let config = config(|config| config.dipylon.upstream_concurrency = 1);
-    let [(first, one), (second, two)] = neighbours(&config);
+async fn they_take_turns_a_second_apart(config: &Config) {
+    let [(first, one), (second, two)] = neighbours(config);
     let begun = Instant::now();
     let calls = [one.send(list()), two.send(list()), one.send(list()), two.send(list())];
     assert!(futures::future::join_all(calls).await.iter().all(Result::is_ok));
     assert_eq!((first.seconds(begun), second.seconds(begun)), (vec![0, 2], vec![1, 3]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn upstreams_at_one_host_share_its_slots() {
+    let config = config(|config| config.dipylon.upstream_concurrency = 1);
+    they_take_turns_a_second_apart(&config).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -87,11 +91,7 @@ async fn upstreams_at_one_host_share_its_rate() {
         config.dipylon.upstream_rate = 1;
         config.dipylon.upstream_burst = 1;
     });
-    let [(first, one), (second, two)] = neighbours(&config);
-    let begun = Instant::now();
-    let calls = [one.send(list()), two.send(list()), one.send(list()), two.send(list())];
-    assert!(futures::future::join_all(calls).await.iter().all(Result::is_ok));
-    assert_eq!((first.seconds(begun), second.seconds(begun)), (vec![0, 2], vec![1, 3]));
+    they_take_turns_a_second_apart(&config).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -273,6 +273,17 @@ fn switched() -> (Arc<AtomicBool>, MayFetch) {
     (allows, Arc::new(move |_, _| switch.load(Ordering::SeqCst)))
 }
 
+/// What recovers v1.0.0, which policy forbids until the switch is thrown.
+fn forbidden_at_the_start() -> (Arc<Shelf>, Arc<AtomicBool>, Bench) {
+    let (shelf, (allows, may_fetch)) = (Arc::new(Shelf::default()), switched());
+    allows.store(false, Ordering::SeqCst);
+    let bench = Setup { may_fetch, ..kept_by(&shelf, true) }.bench();
+    let (module, version) = (module("example.com/m"), query("v1.0.0"));
+    let entry = QueueEntry { module, version, accepted: SystemTime::now() };
+    assert_eq!(bench.background.recover(vec![entry]), 0);
+    (shelf, allows, bench)
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_policy_forbids_when_its_turn_comes_is_not_fetched_and_stays_on_disk() {
     for is_kept in [true, false] {
@@ -328,12 +339,7 @@ async fn what_policy_had_forbidden_goes_on_when_policy_changes_and_allows_it() {
 
 #[tokio::test(start_paused = true)]
 async fn what_policy_forbade_at_the_start_goes_on_when_policy_changes() {
-    let (shelf, (allows, may_fetch)) = (Arc::new(Shelf::default()), switched());
-    allows.store(false, Ordering::SeqCst);
-    let bench = Setup { may_fetch, ..kept_by(&shelf, true) }.bench();
-    let (module, version) = (module("example.com/m"), query("v1.0.0"));
-    let entry = QueueEntry { module, version, accepted: SystemTime::now() };
-    assert_eq!(bench.background.recover(vec![entry]), 0);
+    let (_, allows, bench) = forbidden_at_the_start();
     allows.store(true, Ordering::SeqCst);
     bench.background.reconsider();
     settle().await;
@@ -406,12 +412,7 @@ async fn without_a_store_all_that_is_left_is_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn what_policy_forbids_at_the_start_stays_on_disk() {
-    let (shelf, (allows, may_fetch)) = (Arc::new(Shelf::default()), switched());
-    allows.store(false, Ordering::SeqCst);
-    let bench = Setup { may_fetch, ..kept_by(&shelf, true) }.bench();
-    let (module, version) = (module("example.com/m"), query("v1.0.0"));
-    let entry = QueueEntry { module, version, accepted: SystemTime::now() };
-    assert_eq!(bench.background.recover(vec![entry]), 0);
+    let (shelf, _, bench) = forbidden_at_the_start();
     settle().await;
     assert!(bench.stashes.asked().is_empty() && shelf.forgotten.lock().is_empty());
     assert_eq!(bench.background.snapshot(0).held, 1);
