@@ -115,6 +115,13 @@ macro_rules! kills {
 
 kills!(kills_on_redis, redis, "needs the redis program: run by cargo xtask test");
 kills!(kills_on_three_etcd, three_etcd, "needs the etcd program: run by cargo xtask test");
+#[tokio::test]
+#[ignore = "needs the etcd program: run by cargo xtask test"]
+async fn a_holder_killed_with_the_leader_is_replaced_when_its_lease_began_anew() {
+    let service = service::Service::three_etcd().await;
+    kills::a_holder_killed_with_the_leader_is_replaced_when_its_lease_began_anew(service).await;
+}
+
 kills!(kills_on_s3, minio, "needs minio: run by cargo xtask test");
 
 mod fleet_on_s3_of_versitygw {

@@ -11,6 +11,8 @@ use crate::{on_etcd, on_redis};
 
 /// What a service may take beyond a lease to remove what lapsed.
 pub(crate) const LAPSED: Duration = Duration::from_secs(5);
+/// What may come on top of a lease until the others have served.
+const TAKE_OVER: Duration = Duration::from_secs(2);
 /// The pause between two looks at what is left: of each lease in a store it is a request or two.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
@@ -62,6 +64,21 @@ impl Service {
             Self::Redis(_) | Self::Sentinel(_) | Self::Etcd(_) => Duration::from_secs(10),
             Self::Store(store) => store.default_lease(),
         }
+    }
+
+    /// Leaders that its members have elected.
+    pub(crate) fn elections(&self) -> usize {
+        match self {
+            Self::Etcd(cluster) => cluster.elections(),
+            Self::Redis(_) | Self::Sentinel(_) | Self::Store(_) => 0,
+        }
+    }
+
+    /// Within what time the others have served when a holder with such a lease was killed, and so many elections were
+    /// counted before: a new leader of etcd begins each lease anew.
+    pub(crate) fn take_over_limit(&self, lease: Duration, elections: usize) -> Duration {
+        let since = self.elections().saturating_sub(elections);
+        (lease + TAKE_OVER) * u32::try_from(since + 1).expect("few elections")
     }
 
     /// Whether a release is pushed to who waits.

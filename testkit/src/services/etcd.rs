@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{free_address, program, spawn, wait_until_up};
+use super::{folder_in_memory, free_address, program, spawn, wait_until_up};
+use crate::metrics::Metrics;
 use crate::process::Process;
 
 /// Says where the program is, where it is not on `PATH`.
@@ -37,7 +38,7 @@ impl EtcdCluster {
     /// When there is no `etcd`, or it does not start.
     pub fn start(members: usize) -> Self {
         let member = || Member {
-            folder: TempDir::with_prefix("testkit-etcd-").expect("a temporary folder"),
+            folder: folder_in_memory("testkit-etcd-"),
             client: free_address(),
             peer: free_address(),
             process: None,
@@ -90,6 +91,16 @@ impl EtcdCluster {
         leader
     }
 
+    /// How often a leader was elected since the members started, as those that run have seen it.
+    pub fn elections(&self) -> usize {
+        let seen = |member: &Member| {
+            let metrics = Metrics::parse(&get(member.client, "/metrics").unwrap_or_default());
+            metrics.metric("etcd_server_leader_changes_seen_total").sum() as usize
+        };
+        let running = self.members.iter().filter(|member| member.process.is_some());
+        running.map(seen).max().unwrap_or_default()
+    }
+
     /// The URLs of all members, with commas between.
     pub fn endpoints(&self) -> String {
         let urls: Vec<String> =
@@ -127,10 +138,12 @@ fn is_healthy(client: SocketAddr) -> io::Result<bool> {
 fn get(address: SocketAddr, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, PROBE_LIMIT)?;
     stream.set_read_timeout(Some(PROBE_LIMIT))?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: etcd\r\nConnection: close\r\n\r\n");
+    // As old as it is, so that the answer comes in one piece.
+    let request = format!("GET {path} HTTP/1.0\r\nHost: etcd\r\n\r\n");
     stream.write_all(request.as_bytes())?;
 
     let mut answer = String::new();
     stream.take(PROBE_BYTES).read_to_string(&mut answer)?;
-    Ok(answer)
+    let (_head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    Ok(body.to_owned())
 }

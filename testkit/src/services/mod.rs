@@ -9,9 +9,13 @@ pub mod sentinel;
 use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
 
 use crate::process::Process;
 
@@ -20,10 +24,33 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 /// The pause between two looks at it.
 const PROBE_PAUSE: Duration = Duration::from_millis(10);
 
-/// A port that was free a moment ago.
+/// Below the ports that systems hand out themselves, to clients and to who binds to port 0: between our look and the
+/// bind of the program that we start nobody else is given one of these.
+const PORTS: Range<u16> = 10_000..32_000;
+/// How far apart processes begin, so that test programs which run at once seldom meet.
+const PORTS_OF_A_PROCESS: u32 = 500;
+
+/// A port that was free a moment ago, and that this process is told of once in a long while.
 pub(crate) fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has a free port");
-    listener.local_addr().expect("a bound listener has an address")
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(PORTS_OF_A_PROCESS);
+    let ports = u32::from(PORTS.end - PORTS.start);
+    for _ in PORTS {
+        let next = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % ports;
+        let port = PORTS.start + u16::try_from(next).expect("below the number of ports");
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            return listener.local_addr().expect("a bound listener has an address");
+        }
+    }
+    panic!("loopback has no free port in {PORTS:?}");
+}
+
+/// A folder in memory where the machine has one: with a disk that is busy with other things, as that of a machine
+/// that builds, a cluster would elect leaders, and a test see that and not what it is about.
+fn folder_in_memory(prefix: &str) -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let folder = TempDir::with_prefix_in(prefix, memory).or_else(|_| TempDir::with_prefix(prefix));
+    folder.expect("a temporary folder")
 }
 
 /// A program by its name on `PATH`, or where this variable says.
