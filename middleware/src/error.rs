@@ -18,6 +18,8 @@ use crate::telemetry::Outcome;
 pub enum ErrorKind {
     /// The path names nothing that could exist.
     InvalidPath,
+    /// No module can have the path, now or ever: nobody is asked.
+    ImpossiblePath,
     /// A query parameter is malformed.
     BadRequest,
     /// The route exists, the method does not.
@@ -111,6 +113,7 @@ impl ErrorKind {
     /// Every kind, in the order of the table.
     pub const ALL: &'static [Self] = &[
         Self::InvalidPath,
+        Self::ImpossiblePath,
         Self::BadRequest,
         Self::MethodNotAllowed,
         Self::Unauthorized,
@@ -149,8 +152,10 @@ impl ErrorKind {
         use Severity::{Error as Bad, Info, Warn};
         const NO: &str = "no-store";
         const MINUTE: &str = "public, max-age=60";
+        const DAY: &str = "public, max-age=86400";
         let (status, cache_control, severity, outcome) = match self {
             Self::InvalidPath => (404, MINUTE, Info, Outcome::Invalid),
+            Self::ImpossiblePath => (404, DAY, Info, Outcome::Invalid),
             Self::BadRequest => (400, NO, Info, Outcome::Invalid),
             Self::MethodNotAllowed => (405, NO, Info, Outcome::Invalid),
             Self::Unauthorized => (401, NO, Info, Outcome::DenyAuth),
@@ -339,8 +344,10 @@ mod tests {
     #[test]
     fn only_what_does_not_exist_is_404() {
         for kind in ErrorKind::ALL.iter().filter(|kind| kind.row().status == 404) {
-            use ErrorKind::{AsyncAccepted, InvalidPath, NotFound, NotStored};
-            assert!(matches!(kind, InvalidPath | NotFound | NotStored | AsyncAccepted), "{kind:?}");
+            use ErrorKind::{AsyncAccepted, ImpossiblePath, InvalidPath, NotFound, NotStored};
+            let does_not_exist =
+                matches!(kind, ImpossiblePath | InvalidPath | NotFound | NotStored | AsyncAccepted);
+            assert!(does_not_exist, "{kind:?}");
         }
     }
 

@@ -3,12 +3,16 @@
 //!
 //! A list that the policy names is the operator's last word on its modules: GONOPROXY does not apply to
 //! them.
+//!
+//! This is the last question before an upstream sees a module's name: a policy that came after the request had
+//! been let through, such as a reload that makes a module private, holds here.
 
+use std::future::ready;
 use std::sync::Arc;
 
-use dipylon_middleware::Error;
-use dipylon_middleware::ports::{BoxFuture, Decision, Fetched, Fetcher, Policy};
-use dipylon_middleware::request::FetchRequest;
+use dipylon_middleware::ports::{BoxFuture, Decision, Fetched, Fetcher, ListSource, Mode, Policy};
+use dipylon_middleware::request::{FetchAsk, FetchRequest};
+use dipylon_middleware::{Error, ErrorKind};
 use dipylon_protocol::path::ModulePath;
 
 /// One [`Fetcher`] for all modules.
@@ -43,7 +47,24 @@ impl Fetcher for ByPolicy {
 
     fn fetch(&self, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, Error>> {
         let decision = self.policy.decide(&request.module);
+        if !may_ask(&decision, &request.ask) {
+            let text =
+                format!("not found: policy has no upstream asked about {} now", request.module);
+            return Box::pin(ready(Err(Error::new(ErrorKind::NotStored, text))));
+        }
         let (fetcher, rate_class) = (self.named_by(&decision), decision.rate_class.clone());
         Box::pin(async move { fetcher.fetch(FetchRequest { rate_class, ..request }).await })
+    }
+}
+
+/// Whether the policy in force lets an upstream be asked this.
+fn may_ask(decision: &Decision, ask: &FetchAsk) -> bool {
+    match ask {
+        FetchAsk::List => decision.list == ListSource::Upstream,
+        FetchAsk::Latest => decision.latest == ListSource::Upstream,
+        FetchAsk::Info(version) if version.canonical().is_none() => {
+            decision.list == ListSource::Upstream
+        }
+        FetchAsk::Info(_) | FetchAsk::Mod(_) | FetchAsk::Zip(_) => decision.mode != Mode::None,
     }
 }

@@ -31,7 +31,12 @@ impl<'a> Source<'a> {
                 return self.refuse(line, column, "this text is not closed: want a \" on its line");
             }
             let (line, column) = (error.location().line(), error.location().column());
-            self.refuse(line, column, error.message())
+            let mut reason = error.message().to_owned();
+            // The parser says what it expected where there is but one thing to expect.
+            if !reason.contains("; expected") {
+                reason.push_str(": want NAME = VALUE, a block, or its end");
+            }
+            self.refuse(line, column, &reason)
         })
     }
 
@@ -75,7 +80,7 @@ impl<'a> Source<'a> {
             hcl::Value::String(text) => Ok((text, at)),
             other => Err(self.wrong_kind(attribute, at, &other, TEXT)),
         };
-        match self.evaluate(attribute, at)? {
+        match self.evaluate(attribute, at, wanted)? {
             hcl::Value::String(text) => Ok(Texts::One(text)),
             hcl::Value::Array(list) => {
                 list.into_iter().map(entry).collect::<Result<_, Error>>().map(Texts::List)
@@ -92,7 +97,7 @@ impl<'a> Source<'a> {
     ) -> Result<NonZeroU32, Error> {
         let (name, at) = (attribute.key.as_str(), &attribute.value);
         let wanted = format!("want a whole number from 1 to {most}");
-        let number = match self.evaluate(attribute, at)? {
+        let number = match self.evaluate(attribute, at, &wanted)? {
             hcl::Value::Number(number) => number,
             other => return Err(self.wrong_kind(attribute, at, &other, &wanted)),
         };
@@ -102,25 +107,21 @@ impl<'a> Source<'a> {
     }
 
     fn text(&self, of: &Attribute, at: &Expression) -> Result<String, Error> {
-        match self.evaluate(of, at)? {
+        match self.evaluate(of, at, TEXT)? {
             hcl::Value::String(text) => Ok(text),
             other => Err(self.wrong_kind(of, at, &other, TEXT)),
         }
     }
 
     /// Operators, conditions and templates are evaluated. There are no variables and no functions.
-    fn evaluate(&self, of: &Attribute, at: &Expression) -> Result<hcl::Value, Error> {
+    fn evaluate(&self, of: &Attribute, at: &Expression, wanted: &str) -> Result<hcl::Value, Error> {
         hcl::Expression::from(at.clone()).evaluate(&Context::new()).map_err(|error| {
             let reason = match error.kind() {
-                Mistake::UndefinedVar(variable) => {
-                    format!("there is no variable {variable}: {TEXT}")
-                }
-                Mistake::UndefinedFunc(function) => {
-                    format!("there is no function {function}: {TEXT}")
-                }
+                Mistake::UndefinedVar(variable) => format!("there is no variable {variable}"),
+                Mistake::UndefinedFunc(function) => format!("there is no function {function}"),
                 other => other.to_string(),
             };
-            self.at(at, format!("{}: {reason}", of.key.as_str()))
+            self.at(at, format!("{}: {reason}: {wanted}", of.key.as_str()))
         })
     }
 

@@ -2,7 +2,7 @@
 
 use dipylon_middleware::breaker::state::UPSTREAM_FAILURES_TO_OPEN;
 use dipylon_testkit::module::FakeModule;
-use dipylon_testkit::upstream::{Upstream, When};
+use dipylon_testkit::upstream::{Fault, Gate, Upstream, When};
 use rustix::process::Signal;
 
 use crate::world::{
@@ -309,6 +309,37 @@ async fn a_private_name_is_never_asked_of_an_upstream() {
     world.get_refused(&path_of(MODULE, "master", "info"), 404, &["master"]).await;
     assert_eq!((world.upstream.total(), world.database.requests().len()), (0, 0));
     assert!(fetches(&world, "other").await);
+}
+
+#[tokio::test]
+async fn a_name_that_becomes_private_is_asked_of_nobody_else_by_what_is_under_way() {
+    let private = Upstream::start().await;
+    let text = format!(
+        "{FETCHES}download \"example.com/lib\" {{\n  mode = \"sync\"\n  upstreams = [{:?}]\n}}\n",
+        private.url()
+    );
+    let mut world = started(&text).await;
+    private.add(FakeModule::new(MODULE, VERSION));
+    let gate = Gate::default();
+    private.fault(When::suffix(".zip"), Fault::Gate(gate.clone()));
+    let (client, path) = (world.gateway.client(), file("zip"));
+    let asking = tokio::spawn(async move {
+        let _ended = client.try_request(http::Method::GET, &path, &[], "").await;
+    });
+    until("its upstream is asked", async || private.count(&file("zip")) == 1).await;
+    let secret = format!(
+        "{FETCHES}download \"example.com/lib\" {{\n  mode = \"none\"\n  list = \"storage\"\n  \
+         latest = \"storage\"\n}}\n"
+    );
+    rewrite(&mut world, &secret, "applied").await;
+    gate.open();
+    // Whole, cut off or refused, as far as it had come: what counts is who was asked.
+    asking.await.expect("no panic");
+    until("nothing is under way", async || {
+        world.metrics().await.metric("dipylon_single_flight_active").sum() == 0.0
+    })
+    .await;
+    assert_eq!(world.module_requests(), 0, "the gateway's own upstream has seen the name");
 }
 
 #[tokio::test]

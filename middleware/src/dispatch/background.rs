@@ -321,7 +321,7 @@ impl Shared {
     fn reconsider(this: &Arc<Self>) {
         let held = this.queue.lock().held();
         let mut taken_back = 0;
-        for key in held.iter().filter(|key| (this.ports.may_fetch)(&key.module, &key.version)) {
+        for key in held.iter().filter(|key| this.may_fetch(key)) {
             if this.queue.lock().take_back(key, Cause::of_nobody(), this.now()) {
                 this.count(BackgroundEvent::Allowed);
                 taken_back += 1;
@@ -356,15 +356,8 @@ impl Shared {
         let Taken { key, job: cause, attempt, turn } = taken;
         // A stash that is dropped with its runtime frees its place.
         let running = Running { shared: Arc::clone(this), key: Some(key.clone()) };
-        if !(this.ports.may_fetch)(&key.module, &key.version) {
-            if !running.forbidden() {
-                return this.forget(&key).await;
-            }
-            // A policy that came in between has not found it among what is held.
-            if (this.ports.may_fetch)(&key.module, &key.version) {
-                Self::reconsider(this);
-            }
-            return;
+        if !this.may_fetch(&key) {
+            return Self::put_by(this, running, &key).await;
         }
         let purges = this.ports.negatives.purges();
         // Safe to assert: the attempt and all it owns is dropped with the panic.
@@ -377,6 +370,10 @@ impl Shared {
             }
             Ended::Failed(error) => error,
         };
+        // Policy has changed in the middle of it: whatever it failed of, it may be allowed again.
+        if !this.may_fetch(&key) {
+            return Self::put_by(this, running, &key).await;
+        }
         let (module, version) = (&key.module, &key.version);
         if this.leaves_the_rest() && this.queue.lock().is_kept(&key) {
             // A process that ends may fail in ways of its own: the next one has a better word.
@@ -406,6 +403,26 @@ impl Shared {
                 Self::start_workers(&shared);
             }
         });
+    }
+
+    fn may_fetch(&self, key: &Key) -> bool {
+        (self.ports.may_fetch)(&key.module, &key.version)
+    }
+
+    /// What policy forbids leaves the queue.
+    async fn put_by(this: &Arc<Self>, running: Running, key: &Key) {
+        if let Some(lost) = running.forbidden() {
+            if this.ports.store.is_some() {
+                this.count(BackgroundEvent::Dropped);
+            }
+            // While it is still in the queue, so that nobody is promised it anew in between.
+            this.forget(key).await;
+            return drop(lost);
+        }
+        // A policy that came in between has not found it among what is held.
+        if this.may_fetch(key) {
+            Self::reconsider(this);
+        }
     }
 
     /// One attempt, in a trace of its own.

@@ -241,15 +241,15 @@ impl<J: Clone> Queue<J> {
         self.wait(key, due);
     }
 
-    /// An entry that policy forbids leaves the queue until policy allows it; for good, which is `false`, where as
-    /// many are put by as the queue has places.
-    pub(super) fn hold(&mut self, key: Key) -> bool {
-        let Some(Entry { since, is_kept, .. }) = self.entries.get(&key) else { return true };
+    /// An entry that policy forbids leaves the queue until policy allows it. Where as many are put by as the queue has
+    /// places it stays as it is, which is `false`.
+    pub(super) fn hold(&mut self, key: &Key) -> bool {
+        let Some(Entry { since, is_kept, .. }) = self.entries.get(key) else { return true };
         let (since, is_kept) = (*since, *is_kept);
-        self.end(&key);
         let has_room = self.held.len() < self.entries_max;
         if has_room {
-            self.put_by(key, since, is_kept);
+            self.end(key);
+            self.put_by(key.clone(), since, is_kept);
         }
         has_room
     }
@@ -423,7 +423,7 @@ pub(super) fn was_asked(kind: ErrorKind) -> bool {
 pub(super) fn may_pass(kind: ErrorKind) -> bool {
     use ErrorKind::{
         AdminRefused, AsyncAccepted, BadContent, BadRequest, ChecksumMismatch, ChecksumUnavailable,
-        DeadlineExceeded, DeniedByFilter, DeniedByValidator, Internal, InvalidPath,
+        DeadlineExceeded, DeniedByFilter, DeniedByValidator, ImpossiblePath, Internal, InvalidPath,
         MethodNotAllowed, NoUpstream, NotFound, NotStored, Overloaded, PrivateChecksum,
         RateLimited, Storage, StorageBusy, StorageUnavailable, Unauthorized, Unsupported,
         UpstreamFailed, UpstreamPaced, UpstreamPaused, UpstreamRefused, UpstreamRejected,
@@ -436,9 +436,8 @@ pub(super) fn may_pass(kind: ErrorKind) -> bool {
         | UpstreamFailed | UpstreamPaced | UpstreamPaused | UpstreamThrottled | UpstreamTimeout
         | UpstreamUnavailable | ValidatorFailed => true,
         AdminRefused | AsyncAccepted | BadRequest | ChecksumMismatch | DeniedByFilter
-        | DeniedByValidator | InvalidPath | MethodNotAllowed | NotFound | NotStored
-        | PrivateChecksum | Unauthorized | Unsupported | UpstreamRefused | UpstreamRejected => {
-            false
-        }
+        | DeniedByValidator | ImpossiblePath | InvalidPath | MethodNotAllowed | NotFound
+        | NotStored | PrivateChecksum | Unauthorized | Unsupported | UpstreamRefused
+        | UpstreamRejected => false,
     }
 }

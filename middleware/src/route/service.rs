@@ -167,7 +167,7 @@ fn refuse_impossible(module: &ModulePath) -> Result<(), Error> {
     match module.impossible() {
         None => Ok(()),
         Some(reason) => {
-            Err(Error::new(ErrorKind::InvalidPath, format!("not found: {module}: {reason}")))
+            Err(Error::new(ErrorKind::ImpossiblePath, format!("not found: {module}: {reason}")))
         }
     }
 }

@@ -173,9 +173,9 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("downloadURL = null\nmode = \"sync\"\n", "1:15", "downloadURL is null"),
     ("mode \"sync\"\ndownloadURL = \"\"\n", "1:12", "expected `{`"),
     ("mode = \"sync\"\ndownloadURL = \"\"\nmode = \"none\"\n", "3:1", "unique attribute key"),
-    ("mode = sync\ndownloadURL = \"\"\n", "1:8", "there is no variable sync"),
+    ("mode = sync\ndownloadURL = \"\"\n", "1:8", "there is no variable sync: want a text"),
     ("mode = \"${upper(\"x\")}\"\ndownloadURL = \"\"\n", "1:8", "there is no function upper"),
-    ("mode = \"sync\" + 1\ndownloadURL = \"\"\n", "1:8", "not applicable"),
+    ("mode = \"sync\" + 1\ndownloadURL = \"\"\n", "1:8", "want a text in quotes"),
     (
         "mode = \"sync\"\nurl = \"\"\n",
         "2:1",
@@ -232,6 +232,12 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "mode = \"sync\"\ndownloadURL = \"\"\ndownload \"a\" {\n  mode = \"none\"\n",
         "4:17",
         "expected `}`",
+    ),
+    ("}\nmode = \"sync\"\ndownloadURL = \"\"\n", "1:1", "want NAME = VALUE, a block"),
+    (
+        "mode = \"sync\"\ndownloadURL = \"\"\nrate \"r\" {\n  perSecond = slow\n  burst = 1\n}\n",
+        "4:15",
+        "there is no variable slow: want a whole number",
     ),
     (
         "mode = \"sync\ndownloadURL = \"\"\n",

@@ -134,7 +134,7 @@ async fn case_04_a_path_too_near_the_root_of_a_code_host_costs_no_upstream_call(
     ] {
         let refused = world.get_refused(path, 404, &["not found"]).await;
         assert_eq!(outcome(&refused), "invalid", "{path}");
-        assert_eq!(refused.header("cache-control"), Some("public, max-age=60"));
+        assert_eq!(refused.header("cache-control"), Some("public, max-age=86400"));
     }
     assert_eq!(world.upstream.total(), 0);
     let metrics = world.metrics().await;

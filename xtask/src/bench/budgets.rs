@@ -78,6 +78,12 @@ pub(crate) const BUDGETS: &[Budget] = &[
         at_most: AtMost::Times(1.05, "gateway, untraced"),
     },
     Budget {
+        what: "what upstream does not have, such as a prefix that `go` tries, once known",
+        group: "gateway in process",
+        bench: "not found, remembered",
+        at_most: AtMost::Micros(1_000.0),
+    },
+    Budget {
         what: "a hit while misses hang in all slots, p99 by the clock, beside hits alone",
         group: "hits beside misses that hang",
         bench: "p99 beside misses",

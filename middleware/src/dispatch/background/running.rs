@@ -26,31 +26,23 @@ impl Running {
         }
     }
 
-    /// Policy has changed since it was accepted: it leaves the queue, and stays on disk where there is one; unless
-    /// it is one too many there, which is `false`.
-    pub(super) fn forbidden(mut self) -> bool {
-        let Some(key) = self.key.take() else { return true };
-        let shared = &self.shared;
+    /// Policy has changed since it was accepted: it leaves the queue and stays on disk. Where there is no disk, or it
+    /// would be one too many there, it is given back: nothing is left but to forget it.
+    pub(super) fn forbidden(mut self) -> Option<Self> {
+        let key = self.key.take()?;
+        let shared = Arc::clone(&self.shared);
         shared.count(BackgroundEvent::Forbidden);
-        let is_kept = shared.ports.store.is_some();
         let mut queue = shared.queue.lock();
+        let is_held = shared.ports.store.is_some() && queue.hold(&key);
         let forbidden = queue.forbidden(shared.now());
+        drop(queue);
         if let Some(forbidden) = forbidden {
-            tracing::warn!(module = %key.module, version = %key.version, forbidden, is_kept,
+            tracing::warn!(module = %key.module, version = %key.version, forbidden, is_held,
                 "background fetches leave the queue: policy forbids to fetch them now");
         }
-        let stays = if is_kept {
-            queue.hold(key)
-        } else {
-            queue.end(&key);
-            true
-        };
-        drop(queue);
-        if !stays {
-            shared.count(BackgroundEvent::Dropped);
-        }
         shared.show();
-        stays
+        self.key = (!is_held).then_some(key);
+        self.key.is_some().then_some(self)
     }
 }
 

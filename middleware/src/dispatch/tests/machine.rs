@@ -138,7 +138,7 @@ fn what_is_held_is_counted_until_it_is_accepted_anew() {
     let (mut queue, now) = (Queue::new(1, 1), NOW);
     offered(&mut queue, "v1.0.0", now);
     assert!(taken(&mut queue, now).is_some());
-    queue.hold(key("v1.0.0"));
+    queue.hold(&key("v1.0.0"));
     let seen = queue.snapshot(9, now);
     assert_eq!((seen.held, seen.queued, seen.running), (1, 0, 0));
     offered(&mut queue, "v1.0.0", now);
@@ -150,9 +150,11 @@ fn as_many_are_put_by_as_the_queue_has_places_and_they_take_none_from_others() {
     let mut queue = Queue::new(2, 1);
     for (version, stays) in [("v1.0.0", true), ("v1.1.0", true), ("v1.2.0", false)] {
         assert_eq!(queue.offer(key(version), (), NOW), Offer::Accepted, "{version}");
-        assert_eq!(queue.hold(key(version)), stays, "{version}");
+        assert_eq!(queue.hold(&key(version)), stays, "{version}");
     }
-    assert_eq!((queue.held(), queue.queued()), (["v1.0.0", "v1.1.0"].map(key).to_vec(), 0));
+    assert_eq!((queue.held(), queue.queued()), (["v1.0.0", "v1.1.0"].map(key).to_vec(), 1));
+    queue.end(&key("v1.2.0"));
+    assert_eq!((queue.held().len(), queue.queued()), (2, 0));
 }
 
 #[test]
@@ -185,8 +187,8 @@ fn what_is_not_kept_is_known_wherever_it_is_and_is_taken_alone_where_the_rest_is
     queue.kept(&key("v1.0.0"));
     queue.kept(&key("v1.2.0"));
     assert_eq!((queue.kept_count(), queue.unkept().len()), (2, 2));
-    queue.hold(key("v1.3.0"));
-    queue.hold(key("v1.2.0"));
+    queue.hold(&key("v1.3.0"));
+    queue.hold(&key("v1.2.0"));
     assert_eq!((queue.kept_count(), queue.unkept().len()), (1, 2), "held ones as well");
     let next = |queue: &mut Queue<()>| Some(queue.take(now, true)?.key);
     assert_eq!(next(&mut queue), Some(key("v1.1.0")), "behind one that is kept");
