@@ -42,6 +42,8 @@ pub enum ErrorKind {
     UpstreamRefused,
     /// Upstream says that it does not exist (404, 410).
     NotFound,
+    /// One upstream says that it does not exist, and one asked before it, which may have it, could not say.
+    NotFoundForNow,
     /// Not stored, and the mode or the network mode forbids to fetch.
     NotStored,
     /// Not stored yet; a background fetch was started.
@@ -125,6 +127,7 @@ impl ErrorKind {
         Self::ChecksumMismatch,
         Self::UpstreamRefused,
         Self::NotFound,
+        Self::NotFoundForNow,
         Self::NotStored,
         Self::AsyncAccepted,
         Self::RateLimited,
@@ -167,6 +170,7 @@ impl ErrorKind {
             Self::ChecksumMismatch => (403, NO, Bad, Outcome::ChecksumMismatch),
             Self::UpstreamRefused => (403, NO, Warn, Outcome::UpstreamRefused),
             Self::NotFound => (404, MINUTE, Info, Outcome::UpstreamNotFound),
+            Self::NotFoundForNow => (404, NO, Warn, Outcome::UpstreamNotFound),
             Self::NotStored => (404, NO, Info, Outcome::NotStored),
             Self::AsyncAccepted => (404, NO, Info, Outcome::AsyncAccepted),
             Self::RateLimited => (429, NO, Info, Outcome::Limited),
@@ -198,6 +202,11 @@ impl ErrorKind {
             self,
             Self::InvalidPath | Self::NotFound | Self::PrivateChecksum | Self::ChecksumMismatch
         )
+    }
+
+    /// Whether whoever had the last word says that it does not exist, for good or for now.
+    pub fn is_absence(self) -> bool {
+        matches!(self, Self::NotFound | Self::NotFoundForNow)
     }
 
     /// Whether another attempt at an upstream may succeed.
@@ -291,6 +300,15 @@ impl Error {
         matches!(self.kind, Storage | StorageUnavailable | StorageBusy)
     }
 
+    /// The same answer, where a "no" is not known to last: an upstream that may have it could not say.
+    #[must_use]
+    pub fn for_now(mut self) -> Self {
+        if self.kind == ErrorKind::NotFound {
+            self.kind = ErrorKind::NotFoundForNow;
+        }
+        self
+    }
+
     /// Marks the error as remembered from an earlier request.
     #[must_use]
     pub fn remembered(mut self) -> Self {
@@ -344,10 +362,9 @@ mod tests {
     #[test]
     fn only_what_does_not_exist_is_404() {
         for kind in ErrorKind::ALL.iter().filter(|kind| kind.row().status == 404) {
-            use ErrorKind::{AsyncAccepted, ImpossiblePath, InvalidPath, NotFound, NotStored};
-            let does_not_exist =
-                matches!(kind, ImpossiblePath | InvalidPath | NotFound | NotStored | AsyncAccepted);
-            assert!(does_not_exist, "{kind:?}");
+            use ErrorKind::{AsyncAccepted, ImpossiblePath, InvalidPath, NotStored};
+            let ours = matches!(kind, ImpossiblePath | InvalidPath | NotStored | AsyncAccepted);
+            assert!(ours || kind.is_absence(), "{kind:?}");
         }
     }
 

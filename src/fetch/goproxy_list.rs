@@ -83,7 +83,12 @@ impl GoProxyListFetcher {
                 },
                 // Its error says more than any before it, and it is the last entry.
                 ListEntry::Direct => match &self.direct {
-                    Some(direct) => return direct.send(request).await,
+                    Some(direct) => {
+                        let had_trouble = best.is_some_and(|(rank, _)| rank != Rank::NotFound);
+                        let answer = direct.send(request).await;
+                        // One that was in trouble may have it: asked again, it may say so.
+                        return answer.map_err(|no| if had_trouble { no.for_now() } else { no });
+                    }
                     None => break,
                 },
                 ListEntry::Off => (switched_off(&request), Separator::NotFound),

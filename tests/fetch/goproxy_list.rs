@@ -155,6 +155,35 @@ async fn the_error_told_is_that_of_direct_then_of_a_failure_then_of_a_404() {
 }
 
 #[tokio::test]
+async fn a_no_of_direct_is_for_good_only_where_no_entry_before_it_had_trouble() {
+    use ErrorKind::{
+        NotFound, NotFoundForNow, PrivateChecksum, UpstreamFailed, UpstreamPaused, UpstreamRefused,
+        UpstreamTimeout, UpstreamUnavailable,
+    };
+    let told = async |before: &[ErrorKind], direct: ErrorKind| {
+        let entry = |kind: &ErrorKind| {
+            ListEntry::Proxy(stack(Direct::new(Err(*kind))), Separator::AnyFailure)
+        };
+        let entries = before.iter().map(entry).chain([ListEntry::Direct]).collect();
+        let direct = stack(Direct::new(Err(direct)));
+        let list = GoProxyListFetcher::new(entries, Patterns::default(), Some(direct));
+        let error = refused(&list, zip()).await;
+        assert_eq!(error.message(), "git says no", "as go has it");
+        error.kind()
+    };
+    assert_eq!(told(&[NotFound, NotFound], NotFound).await, NotFound);
+    for trouble in
+        [UpstreamFailed, UpstreamTimeout, UpstreamRefused, UpstreamUnavailable, UpstreamPaused]
+    {
+        assert_eq!(told(&[trouble], NotFound).await, NotFoundForNow, "{trouble:?}");
+        assert_eq!(told(&[trouble, NotFound], NotFound).await, NotFoundForNow, "{trouble:?}");
+        assert_eq!(told(&[trouble], PrivateChecksum).await, PrivateChecksum, "{trouble:?}");
+        assert_eq!(told(&[NotFound], trouble).await, trouble, "{trouble:?}");
+    }
+    assert!(!NotFoundForNow.is_permanent(), "nobody remembers it, and no replica tells another");
+}
+
+#[tokio::test]
 async fn the_error_of_one_that_was_asked_is_told_before_that_of_one_that_was_not() {
     use ErrorKind::{NotFound, UpstreamFailed, UpstreamPaced, UpstreamPaused, UpstreamUnavailable};
     for left_alone in [UpstreamUnavailable, UpstreamPaused, UpstreamPaced] {

@@ -5,6 +5,7 @@ mod asks_again;
 mod careless;
 mod cases;
 mod fleet;
+mod for_now;
 mod kills;
 mod leash;
 mod line;

@@ -424,17 +424,17 @@ pub(super) fn may_pass(kind: ErrorKind) -> bool {
     use ErrorKind::{
         AdminRefused, AsyncAccepted, BadContent, BadRequest, ChecksumMismatch, ChecksumUnavailable,
         DeadlineExceeded, DeniedByFilter, DeniedByValidator, ImpossiblePath, Internal, InvalidPath,
-        MethodNotAllowed, NoUpstream, NotFound, NotStored, Overloaded, PrivateChecksum,
-        RateLimited, Storage, StorageBusy, StorageUnavailable, Unauthorized, Unsupported,
-        UpstreamFailed, UpstreamPaced, UpstreamPaused, UpstreamRefused, UpstreamRejected,
-        UpstreamThrottled, UpstreamTimeout, UpstreamUnavailable, ValidatorFailed,
+        MethodNotAllowed, NoUpstream, NotFound, NotFoundForNow, NotStored, Overloaded,
+        PrivateChecksum, RateLimited, Storage, StorageBusy, StorageUnavailable, Unauthorized,
+        Unsupported, UpstreamFailed, UpstreamPaced, UpstreamPaused, UpstreamRefused,
+        UpstreamRejected, UpstreamThrottled, UpstreamTimeout, UpstreamUnavailable, ValidatorFailed,
     };
     match kind {
         // A mistake of our own may be one of the moment, and what was accepted is not given up for it.
         BadContent | ChecksumUnavailable | DeadlineExceeded | Internal | NoUpstream
-        | Overloaded | RateLimited | Storage | StorageBusy | StorageUnavailable
-        | UpstreamFailed | UpstreamPaced | UpstreamPaused | UpstreamThrottled | UpstreamTimeout
-        | UpstreamUnavailable | ValidatorFailed => true,
+        | NotFoundForNow | Overloaded | RateLimited | Storage | StorageBusy
+        | StorageUnavailable | UpstreamFailed | UpstreamPaced | UpstreamPaused
+        | UpstreamThrottled | UpstreamTimeout | UpstreamUnavailable | ValidatorFailed => true,
         AdminRefused | AsyncAccepted | BadRequest | ChecksumMismatch | DeniedByFilter
         | DeniedByValidator | ImpossiblePath | InvalidPath | MethodNotAllowed | NotFound
         | NotStored | PrivateChecksum | Unauthorized | Unsupported | UpstreamRefused

@@ -366,7 +366,7 @@ impl Shared {
             Ok(answer) => return Asked { kept: Ok(answer), failure: None },
             Err(error) => error,
         };
-        let gone = error.kind() == ErrorKind::NotFound;
+        let gone = error.kind().is_absence();
         if !gone && mode == NetworkMode::Strict {
             return Asked { kept: Err(error.clone()), failure: Some(error) };
         }
