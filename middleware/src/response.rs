@@ -1,5 +1,6 @@
 //! Typed responses, and the one place that turns them and errors into HTTP.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use dipylon_protocol::query::VersionQuery;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use http::StatusCode;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::blob::Blob;
 use crate::error::Error;
@@ -168,13 +170,17 @@ impl HasOutcome for Stashed {
 
 /// Resolves when the work behind a [`Stashed`] has ended, well or badly.
 #[derive(Clone, Debug)]
-pub struct Finished(tokio_util::sync::CancellationToken);
+pub struct Finished {
+    ended: CancellationToken,
+    refused: Arc<OnceLock<Error>>,
+}
 
 impl Finished {
     /// A pair: the guard ends it on drop, so a panic or a cancelled task ends it too.
     pub fn new() -> (FinishGuard, Self) {
-        let token = tokio_util::sync::CancellationToken::new();
-        (FinishGuard(token.clone().drop_guard()), Self(token))
+        let (ended, refused) = (CancellationToken::new(), Arc::<OnceLock<Error>>::default());
+        let guard = FinishGuard { refused: Arc::clone(&refused), _end: ended.clone().drop_guard() };
+        (guard, Self { ended, refused })
     }
 
     /// Already over.
@@ -186,15 +192,31 @@ impl Finished {
 
     /// Waits for the end.
     pub async fn wait(&self) {
-        self.0.cancelled().await;
+        self.ended.cancelled().await;
+    }
+
+    /// Waits for the end, and says why there is nothing to store, where that was found behind the answer.
+    pub async fn refusal(&self) -> Option<&Error> {
+        self.wait().await;
+        self.refused.get()
     }
 }
 
 /// Dropped when the work has ended.
 #[derive(Debug)]
-pub struct FinishGuard(
-    #[allow(dead_code, reason = "held for its drop")] tokio_util::sync::DropGuard,
-);
+pub struct FinishGuard {
+    refused: Arc<OnceLock<Error>>,
+    /// Dropped last: who waits for the end finds the refusal there.
+    _end: DropGuard,
+}
+
+impl FinishGuard {
+    /// The work has ended with this.
+    pub fn refuse(self, error: Error) {
+        // A guard is consumed by it, so it is the first.
+        let _ = self.refused.set(error);
+    }
+}
 
 /// What the checksum database's path answers.
 #[derive(Clone, Debug)]

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use dipylon_middleware::ports::VERDICT_LIFE;
+use dipylon_testkit::checksum_db::ChecksumDb;
 use dipylon_testkit::module::FakeModule;
-use dipylon_testkit::upstream::{Fault, When};
+use dipylon_testkit::upstream::{Fault, Gate, When};
 use futures::future::join_all;
 use rustix::process::Signal;
 
@@ -15,6 +16,8 @@ use crate::service::{LAPSED, Service};
 const CLIENTS: usize = 40;
 /// Cold versions that are wanted at once.
 const VERSIONS: usize = 30;
+/// How many waits ended so.
+const WAITED: &str = "dipylon_lock_wait_duration_seconds_count";
 /// Commits that others wait for.
 const COMMITS: usize = 20;
 /// What the median may take, in seconds, until waiters that poll have seen one.
@@ -95,8 +98,7 @@ pub(crate) async fn what_is_not_there_is_asked_for_once_by_three_hundred_clients
         assert!(answer.text().contains("not found"), "{}", answer.text());
     }
     assert_eq!(fleet.fetches(&missing), 1);
-    let waited = "dipylon_lock_wait_duration_seconds_count";
-    assert_eq!(fleet.sum(waited, &[("result", "settled")]).await, 2.0, "the two that waited");
+    assert_eq!(fleet.sum(WAITED, &[("result", "settled")]).await, 2.0, "the two that waited");
     fleet.assert_at_rest().await;
     // It is not kept from who asks when it is there: only those who waited were told.
     let there = fleet.add(FakeModule::new("example.com/lib", "v1.2.5"));
@@ -106,6 +108,43 @@ pub(crate) async fn what_is_not_there_is_asked_for_once_by_three_hundred_clients
         assert!(status.success(), "{}", gateway.stderr());
     }
     assert_eq!(service.left_after(2 * VERDICT_LIFE + LAPSED).await, Vec::<String>::new());
+}
+
+/// The zip is there, and what the checksum database says of it is known only when it comes in.
+pub(crate) async fn what_the_checksum_database_refuses_is_fetched_once(service: Service) {
+    let database = ChecksumDb::new("sum.test", 1);
+    let asked = database.start().await;
+    let setting = format!("{} {}", database.verifier_key(), asked.url());
+    let fleet = start(&service, &[("GOSUMDB", &setting)]).await;
+    let tampered = FakeModule::new("example.com/tampered", "v1.0.0");
+    database.register(&tampered);
+    database.lie(tampered.path(), tampered.version(), &module().h1());
+    let unknown = FakeModule::new("example.com/unknown", "v1.0.0");
+    for (refused, why) in [(tampered, "checksum mismatch"), (unknown, "does not know")] {
+        let module = fleet.add(refused);
+        let gate = Gate::default();
+        let path = zip(&module);
+        fleet.upstream.fault(When::path(&path), Fault::Gate(gate.clone()));
+        let told = [("result", "settled")];
+        let before = fleet.sum(WAITED, &told).await;
+        let (answers, ()) = futures::join!(fleet.ask_all(&module, 2), async {
+            until("one fetches, and the others wait", async || {
+                fleet.sum("dipylon_lock_held", &[]).await == 1.0
+                    && fleet.sum("dipylon_lock_waiting", &[]).await == 2.0
+                    && fleet.fetches(&module) == 1
+            })
+            .await;
+            gate.open();
+        });
+        for answer in answers {
+            assert_eq!(answer.status, 403, "{}", answer.text());
+            assert!(answer.text().contains(why), "{}", answer.text());
+        }
+        fleet.assert_at_rest().await;
+        assert_eq!(fleet.fetches(&module), 1, "{}", module.path());
+        assert_eq!(fleet.sum(WAITED, &told).await - before, 2.0, "{}", module.path());
+        assert!(!fleet.is_stored(&module).await);
+    }
 }
 
 pub(crate) async fn who_waits_sees_a_commit_within_its_poll(service: Service) {
@@ -137,7 +176,7 @@ async fn lock_seconds(fleet: &Fleet, waits: &[(&str, &str)]) -> (f64, f64, f64) 
     (
         fleet.sum("dipylon_lock_wait_duration_seconds_sum", waits).await,
         fleet.sum("dipylon_lock_hold_duration_seconds_sum", &[]).await,
-        fleet.sum("dipylon_lock_wait_duration_seconds_count", waits).await,
+        fleet.sum(WAITED, waits).await,
     )
 }
 

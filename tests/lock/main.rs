@@ -29,6 +29,7 @@ macro_rules! fleet_suite {
             many_clients_of_three_replicas_cost_one_fetch_and_leave_no_key,
             many_cold_versions_at_once_are_fetched_once_each,
             what_is_not_there_is_asked_for_once_by_three_hundred_clients,
+            what_the_checksum_database_refuses_is_fetched_once,
             the_worst_of_three_killed_holders_is_replaced_within_the_lease_and_two_seconds,
             when_the_service_is_stopped_every_request_succeeds_and_recovery_is_automatic,
             without_the_service_at_the_start_the_gateways_start_and_serve,
@@ -59,6 +60,7 @@ mod fleet_on_sentinel {
     fleet_suite! { @cases crate::service::Service::sentinel,
         "needs the redis program: run by cargo xtask test";
         what_is_not_there_is_asked_for_once_by_three_hundred_clients,
+        what_the_checksum_database_refuses_is_fetched_once,
         the_worst_of_three_killed_holders_is_replaced_within_the_lease_and_two_seconds,
     }
 }
@@ -73,6 +75,7 @@ mod fleet_on_three_etcd {
         many_clients_of_three_replicas_cost_one_fetch_and_leave_no_key,
         many_cold_versions_at_once_are_fetched_once_each,
         what_is_not_there_is_asked_for_once_by_three_hundred_clients,
+        what_the_checksum_database_refuses_is_fetched_once,
         the_worst_of_three_killed_holders_is_replaced_within_the_lease_and_two_seconds,
         a_leader_that_is_killed_during_a_hold_costs_no_second_fetch,
     }

@@ -69,10 +69,7 @@ impl Keeper {
         let held = InFlight::enter(self.telemetry.metrics.locks_held.get(()));
         let mut end = pin!(async {
             match ended.await {
-                Ok(Work::Until(finished)) => {
-                    finished.wait().await;
-                    None
-                }
+                Ok(Work::Until(finished)) => finished.refusal().await.and_then(Verdict::of),
                 Ok(Work::Settled(verdict)) => Some(verdict),
                 Err(_) => None,
             }

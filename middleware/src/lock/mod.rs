@@ -4,7 +4,8 @@
 //! Before a zip is fetched its version is locked across the replicas, under Athens's own key. Who has
 //! the lock looks in storage once more, fetches, and renews the lock until the version is stored; who
 //! has not waits until the version is stored or the lock is free, and one of those takes over. A lasting
-//! "no" that the holder found is left at the service, where that carries it, for those who waited.
+//! "no" that the holder found, before the answer or behind it, is left at the service, where that carries it, for
+//! those who waited.
 //!
 //! # Where it sits
 //! Below `single_flight`, so that one replica asks for a lock once, however many clients wait; above

@@ -127,6 +127,14 @@ impl Replica {
         settle().await;
     }
 
+    /// As [`Replica::end_fetches`], of fetches whose bytes are refused behind the answer.
+    async fn refuse_fetches(&self, error: &Error) {
+        for fetch in self.fetches.lock().drain(..) {
+            fetch.guard.refuse(error.clone());
+        }
+        settle().await;
+    }
+
     fn is_degraded(&self) -> bool {
         self.telemetry.metrics.lock_degraded.get(()).get() == 1
     }

@@ -66,19 +66,17 @@ impl Ingest {
         Self { job, version, known, upstream, finished }
     }
 
-    /// Everything after the upstream's first byte. Nobody waits for the result: waiters have the
-    /// spool, and what concerns the operator is logged and counted here, once.
-    pub(super) async fn run(self, body: ZipBody, writer: SpoolWriter) {
+    /// Everything after the upstream's first byte. No client waits for the result: they have the
+    /// spool, and what concerns the operator is logged and counted here, once. It is for the other replicas.
+    pub(super) async fn run(self, body: ZipBody, writer: SpoolWriter) -> Result<(), Error> {
         let spool = writer.spool().clone();
         let saved = match self.receive_and_verify(body, writer).await {
             Ok(Verified { small: Some((info, go_mod)) }) => self.save(spool, info, go_mod).await,
             // Why the small files are missing was said where it happened.
-            Ok(Verified { small: None }) => return,
+            Ok(Verified { small: None }) => return Ok(()),
             Err(error) => Err(error),
         };
-        if let Err(error) = saved {
-            self.not_stored(&error);
-        }
+        saved.inspect_err(|error| self.not_stored(error))
     }
 
     fn not_stored(&self, error: &Error) {

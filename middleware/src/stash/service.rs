@@ -262,8 +262,10 @@ impl Job {
         let job = self.clone().with_zip_in_hand();
         let ingest = Ingest::new(job, version.clone(), known, upstream, finished.clone());
         tasks.spawn(async move {
-            ingest.run(body, writer).await;
-            drop(guard);
+            match ingest.run(body, writer).await {
+                Ok(()) => drop(guard),
+                Err(error) => guard.refuse(error),
+            }
         });
         Ok(Stashed { version, files, outcome: Outcome::MissLeader, finished })
     }

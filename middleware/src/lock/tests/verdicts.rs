@@ -85,3 +85,46 @@ async fn who_waits_for_another_holder_is_not_told_what_was_found_before() {
     asking.await.expect("no panic").expect("an answer");
     assert_eq!(third.fetches(), 1);
 }
+
+/// How three replicas fare of which the first fetches, and ends so behind its answer: how often the others fetch.
+async fn fetches_after(kind: ErrorKind) -> usize {
+    let (lock, storage) = (MemoryLock::new(10 * SECOND), MemoryStorage::new());
+    let replicas: Vec<_> = (0..3).map(|_| Replica::new(&lock, &storage)).collect();
+    let asking: Vec<_> = replicas.iter().map(Replica::asks).collect();
+    pass(SECOND).await;
+    let fetching: Vec<_> = replicas.iter().filter(|replica| replica.fetches() == 1).collect();
+    assert_eq!(fetching.len(), 1);
+    fetching[0].refuse_fetches(&Error::new(kind, "as it came in")).await;
+    let mut fetches = 1;
+    for _ in 1..replicas.len() {
+        pass(SECOND).await;
+        for replica in &replicas {
+            fetches += replica.fetches();
+            replica.refuse_fetches(&Error::new(kind, "as it came in")).await;
+        }
+    }
+    let mut told = 0;
+    for asked in asking {
+        match asked.await.expect("no panic") {
+            Ok(_) => {}
+            Err(error) => {
+                assert_eq!((error.kind(), error.message()), (kind, "as it came in"));
+                told += 1;
+            }
+        }
+    }
+    assert_eq!(told, replicas.len() - fetches);
+    replicas.iter().for_each(Replica::assert_at_rest);
+    assert!(!lock.is_held(KEY));
+    fetches
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_behind_the_answer_is_told_to_who_waits_where_it_lasts() {
+    for kind in [ErrorKind::PrivateChecksum, ErrorKind::ChecksumMismatch] {
+        assert_eq!(fetches_after(kind).await, 1, "{kind:?}");
+    }
+    for kind in [ErrorKind::BadContent, ErrorKind::UpstreamTimeout, ErrorKind::StorageUnavailable] {
+        assert_eq!(fetches_after(kind).await, 3, "{kind:?}");
+    }
+}

@@ -38,7 +38,8 @@ async fn a_wrong_hash_of_a_small_zip_is_a_refusal_and_no_byte_is_shown() {
     let refused = spool.ready().await.expect_err("before the first byte");
     assert_eq!(refused.kind(), ErrorKind::ChecksumMismatch);
     assert!(refused.message().contains(&release.h1().to_string()), "{refused}");
-    stashed.finished.wait().await;
+    let told = stashed.finished.refusal().await.expect("why there is nothing to store");
+    assert_eq!((told.kind(), told.message()), (refused.kind(), refused.message()));
     assert_eq!(bench.verifications(Verification::Mismatch), 1, "the zip");
     assert_eq!(bench.verifications(Verification::Verified), 1, "the .mod beside it");
     assert!(bench.stored().is_none() && bench.quarantined());
