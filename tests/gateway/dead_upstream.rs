@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use dipylon_middleware::versions::STALE_PATIENCE;
 use dipylon_testkit::client::Response;
 use dipylon_testkit::module::FakeModule;
-use dipylon_testkit::upstream::{Fault, When};
+use dipylon_testkit::upstream::{Fault, Gate, When};
 
 use crate::world::{
     MODULE, Setup, VERSION, World, assert_refusal, file, latest, list, outcome, path_of, until,
@@ -120,6 +121,55 @@ async fn what_is_stored_and_files_that_were_asked_for_survive_a_restart_beside_a
     world.set("ATHENS_NETWORK_MODE", "fallback").await;
     assert_eq!(world.get_ok(&list()).await.text(), format!("{VERSION}\n"));
     assert!(world.get_ok(&latest()).await.text().contains(VERSION));
+}
+
+#[tokio::test]
+async fn beside_an_upstream_that_hangs_an_older_answer_comes_soon_and_what_was_asked_still_freshens_it()
+ {
+    let setup = Setup::disk()
+        .env("DIPYLON_FRESH_FOR", "3")
+        .env("DIPYLON_STALE_WHILE_REVALIDATE", "0")
+        .env("DIPYLON_UPSTREAM_ATTEMPTS", "1");
+    let world = setup.start().await;
+    for version in [VERSION, TIP] {
+        world.add(FakeModule::new(MODULE, version));
+    }
+    world.upstream.query(MODULE, "master", TIP);
+    let (changing, _) = asks();
+    for path in &changing {
+        world.get_ok(path).await;
+    }
+    world.until_idle().await;
+    let gate = Gate::default();
+    for path in &changing {
+        world.upstream.fault(When::path(path), Fault::Gate(gate.clone()));
+    }
+    world.upstream.clear_requests();
+    for path in &changing {
+        // However often it is asked for, from when it is fresh no more.
+        until("it is stale", async || {
+            let began = Instant::now();
+            let now = world.get_ok(path).await;
+            assert!(began.elapsed() < STALE_PATIENCE + MARGIN, "{path}: {:?}", began.elapsed());
+            let is_stale = outcome(&now) == "stale_error";
+            assert!(is_stale || now.header("age").is_some(), "{path}: {}", outcome(&now));
+            is_stale
+        })
+        .await;
+        let again = world.get_ok(path).await;
+        let status = Some("dipylon; fwd=stale; detail=stale_error");
+        assert_eq!(again.header("cache-status"), status, "{path}");
+    }
+    const NEWER: &str = "v1.9.0";
+    world.add(FakeModule::new(MODULE, NEWER));
+    world.upstream.query(MODULE, "master", NEWER);
+    gate.open();
+    for path in &changing {
+        until("it is fresh", async || world.get_ok(path).await.text().contains(NEWER)).await;
+    }
+    world.until_idle().await;
+    let asked: Vec<_> = changing.iter().map(|path| world.upstream.count(path)).collect();
+    assert!(asked.iter().all(|times| (1..=2).contains(times)), "{asked:?}");
 }
 
 /// Asks for all of a module that is new to the gateway, at the same time; what each says, and how long it takes.

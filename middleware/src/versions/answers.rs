@@ -3,9 +3,10 @@
 
 use std::future::Future;
 use std::hash::Hash;
+use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, ErrorKind};
@@ -15,6 +16,10 @@ use crate::remember::{Remember, Weigh};
 /// How long upstream is left alone after it has failed on a question that an older answer exists for:
 /// who asks meanwhile gets that one without waiting for the next failure.
 pub const FAILURE_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long who asks waits for a new answer where an older one may stand in for it. The question goes on behind
+/// the older answer.
+pub const STALE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// An answer, or a "no".
 pub(super) type Kept<V> = Result<V, Error>;
@@ -39,7 +44,7 @@ pub(super) enum Look<V> {
     Fresh(Kept<V>, Duration),
     /// The kept answer is given at once, and a newer one is fetched for who asks next.
     Revalidate(V, Duration),
-    /// Upstream has failed on it a moment ago: the kept answer is given.
+    /// Upstream has failed on it a moment ago, or is late: the kept answer is given.
     Failing(V, Duration),
     /// Upstream is asked.
     Ask,
@@ -81,7 +86,7 @@ where
             Look::Fresh(Ok(answer), age)
         } else if age <= times.fresh_for + times.stale_while_revalidate {
             Look::Revalidate(answer, age)
-        } else if age <= times.stale_if_error && self.has_just_failed(key) {
+        } else if age <= times.stale_if_error && self.is_left_alone(key) {
             Look::Failing(answer, age)
         } else {
             Look::Ask
@@ -114,7 +119,36 @@ where
         self.flights.join(key, deadline, work).await
     }
 
+    /// The answer to `call`, who asks; `None` where that takes longer than its patience, and an older answer is
+    /// there to stand in for it: then `goes_on` asks behind it, once for all, and until that is over, and for a
+    /// moment at least, nobody else waits.
+    pub(super) async fn unless_late<R, F>(
+        &self,
+        key: &K,
+        within: Within,
+        call: impl Future<Output = R>,
+        goes_on: impl FnOnce() -> F,
+    ) -> Result<R, (V, Duration)>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send,
+    {
+        let mut call = pin!(call);
+        if self.older(key, within.stale_if_error).is_none() {
+            return Ok(call.await);
+        }
+        if let Ok(answer) = timeout(patience(within.deadline), &mut call).await {
+            return Ok(answer);
+        }
+        // It may have been taken back meanwhile.
+        let Some(older) = self.older(key, within.stale_if_error) else { return Ok(call.await) };
+        self.revalidate(key, goes_on());
+        self.failed.put(key.clone(), ());
+        Err(older)
+    }
+
     pub(super) fn keep(&self, key: K, kept: Kept<V>) {
+        self.failed.remove(&key);
         self.kept.put(key, kept);
     }
 
@@ -140,9 +174,28 @@ where
         self.older(key, age_max)
     }
 
+    /// Whether nobody who has an older answer waits for it: it has failed, or was late, a moment ago, or has not
+    /// been answered since and is asked right now.
+    fn is_left_alone(&self, key: &K) -> bool {
+        let failed = self.failed.get(key, Duration::MAX);
+        failed.is_some_and(|((), age)| age <= FAILURE_PAUSE || self.flights.is_under_way(key))
+    }
+
     pub(super) fn has_just_failed(&self, key: &K) -> bool {
         self.failed.get(key, FAILURE_PAUSE).is_some()
     }
+}
+
+/// For how long an answer may be waited for, and how old one may be that stands in for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Within {
+    pub(super) deadline: Instant,
+    pub(super) stale_if_error: Duration,
+}
+
+/// A caller without much time has less patience, so that there is some left to give it the older answer.
+fn patience(deadline: Instant) -> Duration {
+    STALE_PATIENCE.min(deadline.saturating_duration_since(Instant::now()) / 2)
 }
 
 /// Whether an error says only that nothing could be found out, so that an older answer may stand in for it: not

@@ -19,7 +19,9 @@
 //! one that says "does not exist" is overruled by stored releases. Mode fallback: what is stored is
 //! the answer. Mode offline: no upstream call of any kind. A storage that fails costs a list what is stored
 //! only, but for what an answer kept for `StaleIfError` at most has of it (`miss_degraded`, not kept).
-//! A query that cannot be resolved stands for what it stood for `StaleIfError` ago at most.
+//! A query that cannot be resolved stands for what it stood for `StaleIfError` ago at most. One that is late fails
+//! for who waits: after [`STALE_PATIENCE`], or half of the caller's time, the older answer is given, and the question
+//! goes on behind it.
 //!
 //! # Limits
 //! [`ANSWERS_BYTES_MAX`] of answers and [`QUERIES_BYTES_MAX`] of queries in memory, and twice
@@ -32,7 +34,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-pub use answers::FAILURE_PAUSE;
+pub use answers::{FAILURE_PAUSE, STALE_PATIENCE};
 pub use layer::{
     ANSWERS_BYTES_MAX, FAILURES_BYTES_MAX, QUERIES_BYTES_MAX, VersionsConfig, VersionsLayer,
 };

@@ -13,7 +13,7 @@ use http_body_util::BodyExt as _;
 use tokio::time::Instant;
 use tower::util::ServiceExt as _;
 
-use super::answers::{Answers, Kept, Look, Times, is_failure};
+use super::answers::{Answers, Kept, Look, Times, Within, is_failure};
 use super::{NetworkMode, VersionsConfig, merge};
 use crate::blob::Blob;
 use crate::body;
@@ -130,7 +130,16 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
     /// A file of a query that those below resolve; that of an older answer where they fail to.
     async fn unknown(&self, request: FileRequest, key: QueryKey) -> Result<ModuleResponse, Error> {
         let purges = self.shared.missing.purges();
-        let result = self.inner.clone().oneshot(request.clone()).await;
+        let call = self.inner.clone().oneshot(request.clone());
+        let goes_on = || self.clone().resolved(key.clone(), request.context.clone());
+        let within = self.shared.within(&request.context);
+        let result = match self.shared.queries.unless_late(&key, within, call, goes_on).await {
+            Ok(result) => result,
+            Err(older) => {
+                warn_late(&key.0, &key.1, older.1);
+                return self.stale(request, older, Outcome::StaleError).await;
+            }
+        };
         let older = self.shared.learn_query(&key, &result, purges);
         match (result, older) {
             (Err(error), Some(older)) => {
@@ -282,13 +291,27 @@ impl Shared {
         {
             return Ok(response(question, body, Outcome::HitStorage, None));
         }
-        let (kept, role) = self.refreshed(context, key, mode).await?;
+        let call = Arc::clone(&self).refreshed(context.clone(), key.clone(), mode);
+        // The question is on a task of its own, and goes on by itself.
+        let goes_on = || std::future::ready(());
+        let within = self.within(&context);
+        let (kept, role) = match self.lists.unless_late(&key, within, call, goes_on).await {
+            Ok(refreshed) => refreshed?,
+            Err(((body, _), age)) => {
+                warn_late(&key.0, &question, age);
+                return Ok(response(question, body, Outcome::StaleError, Some(age)));
+            }
+        };
         let (body, outcome) = kept?;
         let outcome = match (outcome, role) {
             (Outcome::MissLeader, Role::Follower) => Outcome::MissFollower,
             (outcome, _) => outcome,
         };
         Ok(response(question, body, outcome, None))
+    }
+
+    fn within(&self, context: &RequestContext) -> Within {
+        Within { deadline: context.deadline, stale_if_error: self.config.stale_if_error }
     }
 
     /// Asks upstream and keeps the answer; once for all who ask at the same time.
@@ -480,6 +503,12 @@ fn response(
         Question::Latest => Answer::Latest(body),
     };
     ModuleResponse { answer, outcome, age, asked: None }
+}
+
+/// Upstream is slow, or hangs: who waits gets what there was before.
+fn warn_late(module: &ModulePath, asked: &dyn fmt::Debug, age: Duration) {
+    tracing::warn!(%module, ?asked, age_seconds = age.as_secs(),
+        "upstream is late: answered with an older answer, and still asking");
 }
 
 fn nothing_stored(module: &ModulePath) -> Error {

@@ -19,7 +19,7 @@ use crate::telemetry::Outcome;
 use crate::testing::below::{Held, assert_passes_unchanged, error_from_below, late};
 use crate::testing::{SECOND, call, context, error, fetches_all, file_answer, query, settle};
 use crate::versions::NetworkMode::{Fallback, Offline, Strict};
-use crate::versions::{FAILURE_PAUSE, Versions, VersionsConfig};
+use crate::versions::{FAILURE_PAUSE, STALE_PATIENCE, Versions, VersionsConfig};
 
 /// What lies below resolves every query to v1.2.3 and has every version.
 fn resolving(request: &FileRequest) -> Result<ModuleResponse, Error> {
@@ -204,6 +204,35 @@ async fn a_query_that_cannot_be_resolved_stands_for_what_it_stood_for_and_not_fo
         let failed = main_info(&service).await.expect_err("too old by now");
         assert_eq!(failed.kind(), failure);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_that_takes_long_to_resolve_stands_for_the_same_and_is_resolved_behind_the_answer()
+{
+    let (below, bench, service) = Below::revalidating(Duration::ZERO);
+    main_info(&service).await.expect("resolved");
+    let slow = {
+        let (fast, slow) = (below.service(Duration::ZERO), below.service(15 * SECOND));
+        bench.layer.layer(Border::new(tower::service_fn(move |request: FileRequest| {
+            let known = request.version.canonical().is_some();
+            if known { fast.clone() } else { slow.clone() }.send(request)
+        })))
+    };
+    below.says(Ok("v1.3.0"));
+    tokio::time::advance(61 * SECOND).await;
+    let began = tokio::time::Instant::now();
+    let (version, outcome, age) = main_info(&slow).await.expect("an older answer");
+    assert_eq!((version.as_str(), outcome), ("v1.2.3", Outcome::StaleError));
+    assert_eq!(age, Some(61 * SECOND + STALE_PATIENCE));
+    assert!(began.elapsed() < STALE_PATIENCE + SECOND, "{:?}", began.elapsed());
+    settle().await;
+    tokio::time::advance(FAILURE_PAUSE + 2 * SECOND).await;
+    let waited = tokio::time::Instant::now();
+    assert_eq!(main_info(&slow).await.expect("at once").1, Outcome::StaleError);
+    assert!(waited.elapsed() < SECOND, "{:?}", waited.elapsed());
+    tokio::time::sleep(15 * SECOND).await;
+    let (version, outcome, _) = main_info(&slow).await.expect("resolved behind the answer");
+    assert_eq!((version.as_str(), outcome), ("v1.3.0", Outcome::HitStorage));
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use futures::future::join_all;
 use tower::Layer as _;
 
-use super::{bench, bench_with, config, m, no_files};
+use super::{bench, bench_with, config, m, no_files, shown};
 use crate::error::ErrorKind;
 use crate::purge::{Modules, Purge};
 use crate::request::{Ask, FetchAsk, ModuleRequest};
@@ -11,7 +11,7 @@ use crate::telemetry::{Outcome, StorageOperation};
 use crate::testing::upstream::Reply;
 use crate::testing::{SECOND, call, context, context_for, fetches_all, settle};
 use crate::versions::NetworkMode::{Fallback, Strict};
-use crate::versions::{FAILURE_PAUSE, VersionsConfig, VersionsLayer};
+use crate::versions::{FAILURE_PAUSE, STALE_PATIENCE, VersionsConfig, VersionsLayer};
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_is_fresh_for_a_while_and_says_its_age() {
@@ -96,6 +96,47 @@ async fn an_older_answer_stands_in_for_a_failing_upstream_and_not_for_ever() {
     tokio::time::advance(SECOND).await;
     let failed = bench.list().await.expect_err("too old by now");
     assert_eq!(failed.kind(), ErrorKind::UpstreamTimeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn beside_an_upstream_that_is_late_an_older_answer_comes_soon_and_the_question_goes_on() {
+    for (caller, patience) in [(60 * SECOND, STALE_PATIENCE), (SECOND, SECOND / 2)] {
+        let bench = bench(Strict, &[]);
+        bench.lists("v1.0.0\n");
+        bench.list().await.expect("listed");
+        let late = Reply::Late(15 * SECOND, Box::new(Reply::text("v1.1.0\n")));
+        bench.upstream.only(&m(), FetchAsk::List, late);
+        tokio::time::advance(61 * SECOND).await;
+        let began = tokio::time::Instant::now();
+        let first = bench.ask_in(context_for(caller), Ask::List).await.expect("older");
+        assert_eq!(shown(&first), ("v1.0.0".to_owned(), Outcome::StaleError));
+        assert_eq!((began.elapsed(), first.age), (patience, Some(61 * SECOND + patience)));
+        // Nobody else waits while it is asked, and it is asked once; beyond the pause after a failure, too.
+        tokio::time::advance(FAILURE_PAUSE + 2 * SECOND).await;
+        let waited = tokio::time::Instant::now();
+        for _ in 0..3 {
+            assert_eq!(bench.list().await.expect("at once").1, Outcome::StaleError);
+        }
+        assert_eq!((waited.elapsed(), bench.upstream.asked().len()), (0 * SECOND, 2));
+        tokio::time::sleep_until(began + 16 * SECOND).await;
+        let fresh = bench.list().await.expect("what the question brought");
+        assert_eq!(fresh, ("v1.1.0".to_owned(), Outcome::HitMemory));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn beside_an_upstream_that_is_late_what_is_too_old_is_given_to_nobody() {
+    let bench = bench(Strict, &[]);
+    bench.lists("v1.0.0\n");
+    bench.list().await.expect("listed");
+    let late = Reply::Late(15 * SECOND, Box::new(Reply::text("v1.1.0\n")));
+    bench.upstream.only(&m(), FetchAsk::List, late);
+    tokio::time::advance(3599 * SECOND).await;
+    // What stood in when it was asked is too old when the patience is over.
+    let began = tokio::time::Instant::now();
+    let fresh = bench.list().await.expect("waited for");
+    assert_eq!(fresh, ("v1.1.0".to_owned(), Outcome::MissLeader));
+    assert_eq!(began.elapsed(), 15 * SECOND);
 }
 
 #[tokio::test(start_paused = true)]
