@@ -145,8 +145,10 @@ async fn slow_ten_thousand_versions_asked_for_at_once_are_fetched_once_each_and_
 async fn a_flood_survives_a_kill(count: usize) {
     let mut world = flooded().env("DIPYLON_QUEUE_DIRECTORY", "{folder}/queue").start().await;
     world.upstream.generate(Flood);
-    // Slow enough that the kill comes in the middle.
+    // The kill comes in the middle, and however slow this machine is before the last of them is stored.
     world.upstream.latency(Duration::from_millis(2));
+    let last = format!("/{}/", module(count - 1));
+    world.upstream.fault(When::prefix(&last), Fault::HangBeforeHeaders);
     let killed_after = count / 4;
     ask_for(&world, 0..count).await;
     world.until("a part is stored", || world.is_stored(&module(killed_after), FLOOD_VERSION)).await;
@@ -155,6 +157,7 @@ async fn a_flood_survives_a_kill(count: usize) {
     let before = stored.count();
     assert!(before < count, "the kill came too late: all {count} were stored");
     world.upstream.latency(Duration::ZERO);
+    world.upstream.clear_faults();
     world.start_again().await;
     until_all_stored(&world, count).await;
     world.until_idle().await;
@@ -231,6 +234,21 @@ async fn what_waits_on_disk_is_not_begun_after_the_signal_to_end() {
     for number in 1..30 {
         world.until_stored(&module(number), FLOOD_VERSION).await;
     }
+}
+
+#[tokio::test]
+async fn what_a_store_did_not_take_costs_no_attempt_and_is_stored_when_it_does() {
+    let world = flooded().start().await;
+    world.upstream.generate(Flood);
+    // A file where a folder has to be: no right and no user can make one there.
+    let in_the_way = world.root().join("example.com");
+    std::fs::write(&in_the_way, "in the way").expect("a file");
+    ask_for(&world, 0..1).await;
+    crate::world::until("it was tried", async || event(&world, "repeated").await == 1.0).await;
+    let entry = &queue(&world).await["entries"][0];
+    assert_eq!((&entry["state"], &entry["attempts"]), (&json!("paused"), &json!(0)), "{entry}");
+    std::fs::remove_file(&in_the_way).expect("it is there");
+    world.until_stored(&module(0), FLOOD_VERSION).await;
 }
 
 #[tokio::test]

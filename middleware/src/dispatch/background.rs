@@ -456,15 +456,18 @@ impl Shared {
         let key = StashKey { module, version, want };
         let module = key.module.clone();
         let stashed = self.ports.stash.send(StashRequest { context: context.clone(), key }).await?;
-        stashed.finished.wait().await;
-        // What fails behind a stash's answer shows here alone: a zip that is cut, a store that refuses.
+        // What fails behind a stash's answer: a zip that is cut, a store that refuses.
+        let refusal = stashed.finished.refusal().await;
         let storage = &self.ports.storage;
         match storage.read(context, &module, &stashed.version, FileKind::Info).await? {
             Some(_) => Ok(stashed.outcome),
             None => {
-                let text = format!("{module}@{} was fetched and is not stored", stashed.version);
-                // The store could be read: what upstream sent was no whole version, or could not be kept.
-                Err(Error::new(ErrorKind::Internal, text))
+                let unsaid = || {
+                    let version = &stashed.version;
+                    let text = format!("{module}@{version} was fetched and is not stored");
+                    Error::new(ErrorKind::Internal, text)
+                };
+                Err(refusal.cloned().unwrap_or_else(unsaid))
             }
         }
     }

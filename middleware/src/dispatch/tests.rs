@@ -28,7 +28,8 @@ use crate::testing::release::Release;
 use crate::testing::storage::MemoryStorage;
 use crate::testing::upstream::ScriptedUpstream;
 use crate::testing::{
-    SECOND, answered_file, call, file_request, query, settle, spans, stashed, telemetry, version,
+    SECOND, answered_file, call, error, file_request, query, settle, spans, stashed, telemetry,
+    version,
 };
 
 /// A stash stack that notes what it is asked and answers when a test lets it.
@@ -41,6 +42,8 @@ struct Stashes {
     /// Where a stash that ends well leaves its version, unless `saves` is false.
     storage: Arc<MemoryStorage>,
     saves: Arc<AtomicBool>,
+    /// What is wrong behind each answer.
+    refusal: Arc<Mutex<Option<ErrorKind>>>,
 }
 
 impl Stashes {
@@ -53,7 +56,8 @@ impl Stashes {
         };
         let result = Arc::new(Mutex::new(Ok(stashed("v1.0.0", files))));
         let saves = Arc::new(AtomicBool::new(true));
-        Self { asked: Arc::default(), gate, result, storage: MemoryStorage::new(), saves }
+        let (asked, refusal) = (Arc::default(), Arc::default());
+        Self { asked, gate, result, storage: MemoryStorage::new(), saves, refusal }
     }
 
     fn border(&self) -> Border<StashRequest, Stashed> {
@@ -65,6 +69,11 @@ impl Stashes {
                 stashes.gate.acquire().await.expect("the gate is never closed").forget();
                 let mut stashed = stashes.result.lock().clone()?;
                 let StashKey { module, version, .. } = request.key;
+                if let Some(kind) = *stashes.refusal.lock() {
+                    let (guard, finished) = Finished::new();
+                    guard.refuse(error(kind));
+                    return Ok(Stashed { finished, ..stashed });
+                }
                 stashed.version = version.canonical().cloned().unwrap_or(stashed.version);
                 if stashes.saves.load(Ordering::SeqCst) {
                     let release = Release::new(module.as_str(), stashed.version.as_str());

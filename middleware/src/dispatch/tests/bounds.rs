@@ -2,7 +2,6 @@
 
 use super::super::state::{ATTEMPTS_MAX, PAUSE_MAX, TURNS_MAX};
 use super::*;
-use crate::testing::error;
 
 #[tokio::test(start_paused = true)]
 async fn what_policy_forbids_is_not_promised() {
@@ -68,6 +67,27 @@ async fn a_store_that_is_down_for_hours_costs_no_attempt() {
             "{kind:?}"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_takes_no_writes_for_hours_costs_no_attempt_though_upstream_answers() {
+    let bench = bench(true);
+    *bench.stashes.refusal.lock() = Some(ErrorKind::Storage);
+    bench.ask("v1.0.0").await;
+    tokio::time::sleep(20 * PAUSE_MAX).await;
+    assert!(bench.stashes.asked().len() > ATTEMPTS_MAX as usize);
+    *bench.stashes.refusal.lock() = None;
+    tokio::time::sleep(2 * PAUSE_MAX).await;
+    assert_eq!((bench.gauges(), bench.events(BackgroundEvent::Stored)), ((0, 0), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_for_good_behind_the_answer_is_asked_for_once() {
+    let bench = bench(true);
+    *bench.stashes.refusal.lock() = Some(ErrorKind::ChecksumMismatch);
+    bench.ask("v1.0.0").await;
+    tokio::time::sleep(20 * PAUSE_MAX).await;
+    assert_eq!((bench.stashes.asked().len(), bench.events(BackgroundEvent::Dropped)), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
