@@ -231,6 +231,7 @@ pub struct Error {
     message: Arc<str>,
     retry_after: Option<Duration>,
     remembered: bool,
+    from_elsewhere: bool,
     cause: Option<Arc<str>>,
 }
 
@@ -243,6 +244,7 @@ impl Error {
             message: printable(message.as_ref()).into(),
             retry_after: None,
             remembered: false,
+            from_elsewhere: false,
             cause: None,
         }
     }
@@ -271,6 +273,18 @@ impl Error {
     #[must_use]
     pub fn with_retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
+        self
+    }
+
+    /// Whether another host than the one that was asked says so: one that it sent us to.
+    pub fn is_from_elsewhere(&self) -> bool {
+        self.from_elsewhere
+    }
+
+    /// Says that another host has failed than the one that was asked.
+    #[must_use]
+    pub fn from_elsewhere(mut self) -> Self {
+        self.from_elsewhere = true;
         self
     }
 

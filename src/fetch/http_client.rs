@@ -126,6 +126,16 @@ pub struct Answer {
     pub is_from_elsewhere: bool,
 }
 
+/// Which host a URL is of, whatever is asked of it: its name and port. A step from http to https is one to the same
+/// host where the ports are those that go without saying.
+fn host_of(uri: &Uri) -> (String, Option<u16>) {
+    let name = uri.host().unwrap_or_default().to_ascii_lowercase();
+    let port = uri.port_u16().filter(|port| {
+        !matches!((uri.scheme_str(), port), (Some("https"), 443) | (Some("http"), 80))
+    });
+    (name, port)
+}
+
 type HyperClient = Client<TimedConnector, Full<Bytes>>;
 
 /// The client. Clones share the connections.
@@ -160,15 +170,15 @@ impl HttpClient {
     /// `UpstreamTimeout` and `UpstreamFailed`; any status but a redirect is an answer.
     pub async fn get(&self, mut get: Get) -> Result<Answer, Error> {
         let place: Arc<str> = place_of(&get.uri).into();
-        let mut is_from_elsewhere = false;
+        let asked = host_of(&get.uri);
         for _ in 0..=MAX_REDIRECTS {
             let response = self.send(&get, None, &place).await?;
             let Some(next) = redirect_target(&get.uri, &response, &place)? else {
+                let is_from_elsewhere = host_of(&get.uri) != asked;
                 return Ok(Answer { is_from_elsewhere, ..self.answer(response, place) });
             };
             if next.authority() != get.uri.authority() {
                 get.authorization = None;
-                is_from_elsewhere = true;
             }
             get.uri = next;
         }

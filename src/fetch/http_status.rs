@@ -44,12 +44,12 @@ pub(crate) async fn refusal(answer: Answer) -> Error {
     if kind == ErrorKind::UpstreamRefused {
         message.push_str(" (check the gateway's credentials for this upstream in GOPROXY)");
     }
-    let error = Error::new(kind, message);
+    let mut error = Error::new(kind, message);
+    if is_from_elsewhere {
+        error = error.from_elsewhere();
+    }
     match retry_after(&headers, OffsetDateTime::now_utc()) {
-        // The host that was asked is well, and is not left alone for another's trouble.
-        Some(after) if may_ask_for_time(status) && !is_from_elsewhere => {
-            error.with_retry_after(after)
-        }
+        Some(after) if may_ask_for_time(status) => error.with_retry_after(after),
         _ => error,
     }
 }

@@ -133,6 +133,20 @@ async fn entries_of_one_host_are_one_host_and_another_host_is_another() {
     assert_eq!(hosts_paused(&world).await, 1.0);
 }
 
+#[tokio::test]
+async fn a_host_that_sends_us_elsewhere_is_not_left_alone_for_what_is_said_there() {
+    let elsewhere = Upstream::start().await;
+    let world = setup().env("DIPYLON_UPSTREAM_ATTEMPTS", "1").start().await;
+    let paths = add_versions(&world.upstream, "example.com/lib", 2);
+    let there = Fault::Redirect(302, format!("{}{}", elsewhere.url(), paths[0]));
+    world.upstream.fault(When::path(&paths[0]), there);
+    elsewhere.fault(When::any(), Fault::RetryAfter(429, 60));
+    let refused = world.get_refused(&paths[0], 429, &["429"]).await;
+    assert_eq!(refused.header("retry-after"), Some("60"), "it is told, and kept to by who retries");
+    world.get_ok(&paths[1]).await;
+    assert_eq!((elsewhere.total(), hosts_paused(&world).await), (1, 0.0));
+}
+
 // === Rate classes ===
 
 #[tokio::test]

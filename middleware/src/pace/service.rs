@@ -35,10 +35,11 @@ impl Shared {
         self.pause.lock().left(self.epoch.elapsed())
     }
 
-    /// Begins a pause, where the answer asks for one.
+    /// Begins a pause, where the answer asks for one, and not for another host's sake.
     pub(super) fn heed(self: &Arc<Self>, error: &Error) {
         use ErrorKind::{UpstreamFailed, UpstreamThrottled};
-        let speaks = matches!(error.kind(), UpstreamThrottled | UpstreamFailed);
+        let of_a_host = matches!(error.kind(), UpstreamThrottled | UpstreamFailed);
+        let speaks = of_a_host && !error.is_from_elsewhere();
         let Some(asked) = error.retry_after().filter(|_| speaks) else { return };
         let begins = self.pause.lock().begin(self.epoch.elapsed(), asked);
         if begins {
