@@ -26,6 +26,7 @@ use dipylon_middleware::hot_cache::HotCacheLayer;
 use dipylon_middleware::limit::LimitLayer;
 use dipylon_middleware::lock::LockLayer;
 use dipylon_middleware::lookup::LookupLayer;
+use dipylon_middleware::missing_paths::MissingPaths;
 use dipylon_middleware::negative::NegativeLayer;
 use dipylon_middleware::pool::PoolLayer;
 use dipylon_middleware::ports::{Fetched, ListSource, Lock, Mode, Policy, QueueEntry, Storage};
@@ -96,11 +97,11 @@ impl App {
             tasks: tasks.clone(),
             telemetry: telemetry.clone(),
         };
-        let lock = build.lock_layer(&ports, adapters.lock.clone());
+        let versions = build.versions_layer(&storage, fetched, Arc::clone(&policy));
+        let lock = build.lock_layer(&ports, versions.missing(), adapters.lock.clone());
         let stash = build.stash_stack(ports, lock.clone());
         let recovered = adapters.queue.as_ref().map(|queue| queue.recovered.clone());
         let guards = build.guards(&adapters);
-        let versions = build.versions_layer(&storage, fetched, Arc::clone(&policy));
         let version_ttl = config.dipylon.negative_version_ttl;
         let negative = NegativeLayer::new(version_ttl, versions.missing(), Arc::clone(&policy));
         let background = build.background(&adapters, stash.clone(), negative.learns());
@@ -179,11 +180,16 @@ pub(crate) fn tier_stack(tiered: Arc<dyn Storage>, telemetry: &Telemetry) -> Sto
 
 impl Build<'_> {
     /// Locks across replicas, where there are any.
-    fn lock_layer(&self, ports: &StashPorts, lock: Option<Arc<dyn Lock>>) -> Option<LockLayer> {
+    fn lock_layer(
+        &self,
+        ports: &StashPorts,
+        missing: MissingPaths,
+        lock: Option<Arc<dyn Lock>>,
+    ) -> Option<LockLayer> {
         let Self { config, telemetry, tasks } = self;
         let (limits, storage) = (lock::limits(config), ports.storage.clone());
         let (timeout, tasks) = (config.stash_timeout, (*tasks).clone());
-        lock.map(|lock| LockLayer::new(lock, limits, timeout, storage, tasks, telemetry))
+        lock.map(|lock| LockLayer::new(lock, limits, timeout, storage, missing, tasks, telemetry))
     }
 
     /// Stash: fetch, verify, save, index; once for each version, however many ask.

@@ -13,6 +13,7 @@ use dipylon_middleware::budget::Rate;
 use dipylon_middleware::hedge::HedgeLayer;
 use dipylon_middleware::limit::LimitLayer;
 use dipylon_middleware::lock::{LockLayer, LockLimits};
+use dipylon_middleware::missing_paths::MissingPaths;
 use dipylon_middleware::pace::PaceLayer;
 use dipylon_middleware::pool::PoolLayer;
 use dipylon_middleware::ports::{
@@ -59,7 +60,8 @@ pub(crate) fn stash(criterion: &mut Criterion) {
         max_retries: 10,
     };
     let lock = Arc::new(Free(AtomicU64::new(1)));
-    let lock = LockLayer::new(lock, limits, LONG, storage(false), TaskTracker::new(), &telemetry);
+    let (missing, tasks) = (MissingPaths::new(LONG), TaskTracker::new());
+    let lock = LockLayer::new(lock, limits, LONG, storage(false), missing, tasks, &telemetry);
     bench_service(group, "lock", &lock.layer(stashed()), request);
     bench_service(group, "pool", &PoolLayer::new(10).layer(stashed()), request);
 }

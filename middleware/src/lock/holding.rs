@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::health::Service;
 use super::state::{Hold, LockLimits, Loss, Tend};
+use crate::missing_paths::MissingPaths;
 use crate::ports::{LockClaim, Verdict};
 use crate::response::Finished;
 use crate::telemetry::{InFlight, LockLoss, Telemetry};
@@ -57,6 +58,9 @@ impl Holding {
 pub(super) struct Keeper {
     pub(super) service: Arc<Service>,
     pub(super) telemetry: Telemetry,
+    pub(super) missing: MissingPaths,
+    /// How many there were when the work began.
+    pub(super) purges: u64,
     pub(super) claim: LockClaim,
     pub(super) fencing: u64,
     pub(super) limits: LockLimits,
@@ -83,6 +87,8 @@ impl Keeper {
         self.telemetry.metrics.lock_hold_seconds.get(()).observe(seconds);
         drop(held);
         match loss {
+            // What was asked before a purge says nothing of the time after it.
+            None if self.purges != self.missing.purges() => self.release(None).await,
             None => self.release(verdict.as_ref()).await,
             Some(Loss::Ttl) => {
                 self.lost(LockLoss::Ttl);

@@ -6,6 +6,7 @@ use tower::Layer;
 use super::health::{LockHealth, Service};
 use super::service::{Locked, Shared};
 use super::state::LockLimits;
+use crate::missing_paths::MissingPaths;
 use crate::ports::Lock;
 use crate::storage_io::StorageHandle;
 use crate::telemetry::Telemetry;
@@ -17,20 +18,23 @@ pub struct LockLayer {
 }
 
 impl LockLayer {
-    /// Locks through `lock` within `limits`; looks for what others stored in `storage`; `tasks` counts
-    /// the locks that are held, which a drain waits for. A fetch that waited for a lock has
+    /// Locks through `lock` within `limits`; looks for what others stored in `storage`; `missing` knows
+    /// of purges, before which nothing was found that still counts; `tasks` counts the locks that are held,
+    /// which a drain waits for. A fetch that waited for a lock has
     /// `stash_timeout` from the end of the wait.
     pub fn new(
         lock: Arc<dyn Lock>,
         limits: LockLimits,
         stash_timeout: std::time::Duration,
         storage: StorageHandle,
+        missing: MissingPaths,
         tasks: TaskTracker,
         telemetry: &Telemetry,
     ) -> Self {
         let service = Service::new(lock, telemetry);
         let telemetry = telemetry.clone();
-        let shared = Shared::new(service, limits, stash_timeout, storage, tasks, telemetry);
+        let shared =
+            Shared::new(service, limits, stash_timeout, storage, missing, tasks, telemetry);
         Self { shared: Arc::new(shared) }
     }
 

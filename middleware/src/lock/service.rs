@@ -16,6 +16,7 @@ use super::holding::{Holding, Keeper, RELEASE_ATTEMPTS, RELEASE_PAUSE};
 use super::state::{Contest, Footing, LockLimits, Next, Why};
 use crate::blob::Blob;
 use crate::error::Error;
+use crate::missing_paths::MissingPaths;
 use crate::ports::{Acquired, BoxFuture, LockClaim, LockError, Moment, Verdict};
 use crate::request::{StashRequest, Want};
 use crate::response::{Files, Finished, Stashed, Stored};
@@ -82,6 +83,7 @@ pub(super) struct Shared {
     limits: LockLimits,
     stash_timeout: Duration,
     storage: StorageHandle,
+    missing: MissingPaths,
     tasks: TaskTracker,
     telemetry: Telemetry,
     /// This process among all that lock.
@@ -95,12 +97,23 @@ impl Shared {
         limits: LockLimits,
         stash_timeout: Duration,
         storage: StorageHandle,
+        missing: MissingPaths,
         tasks: TaskTracker,
         telemetry: Telemetry,
     ) -> Self {
         let instance = RandomState::new().hash_one(std::process::id());
         let wishes = AtomicU64::new(0);
-        Self { service, limits, stash_timeout, storage, tasks, telemetry, instance, wishes }
+        Self {
+            service,
+            limits,
+            stash_timeout,
+            storage,
+            missing,
+            tasks,
+            telemetry,
+            instance,
+            wishes,
+        }
     }
 
     pub(super) fn health(&self) -> LockHealth {
@@ -149,6 +162,8 @@ struct Found {
     stashed: Option<Stashed>,
     /// When another was first said to have the lock.
     since: Option<Moment>,
+    /// How many purges there were by then.
+    purges: u64,
     verdict: Option<Verdict>,
     error: Option<LockError>,
     was_held: bool,
@@ -189,7 +204,7 @@ impl Wish<'_> {
 
     async fn acquire(&self, contest: &mut Contest, found: &mut Found, started: Instant) -> Next {
         let asked = Instant::now();
-        match self.shared.service.acquire(&self.claim, found.since).await {
+        match self.question(found).await {
             Ok(Acquired::Granted { fencing }) => {
                 found.holding = Some(self.hold(fencing, asked));
                 contest.granted()
@@ -213,14 +228,31 @@ impl Wish<'_> {
         }
     }
 
+    /// Asks for the lock. What was found before the last purge is no answer, however late it comes.
+    async fn question(&self, found: &mut Found) -> Result<Acquired, LockError> {
+        let Shared { service, missing, .. } = self.shared;
+        if found.purges != missing.purges() {
+            (found.since, found.purges) = (None, missing.purges());
+        }
+        match service.acquire(&self.claim, found.since).await {
+            Ok(Acquired::Settled(_)) if found.purges != missing.purges() => {
+                found.since = None;
+                service.acquire(&self.claim, None).await
+            }
+            answer => answer,
+        }
+    }
+
     fn hold(&self, fencing: u64, asked: Instant) -> Holding {
         let attribute = i64::try_from(fencing).unwrap_or(i64::MAX);
         self.note("lock_acquired", vec![KeyValue::new("fencing", attribute)]);
         tracing::debug!(request_id = %self.request.context.id, key = %self.claim.key, fencing,
             "a lock was acquired");
-        let Shared { service, limits, tasks, telemetry, .. } = self.shared;
+        let Shared { service, limits, missing, tasks, telemetry, .. } = self.shared;
         let keeper = Keeper {
             service: Arc::clone(service),
+            purges: missing.purges(),
+            missing: missing.clone(),
             telemetry: telemetry.clone(),
             claim: self.claim.clone(),
             fencing,

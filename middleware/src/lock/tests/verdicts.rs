@@ -1,6 +1,7 @@
 //! What a holder found for good.
 
 use super::*;
+use crate::testing::lock::Mood;
 
 /// A fetch that is answered so after a second, and how many there were.
 fn refused(
@@ -127,4 +128,61 @@ async fn what_is_refused_behind_the_answer_is_told_to_who_waits_where_it_lasts()
     for kind in [ErrorKind::BadContent, ErrorKind::UpstreamTimeout, ErrorKind::StorageUnavailable] {
         assert_eq!(fetches_after(kind).await, 3, "{kind:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_asked_before_a_purge_is_told_to_nobody_after_it() {
+    let (lock, storage) = (MemoryLock::new(10 * SECOND), MemoryStorage::new());
+    let (first, _) = refused(&lock, &storage, ErrorKind::NotFound);
+    let (second, streams) = (Replica::new(&lock, &storage), Replica::new(&lock, &storage));
+    let asked = first.asks();
+    settle().await;
+    let waits = second.asks();
+    pass(SECOND / 2).await;
+    // It has been published, and every gateway is told to ask anew.
+    [&first, &second, &streams].iter().for_each(|replica| replica.purge());
+    asked.await.expect("no panic").expect_err("upstream was asked before");
+    waits.await.expect("no panic").expect("upstream is asked again");
+    assert_eq!(second.fetches(), 1);
+    // What is refused behind the answer is no other.
+    let waits = streams.asks();
+    pass(SECOND / 2).await;
+    [&first, &second, &streams].iter().for_each(|replica| replica.purge());
+    second.refuse_fetches(&Error::new(ErrorKind::PrivateChecksum, "not known yet")).await;
+    waits.await.expect("no panic").expect("it is asked for again");
+    assert_eq!(streams.fetches(), 1);
+    streams.end_fetches().await;
+    [&first, &second, &streams].iter().for_each(|replica| replica.assert_at_rest());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_not_told_what_lay_there_before_its_own_purge() {
+    let (lock, storage) = (MemoryLock::new(10 * SECOND), MemoryStorage::new());
+    let (first, _) = refused(&lock, &storage, ErrorKind::NotFound);
+    let second = Replica::new(&lock, &storage);
+    let asked = first.asks();
+    settle().await;
+    let waits = second.asks();
+    pass(SECOND / 2).await;
+    lock.set(Mood::Late(SECOND));
+    asked.await.expect("no panic").expect_err("there is no such version");
+    // The verdict lies there after a second, and is the answer to a question that is under way by then.
+    pass(SECOND * 3 / 2).await;
+    assert_eq!(second.fetches(), 0);
+    second.purge();
+    waits.await.expect("no panic").expect("upstream is asked again");
+    assert_eq!((second.fetches(), second.waits(LockWait::Settled)), (1, 0));
+    second.end_fetches().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_found_after_a_purge_is_told_as_before() {
+    let (lock, storage) = (MemoryLock::new(10 * SECOND), MemoryStorage::new());
+    let (first, _) = refused(&lock, &storage, ErrorKind::NotFound);
+    let second = Replica::new(&lock, &storage);
+    [&first, &second].iter().for_each(|replica| replica.purge());
+    let (asked, waits) = (first.asks(), second.asks());
+    asked.await.expect("no panic").expect_err("there is no such version");
+    waits.await.expect("no panic").expect_err("there is no such version");
+    assert_eq!((second.fetches(), second.waits(LockWait::Settled)), (0, 1));
 }
