@@ -33,6 +33,8 @@ pub trait Attempt: HasContext + Clone + Send + 'static {
     fn is_probe(&self) -> bool;
     /// What is refused, for the text of a refusal; nothing where the name of the other side says all.
     fn name(&self) -> Option<&'static str>;
+    /// How long it may wait because the other side asks for it.
+    fn patience(&self) -> Duration;
     /// Counts an attempt made again.
     fn count_repetition(&self, metrics: &Metrics);
 }
@@ -62,6 +64,11 @@ impl Attempt for FetchRequest {
 
     fn name(&self) -> Option<&'static str> {
         None
+    }
+
+    /// As long as for its turn: to be told to come later is no more than that.
+    fn patience(&self) -> Duration {
+        self.turn_patience
     }
 
     fn count_repetition(&self, metrics: &Metrics) {
@@ -104,6 +111,10 @@ impl Attempt for StorageRequest {
 
     fn name(&self) -> Option<&'static str> {
         Some(self.operation.operation().as_str())
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::MAX
     }
 
     fn count_repetition(&self, metrics: &Metrics) {

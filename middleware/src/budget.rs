@@ -60,17 +60,21 @@ impl RateClass {
     }
 }
 
-/// The turns within one rate.
+/// The turns within one rate. Who has had its turn may stand in line for something else before it leaves, and then
+/// leave together with all whose turn has come meanwhile: so turns are promised, and what leaves is held to the same
+/// rate once more.
 pub struct Budget {
     rate: Rate,
-    epoch: Instant,
-    turns: Mutex<Turns>,
+    promised: Arc<Line>,
+    leaving: Arc<Line>,
 }
 
 impl Budget {
     /// A full one.
     pub fn new(rate: Rate) -> Self {
-        Self { rate, epoch: Instant::now(), turns: Mutex::new(Turns::new(rate)) }
+        let epoch = Instant::now();
+        let line = || Arc::new(Line { epoch, turns: Mutex::new(Turns::new(rate)) });
+        Self { rate, promised: line(), leaving: line() }
     }
 
     /// What it holds to.
@@ -82,10 +86,16 @@ impl Budget {
     ///
     /// # Errors
     /// How long it would be until then.
-    pub fn turn(self: &Arc<Self>, latest: Instant) -> Result<Turn, Duration> {
-        let (now, latest) = (self.epoch.elapsed(), latest.duration_since(self.epoch));
-        let at = self.turns.lock().take(now, latest).map_err(|at| at.saturating_sub(now))?;
-        Ok(Turn { budget: Arc::clone(self), at, is_used: false })
+    pub fn turn(&self, latest: Instant) -> Result<Turn, Duration> {
+        self.promised.turn(latest)
+    }
+
+    /// When a request whose turn has come, and that nothing else holds back, leaves, if that is by `latest`.
+    ///
+    /// # Errors
+    /// How long it would be until then.
+    pub fn leave(&self, latest: Instant) -> Result<Turn, Duration> {
+        self.leaving.turn(latest)
     }
 }
 
@@ -95,10 +105,29 @@ impl fmt::Debug for Budget {
     }
 }
 
+struct Line {
+    epoch: Instant,
+    turns: Mutex<Turns>,
+}
+
+impl Line {
+    fn turn(self: &Arc<Self>, latest: Instant) -> Result<Turn, Duration> {
+        let (now, latest) = (self.epoch.elapsed(), latest.duration_since(self.epoch));
+        let at = self.turns.lock().take(now, latest).map_err(|at| at.saturating_sub(now))?;
+        Ok(Turn { line: Arc::clone(self), at, is_used: false })
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Line")
+    }
+}
+
 /// A turn of one request; given back where it is dropped unused.
 #[derive(Debug)]
 pub struct Turn {
-    budget: Arc<Budget>,
+    line: Arc<Line>,
     at: Duration,
     is_used: bool,
 }
@@ -106,7 +135,7 @@ pub struct Turn {
 impl Turn {
     /// When the request may go.
     pub fn at(&self) -> Instant {
-        self.budget.epoch + self.at
+        self.line.epoch + self.at
     }
 
     /// The request goes.
@@ -118,7 +147,7 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         if !self.is_used {
-            self.budget.turns.lock().give_back(self.at);
+            self.line.turns.lock().give_back(self.at);
         }
     }
 }
@@ -269,7 +298,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_turn_that_is_dropped_is_given_back_and_one_that_is_spent_is_not() {
         let rate = Rate { per_second: NonZeroU32::MIN, burst: NonZeroU32::MIN };
-        let budget = Arc::new(Budget::new(rate));
+        let budget = Budget::new(rate);
         let latest = Instant::now() + 5 * SECOND;
         budget.turn(latest).expect("the first").spend();
         let second = budget.turn(latest).expect("the second");

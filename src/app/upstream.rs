@@ -9,14 +9,15 @@ use dipylon_middleware::budget::Rate;
 use dipylon_middleware::deadline::DeadlineLayer;
 use dipylon_middleware::hedge::HedgeLayer;
 use dipylon_middleware::limit::LimitLayer;
-use dipylon_middleware::pace::PaceLayer;
+use dipylon_middleware::pace::{GateLayer, PaceLayer};
 use dipylon_middleware::ports::{Fetched, Fetcher};
 use dipylon_middleware::request::FetchRequest;
 use dipylon_middleware::retry::RetryLayer;
-use dipylon_middleware::stack::{Border, Stack};
+use dipylon_middleware::stack::{Border, Pushed, Stack};
 use dipylon_middleware::telemetry::{LayerName, Telemetry};
 use dipylon_middleware::upstream::Upstream;
 use dipylon_middleware::{Error, ErrorKind};
+use tower::layer::util;
 
 use crate::config::Config;
 
@@ -38,7 +39,21 @@ impl UpstreamHost {
         let limit = LimitLayer::new(what, slots, config.stash_timeout);
         Self { limit, pace: PaceLayer::new(name, rate_of_a_host(config), telemetry) }
     }
+
+    /// What each request to the host passes.
+    fn on_the_way<L>(&self, above: Stack<L>) -> Stack<OnTheWay<L>> {
+        let Self { limit, pace } = self.clone();
+        let gate = pace.gate();
+        above
+            // Above the slots: who waits for a turn holds none.
+            .push(LayerName::UpstreamPace, pace)
+            // Above the deadline: the wait for a slot is not the upstream's fault. With the gate of the pace below it:
+            // what stood in line while a pause began, or together, does not reach the host at once.
+            .push(LayerName::UpstreamLimit, util::Stack::new(gate, limit))
+    }
 }
+
+type OnTheWay<L> = Pushed<util::Stack<GateLayer, LimitLayer>, Pushed<PaceLayer, L>>;
 
 /// How fast a host may be asked; nothing where there is no limit but its own word.
 fn rate_of_a_host(config: &Config) -> Option<Rate> {
@@ -58,33 +73,31 @@ pub(crate) fn upstream_stack(
     host: &UpstreamHost,
     telemetry: &Telemetry,
 ) -> Border<FetchRequest, Fetched> {
-    let UpstreamHost { limit, pace } = host.clone();
     let name = fetcher.name();
-    let upstream = pace.gate(Upstream::new(fetcher, telemetry));
-    let hedge = config.dipylon.hedge_after.if_any();
-    let hedge = hedge.map(|after| HedgeLayer::new(after, telemetry));
-    Stack::new(telemetry)
+    let upstream = Upstream::new(fetcher, telemetry);
+    // Innermost: bounds one attempt until its answer begins.
+    let deadline = DeadlineLayer::new("upstream", attempt, ErrorKind::UpstreamTimeout);
+    let hedge = config.dipylon.hedge_after.if_any().map(|after| {
+        let second = host
+            .on_the_way(Stack::new(telemetry))
+            .push(LayerName::UpstreamDeadline, deadline.clone())
+            .over(LayerName::Upstream, upstream.clone());
+        HedgeLayer::new(after, second, telemetry)
+    });
+    let attempts = Stack::new(telemetry)
         // Outermost: what an open breaker refuses costs neither a slot nor an attempt.
         .push(LayerName::UpstreamBreaker, BreakerLayer::upstream(name, telemetry))
         // Above the slots: a call that waits before its next attempt gives its slot back.
         .push(
             LayerName::UpstreamRetry,
             RetryLayer::new(config.dipylon.upstream_attempts, telemetry),
-        )
-        // Below the attempts, so that both requests are one of them. Above the pace and the slots: the second takes
-        // its own.
+        );
+    // Below the retries: each attempt is one of the host's.
+    host.on_the_way(attempts)
+        // Below the attempts, so that both requests are one of them. Below the pace and the slots, so that it counts
+        // from when the first leaves; the second goes the whole way, with a turn and a slot of its own.
         .push_if(LayerName::UpstreamHedge, hedge)
-        // Below the retries: each attempt is one of the host's. Above the slots: who waits for a turn holds
-        // none.
-        .push(LayerName::UpstreamPace, pace)
-        // Above the deadline: the wait for a slot is not the upstream's fault.
-        .push(LayerName::UpstreamLimit, limit)
-        // Innermost: bounds one attempt until its answer begins.
-        .push(
-            LayerName::UpstreamDeadline,
-            DeadlineLayer::new("upstream", attempt, ErrorKind::UpstreamTimeout),
-        )
-        // With the gate of the pace around it: what stood in line while a pause began does not reach the host.
+        .push(LayerName::UpstreamDeadline, deadline)
         .over(LayerName::Upstream, upstream)
 }
 
@@ -96,14 +109,10 @@ pub(crate) fn direct_stack(
     fetcher: Arc<dyn Fetcher>,
     telemetry: &Telemetry,
 ) -> Border<FetchRequest, Fetched> {
-    Stack::new(telemetry)
-        // Above the slots: who waits for a turn of its class holds none.
-        .push(LayerName::UpstreamPace, PaceLayer::new("direct".into(), None, telemetry))
-        // Above the deadline: the wait for a slot is not the repository's fault.
-        .push(
-            LayerName::UpstreamLimit,
-            LimitLayer::new("go commands", GO_COMMANDS_MAX, config.stash_timeout),
-        )
+    let limit = LimitLayer::new("go commands", GO_COMMANDS_MAX, config.stash_timeout);
+    // Nobody tells a whole way of getting modules to leave them alone: the classes are all there is to it.
+    UpstreamHost { limit, pace: PaceLayer::new("direct".into(), None, telemetry) }
+        .on_the_way(Stack::new(telemetry))
         // Innermost: a clone takes as long as a stash may.
         .push(
             LayerName::UpstreamDeadline,

@@ -108,13 +108,18 @@ pub(crate) fn upstream(criterion: &mut Criterion) {
     let breaker = BreakerLayer::upstream("upstream".into(), &telemetry);
     bench_service(group, "breaker", &breaker.layer(fetched()), request);
     bench_service(group, "retry", &RetryLayer::new(3, &telemetry).layer(fetched()), request);
-    bench_service(group, "hedge", &HedgeLayer::new(LONG, &telemetry).layer(fetched()), request);
+    bench_service(
+        group,
+        "hedge",
+        &HedgeLayer::new(LONG, fetched(), &telemetry).layer(fetched()),
+        request,
+    );
     let pace = PaceLayer::new("host".into(), None, &telemetry);
-    bench_service(group, "pace", &pace.layer(pace.gate(fetched())), request);
+    bench_service(group, "pace", &pace.layer(pace.gate().layer(fetched())), request);
     // So fast that no call waits.
     let rate = Rate { per_second: NonZeroU32::MAX, burst: NonZeroU32::MAX };
     let pace = PaceLayer::new("host".into(), Some(rate), &telemetry);
-    bench_service(group, "pace, with a rate", &pace.layer(pace.gate(fetched())), request);
+    bench_service(group, "pace, with a rate", &pace.layer(pace.gate().layer(fetched())), request);
 }
 
 pub(crate) fn stored(criterion: &mut Criterion) {

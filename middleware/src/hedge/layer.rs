@@ -6,20 +6,28 @@ use tower::Layer;
 use super::service::Hedge;
 use super::state::allowance;
 use crate::allowance::Allowance;
+use crate::ports::Fetched;
+use crate::request::FetchRequest;
+use crate::stack::Border;
 use crate::telemetry::Telemetry;
 
 /// Makes [`Hedge`]s that share one budget.
 #[derive(Clone, Debug)]
 pub struct HedgeLayer {
     after: Duration,
+    second: Border<FetchRequest, Fetched>,
     budget: Arc<Allowance>,
     telemetry: Telemetry,
 }
 
 impl HedgeLayer {
-    /// A second request where there is no answer `after` this.
-    pub fn new(after: Duration, telemetry: &Telemetry) -> Self {
-        Self { after, budget: Arc::new(allowance()), telemetry: telemetry.clone() }
+    /// A request of `second` where there is no answer `after` this.
+    pub fn new(
+        after: Duration,
+        second: Border<FetchRequest, Fetched>,
+        telemetry: &Telemetry,
+    ) -> Self {
+        Self { after, second, budget: Arc::new(allowance()), telemetry: telemetry.clone() }
     }
 }
 
@@ -29,6 +37,7 @@ impl<S> Layer<S> for HedgeLayer {
     fn layer(&self, inner: S) -> Hedge<S> {
         Hedge {
             inner,
+            second: self.second.clone(),
             after: self.after,
             budget: Arc::clone(&self.budget),
             telemetry: self.telemetry.clone(),

@@ -6,9 +6,10 @@
 //! no answer while the other request may bring one. Zips are never asked for twice.
 //!
 //! # Where it sits
-//! Below the retry layer, so that the two requests are one attempt; above the pace, the slots and the deadline,
-//! so that the second one waits for its turn and has a deadline like the first. Not around `direct`: a clone is
-//! no small file.
+//! Below the pace and the slots, so that its clock runs from when the first request leaves: the wait for a turn or a
+//! slot is no slow upstream. The second request goes the whole way from the pace on, so it waits for a turn and a
+//! slot of its own and has a deadline like the first. Below the retry layer, so that the two are one attempt. Not
+//! around `direct`: a clone is no small file.
 //!
 //! # Telemetry
 //! `dipylon_upstream_hedges_total`, by what came of the second request.

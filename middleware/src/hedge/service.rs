@@ -11,13 +11,15 @@ use crate::attempt::{Attempt as _, Verdict};
 use crate::error::Error;
 use crate::ports::Fetched;
 use crate::request::FetchRequest;
-use crate::stack::{Stage, stage};
+use crate::stack::{Border, Stage, stage};
 use crate::telemetry::{Hedged, Telemetry};
 
-/// Calls `S`, and once more where it is late.
+/// Calls `S`, and the second way where it is late.
 #[derive(Clone, Debug)]
 pub struct Hedge<S> {
     pub(super) inner: S,
+    /// The whole way to the same upstream, with a turn and a slot of its own.
+    pub(super) second: Border<FetchRequest, Fetched>,
     pub(super) after: Duration,
     pub(super) budget: Arc<Allowance>,
     pub(super) telemetry: Telemetry,
@@ -25,12 +27,12 @@ pub struct Hedge<S> {
 
 impl<S: Stage<FetchRequest, Reply = Fetched>> Hedge<S> {
     async fn handle(self, request: FetchRequest) -> Result<Fetched, Error> {
-        let Self { inner, after, budget, telemetry } = self;
+        let Self { inner, second: way, after, budget, telemetry } = self;
         if !is_small(&request.ask) {
             return inner.oneshot(request).await;
         }
         budget.deposit();
-        let mut first = pin!(inner.clone().oneshot(request.clone()));
+        let mut first = pin!(inner.oneshot(request.clone()));
         if let Ok(result) = tokio::time::timeout(after, &mut first).await {
             return result;
         }
@@ -39,7 +41,7 @@ impl<S: Stage<FetchRequest, Reply = Fetched>> Hedge<S> {
             return first.await;
         }
         let mut second = Second { telemetry: &telemetry, result: Hedged::Abandoned };
-        match select(first, pin!(inner.oneshot(request))).await {
+        match select(first, pin!(way.send(request))).await {
             Either::Left((result, _)) if is_answer(&result) => {
                 second.result = Hedged::Late;
                 result

@@ -55,6 +55,13 @@ impl Below {
     }
 }
 
+type Way = Border<FetchRequest, Fetched>;
+
+/// Both requests go the same way.
+fn over(telemetry: &Telemetry, way: &Way) -> Hedge<Way> {
+    HedgeLayer::new(AFTER, way.clone(), telemetry).layer(way.clone())
+}
+
 fn request(ask: FetchAsk) -> FetchRequest {
     FetchRequest::new(context_for(60 * SECOND), module("example.com/m"), ask)
 }
@@ -78,7 +85,7 @@ fn counted(telemetry: &Telemetry) -> [u64; 5] {
 /// counted.
 async fn list_of(script: Script) -> (Result<String, ErrorKind>, u128, (usize, usize), [u64; 5]) {
     let (below, telemetry) = (Below::new(script), telemetry());
-    let service = HedgeLayer::new(AFTER, &telemetry).layer(below.service());
+    let service = over(&telemetry, &below.service());
     let began = Instant::now();
     let said = match call(&service, request(FetchAsk::List)).await {
         Ok(Fetched { payload: Payload::Bytes(bytes), .. }) => {
@@ -93,6 +100,15 @@ async fn list_of(script: Script) -> (Result<String, ErrorKind>, u128, (usize, us
     let took = began.elapsed().as_millis();
     let calls = *below.calls.lock();
     (said, took, calls, counted(&telemetry))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_second_request_goes_the_whole_way_and_the_first_what_is_below() {
+    let telemetry = telemetry();
+    let (below, way) = (Below::new(&[(9_000, Ok("slow"))]), Below::new(&[(50, Ok("quick"))]));
+    let service = HedgeLayer::new(AFTER, way.service(), &telemetry).layer(below.service());
+    call(&service, request(FetchAsk::List)).await.map(drop).expect("answered");
+    assert_eq!((*below.calls.lock(), *way.calls.lock()), ((1, 0), (1, 1)));
 }
 
 #[test]
@@ -157,12 +173,12 @@ async fn each_small_thing_is_asked_for_twice_and_a_zip_never() {
     const LATE: Script = &[(9_000, Ok("slow")), (50, Ok("quick")), (9_000, Ok("slow"))];
     for ask in small() {
         let (below, telemetry) = (Below::new(LATE), telemetry());
-        let service = HedgeLayer::new(AFTER, &telemetry).layer(below.service());
+        let service = over(&telemetry, &below.service());
         call(&service, request(ask)).await.map(drop).expect("answered");
         assert_eq!((below.calls.lock().0, hedges(&telemetry, Hedged::First)), (2, 1));
     }
     let (below, telemetry) = (Below::new(LATE), telemetry());
-    let service = HedgeLayer::new(AFTER, &telemetry).layer(below.service());
+    let service = over(&telemetry, &below.service());
     let zip = FetchAsk::Zip(version("v1.0.0"));
     call(&service, request(zip)).await.map(drop).expect("answered");
     assert_eq!((below.calls.lock().0, counted(&telemetry)), (1, [0; 5]));
@@ -173,7 +189,7 @@ async fn an_upstream_that_is_slow_as_a_whole_is_not_asked_twice_as_often() {
     const SLOW: Script = &[(1_000, Ok("slow"))];
     const CALLS: usize = 1_000;
     let (below, telemetry) = (Below::new(SLOW), telemetry());
-    let service = HedgeLayer::new(AFTER, &telemetry).layer(below.service());
+    let service = over(&telemetry, &below.service());
     let calls = (0..CALLS).map(|_| call(&service, request(FetchAsk::List)));
     assert!(join_all(calls).await.iter().all(Result::is_ok));
     let extra = below.calls.lock().0 - CALLS;
@@ -188,14 +204,14 @@ async fn an_upstream_that_is_slow_as_a_whole_is_not_asked_twice_as_often() {
 async fn an_error_from_below_passes_unchanged() {
     let telemetry = telemetry();
     for kind in ErrorKind::ALL {
-        let service = HedgeLayer::new(AFTER, &telemetry).layer(failing(*kind));
+        let service = over(&telemetry, &failing(*kind));
         assert_passes_unchanged(&service, request(FetchAsk::List), *kind).await;
         // And where it comes late, from both.
         let late = Border::new(tower::service_fn(move |_: FetchRequest| async move {
             tokio::time::sleep(2 * AFTER).await;
             Err::<Fetched, _>(error_from_below(*kind))
         }));
-        let service = HedgeLayer::new(AFTER, &telemetry).layer(late);
+        let service = over(&telemetry, &late);
         assert_passes_unchanged(&service, request(FetchAsk::List), *kind).await;
     }
 }
@@ -203,8 +219,8 @@ async fn an_error_from_below_passes_unchanged() {
 #[tokio::test(start_paused = true)]
 async fn services_of_one_layer_share_the_budget() {
     let telemetry = telemetry();
-    let layer = HedgeLayer::new(AFTER, &telemetry);
     let late = Below::new(&[(1_000, Err(ErrorKind::UpstreamTimeout))]);
+    let layer = HedgeLayer::new(AFTER, late.service(), &telemetry);
     let (one, two) = (layer.layer(late.service()), layer.layer(late.service()));
     let ask = async |service: &Hedge<_>| {
         call(service, request(FetchAsk::List)).await.map(drop).expect_err("it fails")
@@ -220,7 +236,7 @@ async fn services_of_one_layer_share_the_budget() {
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_goes_away_ends_both_requests_below() {
     let (telemetry, held) = (telemetry(), Held::default());
-    let service = HedgeLayer::new(AFTER, &telemetry).layer(held.service::<_, Fetched>());
+    let service = over(&telemetry, &held.service());
     held.assert_ends_with_its_caller(&service, request(FetchAsk::List)).await;
     assert_eq!(counted(&telemetry), [0; 5], "it was not late yet");
     let calling = call(&service, request(FetchAsk::List));

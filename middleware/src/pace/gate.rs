@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use tower::Layer;
 use tower::util::ServiceExt as _;
 
 use super::service::Shared;
@@ -8,7 +9,8 @@ use crate::ports::Fetched;
 use crate::request::FetchRequest;
 use crate::stack::{Stage, stage};
 
-/// Calls `S`, the upstream itself, unless its host wants to be left alone; hears when it does.
+/// Calls `S`, the upstream, no faster than it may be asked, and not while its host wants to be left alone; hears
+/// when it does.
 #[derive(Clone, Debug)]
 pub struct Gate<S> {
     pub(super) inner: S,
@@ -18,14 +20,30 @@ pub struct Gate<S> {
 impl<S: Stage<FetchRequest, Reply = Fetched>> Gate<S> {
     async fn handle(self, request: FetchRequest) -> Result<Fetched, Error> {
         let Self { inner, shared } = self;
-        if let Some(left) = shared.pause_left() {
-            return Err(shared.left_alone(left));
+        shared.passes()?;
+        if shared.leave(&request).await? {
+            // A pause may have begun meanwhile.
+            shared.passes()?;
         }
         let result = inner.oneshot(request).await;
         if let Err(error) = &result {
             shared.heed(error);
         }
         result
+    }
+}
+
+/// Puts a [`Gate`] around what stands below the slots.
+#[derive(Clone, Debug)]
+pub struct GateLayer {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl<S> Layer<S> for GateLayer {
+    type Service = Gate<S>;
+
+    fn layer(&self, inner: S) -> Gate<S> {
+        Gate { inner, shared: Arc::clone(&self.shared) }
     }
 }
 

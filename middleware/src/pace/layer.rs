@@ -4,12 +4,12 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tower::Layer;
 
-use super::gate::Gate;
+use super::gate::GateLayer;
 use super::service::{Pace, Shared};
 use crate::budget::{Budget, Rate};
 use crate::telemetry::Telemetry;
 
-/// Makes [`Pace`]s and [`Gate`]s of one host.
+/// Makes the [`Pace`]s and the gates of one host.
 #[derive(Clone, Debug)]
 pub struct PaceLayer {
     shared: Arc<Shared>,
@@ -25,9 +25,9 @@ impl PaceLayer {
         Self { shared: Arc::new(Shared { host, budget, pause, epoch, paused, telemetry }) }
     }
 
-    /// What stands directly above the upstream.
-    pub fn gate<S>(&self, inner: S) -> Gate<S> {
-        Gate { inner, shared: Arc::clone(&self.shared) }
+    /// What stands directly below the slots.
+    pub fn gate(&self) -> GateLayer {
+        GateLayer { shared: Arc::clone(&self.shared) }
     }
 }
 

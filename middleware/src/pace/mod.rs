@@ -8,8 +8,9 @@
 //!
 //! # Where it sits
 //! Below the retries, so that each attempt counts; above the slots, so that who waits holds none. Its
-//! [`Gate`] stands below them, directly above the upstream: there `Retry-After` is heard before the slot is
-//! free, and what stood in line for a slot meanwhile is turned back, to wait or to be refused here. `direct`
+//! [`Gate`] stands directly below them: there `Retry-After` is heard before the slot is free, and what stood in line
+//! for a slot meanwhile is turned back, to wait or to be refused here. There what leaves is held to the rates once
+//! more, because turns pile up in the line, and a slot is kept for [`SLOT_HELD_MAX`] meanwhile at most. `direct`
 //! and trees of files have classes only.
 //!
 //! # Telemetry
@@ -36,7 +37,7 @@ pub mod state;
 #[cfg(test)]
 mod tests;
 
-pub use gate::Gate;
+pub use gate::{Gate, GateLayer};
 pub use layer::PaceLayer;
-pub use service::{Pace, TURNED_BACK_MAX};
+pub use service::{Pace, SLOT_HELD_MAX, TURNED_BACK_MAX};
 pub use state::PAUSE_MAX;

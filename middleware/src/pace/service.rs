@@ -17,6 +17,13 @@ use crate::telemetry::{PaceReason, Paced, Phase, Telemetry};
 /// How often an attempt that was let go is turned back at the gate, and waits again.
 pub const TURNED_BACK_MAX: usize = 3;
 
+/// The longest that a call which has a slot keeps it while it waits to leave; what must wait longer gives the slot
+/// back, and waits without one.
+pub const SLOT_HELD_MAX: Duration = Duration::from_secs(1);
+
+/// A wait that is shorter than this is the clock's, and is not counted.
+const NO_WAIT: Duration = Duration::from_millis(50);
+
 /// What all calls of one host share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -59,6 +66,49 @@ impl Shared {
         Error::new(ErrorKind::UpstreamPaused, text).with_retry_after(left)
     }
 
+    /// Whether the host may be asked now.
+    pub(super) fn passes(&self) -> Result<(), Error> {
+        self.pause_left().map_or(Ok(()), |left| Err(self.left_alone(left)))
+    }
+
+    /// Holds what has its slot to the rates once more: in line for it, turns have piled up. Whether that took
+    /// time.
+    pub(super) async fn leave(&self, request: &FetchRequest) -> Result<bool, Error> {
+        let class = request.rate_class.as_ref();
+        let class = class.map(|class| (&class.budget, PaceReason::Class));
+        let host = self.budget.as_ref().map(|budget| (budget, PaceReason::Host));
+        let mut has_waited = false;
+        for (budget, reason) in class.into_iter().chain(host) {
+            let latest = request.context.deadline.min(Instant::now() + SLOT_HELD_MAX);
+            let turn = budget.leave(latest).map_err(|wait| {
+                self.telemetry.metrics.paced.get((reason, Paced::Waited)).inc();
+                refusal(&self.whose(request, reason), budget.rate(), wait)
+            })?;
+            let wait = turn.at().saturating_duration_since(Instant::now());
+            if !wait.is_zero() {
+                if wait >= NO_WAIT {
+                    self.telemetry.metrics.paced.get((reason, Paced::Waited)).inc();
+                }
+                let started = std::time::Instant::now();
+                tokio::time::sleep(wait).await;
+                request.context().timings.add(Phase::Queue, started);
+                has_waited = true;
+            }
+            turn.spend();
+        }
+        Ok(has_waited)
+    }
+
+    /// Whose rate it is, as texts have it.
+    fn whose(&self, request: &FetchRequest, reason: PaceReason) -> String {
+        match (&request.rate_class, reason) {
+            (Some(class), PaceReason::Class) => {
+                format!("modules of the rate class {:?}", class.name)
+            }
+            _ => self.host.to_string(),
+        }
+    }
+
     /// Waits until the request may go.
     async fn admit(
         &self,
@@ -71,9 +121,7 @@ impl Shared {
             patience.wait(until, PaceReason::Paused, refusal).await?;
         }
         if let Some(class) = &request.rate_class {
-            let refusal = |rate, wait| {
-                refusal(&format!("modules of the rate class {:?}", class.name), rate, wait)
-            };
+            let refusal = |rate, wait| refusal(&self.whose(request, PaceReason::Class), rate, wait);
             patience.take(&class.budget, PaceReason::Class, refusal).await?;
         }
         if let Some(budget) = &self.budget {
@@ -163,6 +211,16 @@ impl Patience<'_> {
         Ok(())
     }
 
+    /// Waits as long as the gate has said, where it has turned the request back and counted that.
+    async fn wait_again(&mut self, error: Error) -> Result<(), Error> {
+        let until = Instant::now().checked_add(error.retry_after().unwrap_or_default());
+        match until.filter(|until| *until <= self.latest()) {
+            Some(until) => self.sleep(until).await,
+            None => return Err(error),
+        }
+        Ok(())
+    }
+
     async fn wait(
         &mut self,
         until: Instant,
@@ -173,11 +231,15 @@ impl Patience<'_> {
             return Err(self.refused(reason, refusal()));
         }
         self.count(reason, Paced::Waited);
+        self.sleep(until).await;
+        Ok(())
+    }
+
+    async fn sleep(&mut self, until: Instant) {
         let (begun, started) = (Instant::now(), std::time::Instant::now());
         tokio::time::sleep_until(until).await;
         self.left = self.left.saturating_sub(begun.elapsed());
         self.request.context().timings.add(Phase::Queue, started);
-        Ok(())
     }
 }
 
@@ -199,16 +261,18 @@ impl<S: Stage<FetchRequest, Reply = Fetched>> Pace<S> {
         let mut turned_back = 0;
         loop {
             shared.admit(&request, &mut patience).await?;
-            match inner.clone().oneshot(request.clone()).await {
-                // The host was not asked: a pause has begun while this stood in line for a slot.
-                Err(error)
-                    if error.kind() == ErrorKind::UpstreamPaused
-                        && turned_back < TURNED_BACK_MAX =>
-                {
-                    turned_back += 1;
-                }
+            let error = match inner.clone().oneshot(request.clone()).await {
+                Err(error) if turned_back < TURNED_BACK_MAX => error,
                 result => return result,
+            };
+            match error.kind() {
+                // The host was not asked: a pause has begun while this stood in line for a slot.
+                ErrorKind::UpstreamPaused => {}
+                // Nor here: too many have left that stood in line together.
+                ErrorKind::UpstreamPaced => patience.wait_again(error).await?,
+                _ => return Err(error),
             }
+            turned_back += 1;
         }
     }
 }

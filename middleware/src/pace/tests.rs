@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tower::Layer as _;
 
 use super::state::Pause;
-use super::{Gate, PAUSE_MAX, Pace, PaceLayer, TURNED_BACK_MAX};
+use super::{Gate, PAUSE_MAX, Pace, PaceLayer, SLOT_HELD_MAX, TURNED_BACK_MAX};
 use crate::attempt::{Attempt as _, Verdict};
 use crate::budget::{Rate, RateClass};
 use crate::error::{Error, ErrorKind};
@@ -93,7 +93,7 @@ fn paced<S>(layer: &PaceLayer, below: S) -> Pace<Gate<S>>
 where
     S: Stage<FetchRequest, Reply = Fetched>,
 {
-    layer.layer(layer.gate(below))
+    layer.layer(layer.gate().layer(below))
 }
 
 fn list() -> FetchRequest {
@@ -181,7 +181,7 @@ async fn what_stood_in_line_for_a_slot_is_turned_back_and_waits_with_the_others(
     let (telemetry, host) = (telemetry(), Host::says([throttled(2 * SECOND)]));
     let layer = PaceLayer::new(HOST.into(), None, &telemetry);
     // One slot: each call waits for those before it.
-    let (slot, gate) = (Arc::new(tokio::sync::Mutex::new(())), layer.gate(host.service()));
+    let (slot, gate) = (Arc::new(tokio::sync::Mutex::new(())), layer.gate().layer(host.service()));
     let line = tower::service_fn(move |request: FetchRequest| {
         let (slot, gate) = (Arc::clone(&slot), gate.clone());
         async move {
@@ -196,6 +196,44 @@ async fn what_stood_in_line_for_a_slot_is_turned_back_and_waits_with_the_others(
     assert_eq!(answered, 4, "all but the first, which the host has refused");
     let seconds = host.seconds(begun);
     assert!(seconds[1..].iter().all(|at| *at >= 2.1), "{seconds:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stood_in_line_together_leaves_no_faster_than_the_rate_and_keeps_no_slot_for_long() {
+    let class = || Some(Arc::new(RateClass::new("slow", rate(2, 3))));
+    for (of_host, of_class) in [(Some(rate(2, 3)), None), (None, class())] {
+        let (telemetry, host) = (telemetry(), Host::default());
+        let layer = PaceLayer::new(HOST.into(), of_host, &telemetry);
+        // As many slots as calls, all of them taken until the fourth second.
+        let (free_at, held) = (Instant::now() + 4 * SECOND, Arc::new(Mutex::new(Duration::ZERO)));
+        let (gate, longest) = (layer.gate().layer(host.service()), Arc::clone(&held));
+        let line = tower::service_fn(move |request: FetchRequest| {
+            let (gate, longest) = (gate.clone(), Arc::clone(&longest));
+            async move {
+                tokio::time::sleep_until(free_at).await;
+                let begun = Instant::now();
+                let answer = call(&gate, request).await;
+                let mut longest = longest.lock();
+                *longest = longest.max(begun.elapsed());
+                answer
+            }
+        });
+        let (service, begun) = (layer.layer(Border::new(line)), Instant::now());
+        let asked = FetchRequest { rate_class: of_class, turn_patience: 60 * SECOND, ..list() };
+        let answers = (0..11).map(|_| call(&service, asked.clone()));
+        let answers = futures::future::join_all(answers).await;
+        for answer in answers {
+            answer.map(drop).expect("it leaves in the end");
+        }
+        let mut seconds = host.seconds(begun);
+        seconds.sort_by(f64::total_cmp);
+        assert_eq!(seconds[..3], [4.0; 3], "what was saved up: {seconds:?}");
+        for (index, at) in seconds.iter().enumerate() {
+            let within = seconds[index..].iter().take_while(|other| **other < at + 0.99);
+            assert!(within.count() <= 5, "{seconds:?}");
+        }
+        assert!(*held.lock() <= SLOT_HELD_MAX, "{:?}", held.lock());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -42,7 +42,10 @@ impl<S> Retry<S> {
             };
             retry += 1;
             let pause = wait(retry, jitter(), error.retry_after());
-            let in_time = Instant::now().checked_add(pause).is_some_and(|until| until < last);
+            // What is asked for is slept without a slot of the host, and with all that those above hold.
+            let is_short = error.retry_after().is_none_or(|asked| asked <= request.patience());
+            let in_time =
+                is_short && Instant::now().checked_add(pause).is_some_and(|until| until < last);
             let may_pass = Request::verdict(&error) == Verdict::Failing;
             let again = may_pass && request.may_be_repeated() && retry < self.attempts && in_time;
             if !again || !self.budget.withdraw() {

@@ -10,7 +10,7 @@ use super::state::{FIRST_WAIT, RETRIES_PER_CALL, RETRIES_SAVED_MAX, WAIT_MAX, al
 use super::{Retry, RetryLayer};
 use crate::error::{Error, ErrorKind};
 use crate::ports::{Fetched, Payload, StorageCall, StorageReply};
-use crate::request::{FetchAsk, FetchRequest, StorageRequest};
+use crate::request::{FetchAsk, FetchRequest, StorageRequest, TURN_PATIENCE};
 use crate::stack::Stage;
 use crate::telemetry::{FetchKind, StorageOperation, Telemetry};
 use crate::testing::below::Held;
@@ -127,11 +127,25 @@ async fn an_error_from_below_that_lasts_passes_and_is_never_tried_again() {
 
 #[tokio::test(start_paused = true)]
 async fn upstream_s_own_wait_is_kept() {
-    let throttled = error(ErrorKind::UpstreamThrottled).with_retry_after(7 * SECOND);
-    let (service, calls) = retrying(vec![throttled], &telemetry());
-    call(&service, list(60 * SECOND)).await.map(drop).expect("the second attempt succeeds");
-    let at = calls.lock().clone();
-    assert_eq!(at[1] - at[0], 7 * SECOND);
+    for (asked, turn_patience) in [(TURN_PATIENCE, TURN_PATIENCE), (30 * SECOND, Duration::MAX)] {
+        let throttled = error(ErrorKind::UpstreamThrottled).with_retry_after(asked);
+        let (service, calls) = retrying(vec![throttled], &telemetry());
+        let request = FetchRequest { turn_patience, ..list(60 * SECOND) };
+        call(&service, request).await.map(drop).expect("the second attempt succeeds");
+        let at = calls.lock().clone();
+        assert_eq!(at[1] - at[0], asked);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_upstream_asks_for_and_that_is_longer_than_for_a_turn_is_told_at_once() {
+    let asked = TURN_PATIENCE + SECOND;
+    let (telemetry, began) = (telemetry(), Instant::now());
+    let throttled = error(ErrorKind::UpstreamThrottled).with_retry_after(asked);
+    let (service, calls) = retrying(vec![throttled], &telemetry);
+    let failed = call(&service, list(600 * SECOND)).await.map(drop).expect_err("not waited for");
+    assert_eq!((failed.retry_after(), began.elapsed()), (Some(asked), Duration::ZERO));
+    assert_eq!((calls.lock().len(), retries(&telemetry)), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]

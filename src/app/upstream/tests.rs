@@ -13,10 +13,16 @@ use crate::config::LoadArgs;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// An upstream that notes when it is asked, takes a second, and answers as long as it is not told to fail.
-#[derive(Default)]
 struct Noted {
     asked: Mutex<Vec<Instant>>,
+    takes: Mutex<Duration>,
     fails: Mutex<Option<Error>>,
+}
+
+impl Default for Noted {
+    fn default() -> Self {
+        Self { asked: Mutex::default(), takes: Mutex::new(SECOND), fails: Mutex::default() }
+    }
 }
 
 impl Noted {
@@ -34,7 +40,8 @@ impl Fetcher for Noted {
     fn fetch(&self, _: FetchRequest) -> BoxFuture<'_, Result<Fetched, Error>> {
         Box::pin(async {
             self.asked.lock().push(Instant::now());
-            tokio::time::sleep(SECOND).await;
+            let takes = *self.takes.lock();
+            tokio::time::sleep(takes).await;
             match self.fails.lock().clone() {
                 Some(error) => Err(error),
                 None => {
@@ -47,9 +54,14 @@ impl Fetcher for Noted {
 }
 
 fn config(change: impl FnOnce(&mut Config)) -> Config {
-    let nothing = std::collections::BTreeMap::<String, String>::new();
+    config_with(&[], change)
+}
+
+fn config_with(variables: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Config {
+    let owned = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let variables: std::collections::BTreeMap<String, String> = owned.collect();
     let args = LoadArgs { config_file: None, cwd: "/nonexistent".into() };
-    let mut config = Config::load(args, &nothing).unwrap().config;
+    let mut config = Config::load(args, &variables).unwrap().config;
     config.dipylon.upstream_attempts = 1;
     change(&mut config);
     config
@@ -137,6 +149,50 @@ async fn each_attempt_takes_a_turn() {
     assert!(futures::future::join_all(calls).await.iter().all(Result::is_err));
     let seconds = first.seconds(begun);
     assert_eq!(seconds, [0, 1, 2, 3, 4, 5], "never two in one second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stood_in_line_for_slots_does_not_leave_all_at_once() {
+    let config = config(|config| {
+        config.dipylon.upstream_concurrency = 20;
+        config.dipylon.upstream_rate = 4;
+        config.dipylon.upstream_burst = 4;
+    });
+    let [(first, one), _] = neighbours(&config);
+    // Each answer takes a while: the slots fill up, and the turns of those in line come.
+    *first.takes.lock() = 20 * SECOND;
+    let stash = || FetchRequest { turn_patience: 60 * SECOND, ..list() };
+    let slow: Vec<_> = (0..20).map(|_| tokio::spawn(one.send(stash()))).collect();
+    tokio::time::sleep(17 * SECOND / 4).await;
+    let waiting: Vec<_> = (0..20).map(|_| tokio::spawn(one.send(stash()))).collect();
+    tokio::time::sleep(17 * SECOND / 4).await;
+    assert_eq!(first.asked.lock().len(), 20, "there is no slot");
+    *first.takes.lock() = SECOND;
+    for slow in slow {
+        slow.abort();
+    }
+    for answer in waiting {
+        answer.await.unwrap().map(drop).unwrap();
+    }
+    let asked = first.asked.lock().clone();
+    assert_eq!(asked.len(), 40);
+    for (index, at) in asked.iter().enumerate() {
+        let within = asked[index..].iter().take_while(|other| **other < *at + SECOND);
+        assert!(within.count() <= 8, "{asked:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_slot_is_not_asked_for_twice() {
+    let config = config_with(&[("DIPYLON_HEDGE_AFTER", "500ms")], |config| {
+        config.dipylon.upstream_concurrency = 1;
+    });
+    let [(first, one), _] = neighbours(&config);
+    *first.takes.lock() = SECOND / 5;
+    let begun = Instant::now();
+    let calls = (0..10).map(|_| one.send(list()));
+    assert!(futures::future::join_all(calls).await.iter().all(Result::is_ok));
+    assert_eq!((first.asked.lock().len(), begun.elapsed()), (10, 2 * SECOND));
 }
 
 #[tokio::test(start_paused = true)]
