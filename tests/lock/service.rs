@@ -165,7 +165,7 @@ impl Service {
             Self::Sentinel(sentinels) => {
                 on_redis::command(&sentinels.first_url(), &["KEYS", "*"]).await
             }
-            Self::Etcd(cluster) => on_etcd::keys(&cluster.endpoints()).await,
+            Self::Etcd(cluster) => on_etcd::keys(&cluster.running()).await,
             Self::Store(store) => store.left().await,
         }
     }
@@ -174,7 +174,7 @@ impl Service {
     pub(crate) async fn left(&self) -> Vec<String> {
         let mut left = self.keys().await;
         if let Self::Etcd(cluster) = self {
-            left.extend(on_etcd::leases(&cluster.endpoints()).await);
+            left.extend(on_etcd::leases(&cluster.running()).await);
         }
         left
     }

@@ -103,10 +103,18 @@ impl EtcdCluster {
 
     /// The URLs of all members, with commas between.
     pub fn endpoints(&self) -> String {
-        let urls: Vec<String> =
-            self.members.iter().map(|member| format!("http://{}", member.client)).collect();
-        urls.join(",")
+        urls(self.members.iter())
     }
+
+    /// The same of those that run.
+    pub fn running(&self) -> String {
+        urls(self.members.iter().filter(|member| member.process.is_some()))
+    }
+}
+
+fn urls<'a>(members: impl Iterator<Item = &'a Member>) -> String {
+    let urls: Vec<String> = members.map(|member| format!("http://{}", member.client)).collect();
+    urls.join(",")
 }
 
 impl Member {
