@@ -33,7 +33,7 @@ use crate::fetch::go_command::{GoCommand, Runs};
 use crate::fetch::goproxy_list::GoProxyListFetcher;
 use crate::fetch::http_client::{HttpClient, HttpClientConfig};
 use crate::fetch::sumdb_proxy::SumDbProxy;
-use crate::fetch::sumdb_source::{DatabaseSite, SumDbSource, SumDbSourceConfig};
+use crate::fetch::sumdb_source::{Carriers, DatabaseSite, SumDbSource, SumDbSourceConfig};
 use crate::http::Readiness;
 use crate::index::memory::MAX_INDEX_ENTRIES;
 use crate::index::{MemoryIndex, NoIndex};
@@ -124,10 +124,11 @@ impl Adapters {
         let go = go_command::open(config, &settings, &variable).await?;
         let go_runs = go.as_deref().map(GoCommand::runs);
         let upstreams = upstreams::Upstreams::new(config, &settings, &http, go, telemetry);
-        let own = upstreams.own_list(&settings);
+        let (own, carriers) = (upstreams.own_list(&settings), upstreams.carriers());
         let (policy, reload) = policy::open(read, config, Arc::new(upstreams), telemetry);
         let extras: Arc<dyn ExtraStore> = Arc::new(Extras(storage.clone()));
-        let source = sumdb_source(config, &settings, http, Arc::clone(&extras), telemetry)?;
+        let store = Arc::clone(&extras);
+        let source = sumdb_source(config, &settings, (http, carriers), store, telemetry)?;
         let names: Vec<String> =
             config.sum_dbs.iter().map(|database| database.name().to_owned()).collect();
         let sumdb = SumDbProxy::new(
@@ -330,7 +331,7 @@ fn http_client(
 fn sumdb_source(
     config: &Config,
     settings: &GoSettings,
-    http: HttpClient,
+    (http, carriers): (HttpClient, Carriers),
     store: Arc<dyn ExtraStore>,
     telemetry: &Telemetry,
 ) -> Result<SumDbSource, Error> {
@@ -346,7 +347,7 @@ fn sumdb_source(
     }
     let offline = config.network_mode == config::NetworkMode::Offline;
     let proxies = settings.proxies.clone();
-    let source = SumDbSourceConfig { http, proxies, databases, store, offline };
+    let source = SumDbSourceConfig { http, proxies, carriers, databases, store, offline };
     Ok(SumDbSource::new(source, telemetry))
 }
 

@@ -64,6 +64,7 @@ has_context! {
     StashRequest => context;
     StorageRequest => context;
     FetchRequest => context;
+    SumDbFetch => context;
     SumDbRequest => context;
 }
 
@@ -262,11 +263,50 @@ pub struct FetchRequest {
 /// How long a request waits for its turn that somebody waits for: who would wait longer is told when to ask again.
 pub const TURN_PATIENCE: Duration = Duration::from_secs(5);
 
+/// What takes its turn before it goes to an upstream host.
+pub trait TakesTurns: HasContext + Clone + Send + 'static {
+    /// Whose budget it counts in, beside that of the host.
+    fn rate_class(&self) -> Option<&Arc<RateClass>>;
+    /// How long it may wait for its turn; never longer than its deadline.
+    fn turn_patience(&self) -> Duration;
+}
+
+impl TakesTurns for FetchRequest {
+    fn rate_class(&self) -> Option<&Arc<RateClass>> {
+        self.rate_class.as_ref()
+    }
+
+    fn turn_patience(&self) -> Duration {
+        self.turn_patience
+    }
+}
+
+impl TakesTurns for SumDbFetch {
+    /// Many modules share what it asks for.
+    fn rate_class(&self) -> Option<&Arc<RateClass>> {
+        None
+    }
+
+    /// A version on its way may need it.
+    fn turn_patience(&self) -> Duration {
+        Duration::MAX
+    }
+}
+
 impl FetchRequest {
     /// A question about a module of no rate class.
     pub fn new(context: RequestContext, module: ModulePath, ask: FetchAsk) -> Self {
         Self { context, module, ask, rate_class: None, turn_patience: TURN_PATIENCE }
     }
+}
+
+/// Something of a checksum database, from an upstream that carries it beside modules.
+#[derive(Clone, Debug)]
+pub struct SumDbFetch {
+    /// Context.
+    pub context: RequestContext,
+    /// Below the database's place at the upstream; it begins with a slash and is percent-encoded.
+    pub path: Arc<str>,
 }
 
 /// Anything under `/sumdb/NAME/`.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dipylon_middleware::ports::Fetcher;
+use dipylon_middleware::ports::{Fetched, Fetcher};
+use dipylon_middleware::request::SumDbFetch;
+use dipylon_middleware::stack::Border;
 use dipylon_middleware::telemetry::Telemetry;
 use dipylon_protocol::pattern::Patterns;
 use parking_lot::Mutex;
@@ -17,6 +19,7 @@ use crate::fetch::goproxy_list::{GoProxyListFetcher, ListEntry, UpstreamStack};
 use crate::fetch::goproxy_setting::{EntryKind, GoProxyList};
 use crate::fetch::http_client::HttpClient;
 use crate::fetch::proxy_client::ProxyClient;
+use crate::fetch::sumdb_route::{Carriers, end_of_way};
 use crate::policy::live::OpenUpstreams;
 
 /// Upstreams with a stack each, of which all lists that name one share it: it has one breaker, whoever
@@ -29,6 +32,8 @@ struct Upstream {
     kind: EntryKind,
     stack: UpstreamStack,
     host: UpstreamHost,
+    /// The way to what it carries of checksum databases, if it is asked over the network.
+    carrier: Option<Border<SumDbFetch, Fetched>>,
 }
 
 impl Upstream {
@@ -83,6 +88,12 @@ impl Upstreams {
         self.list(&settings.proxies, settings.no_proxy.clone(), &[])
     }
 
+    /// The ways to what the gateway's own list carries of checksum databases.
+    pub(super) fn carriers(&self) -> Carriers {
+        let way = |upstream: &Upstream| Some((upstream.kind.clone(), upstream.carrier.clone()?));
+        Carriers::new(self.own.iter().filter_map(way).collect())
+    }
+
     /// The upstreams that `lists` need beside the gateway's own; those in `before` are kept.
     fn opened(&self, lists: &[&GoProxyList], before: &[Upstream]) -> Opened {
         let mut opened: Opened = Vec::new();
@@ -121,7 +132,14 @@ impl Upstreams {
         let host = beside.map(|other| other.host.clone());
         let host = host.unwrap_or_else(|| UpstreamHost::new(config, name.into(), telemetry));
         let stack = upstream_stack(config, self.attempt(), fetcher, &host, telemetry);
-        Some(Upstream { kind: kind.clone(), stack, host })
+        let carrier = match kind {
+            EntryKind::Proxy(base) => {
+                let below = end_of_way(self.http.clone(), base.clone());
+                Some(host.carrier(below, telemetry))
+            }
+            _ => None,
+        };
+        Some(Upstream { kind: kind.clone(), stack, host, carrier })
     }
 
     /// The walk's own header timeout ends an attempt; redirects may each take as long.

@@ -11,7 +11,7 @@ use dipylon_middleware::hedge::HedgeLayer;
 use dipylon_middleware::limit::LimitLayer;
 use dipylon_middleware::pace::{GateLayer, PaceLayer};
 use dipylon_middleware::ports::{Fetched, Fetcher};
-use dipylon_middleware::request::FetchRequest;
+use dipylon_middleware::request::{FetchRequest, SumDbFetch};
 use dipylon_middleware::retry::RetryLayer;
 use dipylon_middleware::stack::{Border, Pushed, Stack};
 use dipylon_middleware::telemetry::{LayerName, Telemetry};
@@ -38,6 +38,16 @@ impl UpstreamHost {
         let what = "requests to one upstream host (UpstreamConcurrency)";
         let limit = LimitLayer::new(what, slots, config.stash_timeout);
         Self { limit, pace: PaceLayer::new(name, rate_of_a_host(config), telemetry) }
+    }
+
+    /// The way to what an upstream at the host, which is below, carries of checksum databases: it counts as
+    /// anything else that is asked of the host.
+    pub(crate) fn carrier(
+        &self,
+        below: Border<SumDbFetch, Fetched>,
+        telemetry: &Telemetry,
+    ) -> Border<SumDbFetch, Fetched> {
+        self.on_the_way(Stack::new(telemetry)).over(LayerName::Upstream, below)
     }
 
     /// What each request to the host passes.

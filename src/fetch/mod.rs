@@ -31,7 +31,7 @@ mod sumdb_answer;
 mod sumdb_cache;
 mod sumdb_prover;
 pub mod sumdb_proxy;
-mod sumdb_route;
+pub(crate) mod sumdb_route;
 mod sumdb_site;
 pub mod sumdb_source;
 mod trusted_head;

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dipylon_middleware::ports::{Fetched, Payload};
+use dipylon_middleware::request::{RequestContext, SumDbFetch};
+use dipylon_middleware::stack::Border;
 use dipylon_middleware::{Error, ErrorKind};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
@@ -20,7 +23,7 @@ use super::http_body::{limited, read_all};
 use super::http_client::{Get, HttpClient};
 use super::http_status::refusal;
 use super::sumdb_site::DatabaseSite;
-use super::sumdb_source::MAX_SUMDB_BODY_BYTES;
+use super::sumdb_source::{MAX_SUMDB_BODY_BYTES, MAX_SUMDB_FETCH};
 
 /// How long a found way is used before the proxies are asked again.
 const ROUTE_TTL: Duration = Duration::from_secs(3600);
@@ -29,9 +32,51 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a failure to find one is shared, so that parallel lookups do not each probe.
 const FAILURE_TTL: Duration = Duration::from_secs(1);
 
+/// The ways to upstream proxies that obey the manners of their hosts. A proxy without one is asked at once.
+#[derive(Clone, Debug, Default)]
+pub struct Carriers(Vec<(EntryKind, Border<SumDbFetch, Fetched>)>);
+
+impl Carriers {
+    pub(crate) fn new(ways: Vec<(EntryKind, Border<SumDbFetch, Fetched>)>) -> Self {
+        Self(ways)
+    }
+
+    fn route(&self, entry: &EntryKind, below: &str) -> Option<Route> {
+        let (_, way) = self.0.iter().find(|(kind, _)| kind == entry)?;
+        Some(Route::Carried(way.clone(), below.to_owned()))
+    }
+}
+
+/// What a way to a proxy ends in: a GET below the proxy's URL.
+pub(crate) fn end_of_way(http: HttpClient, proxy: BaseUrl) -> Border<SumDbFetch, Fetched> {
+    Border::new(tower::service_fn(move |request: SumDbFetch| {
+        let (http, proxy) = (http.clone(), proxy.clone());
+        async move {
+            let bytes = get(&http, &proxy, &request.path).await?;
+            let upstream: Arc<str> = proxy.to_string().into();
+            Ok::<_, Error>(Fetched { payload: Payload::Bytes(bytes), upstream })
+        }
+    }))
+}
+
+async fn get(http: &HttpClient, base: &BaseUrl, path: &str) -> Result<Bytes, Error> {
+    let uri = base
+        .join(path)
+        .ok_or_else(|| Error::new(ErrorKind::Internal, format!("{base}{path} is no URL")))?;
+    let authorization = base.authorization().cloned();
+    let answer = http.get(Get { authorization, ..Get::new(uri) }).await?;
+    if answer.status != StatusCode::OK {
+        return Err(refusal(answer).await);
+    }
+    let place = Arc::clone(&answer.place);
+    read_all(limited(answer.body, MAX_SUMDB_BODY_BYTES, place)).await
+}
+
 /// The way to one database.
 #[derive(Clone, Debug)]
 pub(crate) enum Route {
+    /// By an upstream proxy, below this path of it.
+    Carried(Border<SumDbFetch, Fetched>, String),
     /// Below this URL.
     Http(BaseUrl),
     /// In a local tree, below this path.
@@ -45,17 +90,14 @@ impl Route {
             Self::Tree(tree, base) => {
                 tree.read(&format!("{base}{path}"), MAX_SUMDB_BODY_BYTES).await
             }
-            Self::Http(base) => {
-                let uri = base.join(path).ok_or_else(|| {
-                    Error::new(ErrorKind::Internal, format!("{base}{path} is no URL"))
-                })?;
-                let authorization = base.authorization().cloned();
-                let answer = http.get(Get { authorization, ..Get::new(uri) }).await?;
-                if answer.status != StatusCode::OK {
-                    return Err(refusal(answer).await);
+            Self::Http(base) => get(http, base, path).await,
+            Self::Carried(way, below) => {
+                let context = RequestContext::detached(Instant::now() + MAX_SUMDB_FETCH);
+                let path = format!("{below}{path}").into();
+                match way.send(SumDbFetch { context, path }).await?.payload {
+                    Payload::Bytes(bytes) => Ok(bytes),
+                    _ => Err(Error::new(ErrorKind::Internal, "an upstream answered no bytes")),
                 }
-                let place = Arc::clone(&answer.place);
-                read_all(limited(answer.body, MAX_SUMDB_BODY_BYTES, place)).await
             }
         }
     }
@@ -75,13 +117,14 @@ enum State {
 /// Finds the way to a database once in a while.
 pub(crate) struct Router {
     proxies: GoProxyList,
+    carriers: Carriers,
     probe_timeout: Duration,
     state: Arc<Mutex<State>>,
 }
 
 impl Router {
-    pub(crate) fn new(proxies: GoProxyList) -> Self {
-        Self { proxies, probe_timeout: PROBE_TIMEOUT, state: Arc::default() }
+    pub(crate) fn new(proxies: GoProxyList, carriers: Carriers) -> Self {
+        Self { proxies, carriers, probe_timeout: PROBE_TIMEOUT, state: Arc::default() }
     }
 
     /// The way to `site`. Concurrent callers wait for one search, which goes on without them.
@@ -111,8 +154,10 @@ impl Router {
     /// Searches in a task of its own: what is learnt is remembered although nobody waits any more.
     fn search(&self, site: &DatabaseSite, http: &HttpClient) -> Search {
         let (site, http) = (site.clone(), http.clone());
-        let (proxies, timeout) = (self.proxies.clone(), self.probe_timeout);
-        let task = tokio::spawn(async move { find(&proxies, &site, &http, timeout).await });
+        let (proxies, carriers) = (self.proxies.clone(), self.carriers.clone());
+        let timeout = self.probe_timeout;
+        let search = async move { find(&proxies, &carriers, &site, &http, timeout).await };
+        let task = tokio::spawn(search);
         let state = Arc::clone(&self.state);
         let ended = tokio::spawn(async move {
             let route = task.await.unwrap_or_else(|error| {
@@ -131,6 +176,7 @@ impl Router {
 
 async fn find(
     proxies: &GoProxyList,
+    carriers: &Carriers,
     site: &DatabaseSite,
     http: &HttpClient,
     timeout: Duration,
@@ -142,7 +188,9 @@ async fn find(
     let mut failure = None;
     for entry in proxies.entries() {
         let route = match &entry.kind {
-            EntryKind::Proxy(base) => Route::Http(base.below(&below)),
+            EntryKind::Proxy(base) => carriers
+                .route(&entry.kind, &below)
+                .unwrap_or_else(|| Route::Http(base.below(&below))),
             EntryKind::Tree(root) => Route::Tree(FileTree::new(root), below.clone()),
             EntryKind::Direct => return Ok(Route::Http(site.url().clone())),
             EntryKind::Off => break,
@@ -187,7 +235,7 @@ mod tests {
         carrier.attach(&ChecksumDb::new("sum.test", 1));
         let list = format!("{}{separator}{}", silent.url(), carrier.url());
         let proxies = GoProxyList::parse(&list).unwrap();
-        let router = Router { probe_timeout: SHORT, ..Router::new(proxies) };
+        let router = Router { probe_timeout: SHORT, ..Router::new(proxies, Carriers::default()) };
         (silent, carrier, router)
     }
 

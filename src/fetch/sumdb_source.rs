@@ -28,6 +28,7 @@ use super::http_client::HttpClient;
 use super::sumdb_answer::check;
 use super::sumdb_cache::{Cached, SumDbCache};
 use super::sumdb_prover::Prover;
+pub use super::sumdb_route::Carriers;
 use super::sumdb_route::Router;
 pub use super::sumdb_site::DatabaseSite;
 use super::trusted_head::TrustedHead;
@@ -49,6 +50,8 @@ pub struct SumDbSourceConfig {
     pub http: HttpClient,
     /// The GOPROXY list: its proxies are asked first whether they carry a database.
     pub proxies: GoProxyList,
+    /// How those are asked: what they carry of a database is one more request to their hosts.
+    pub carriers: Carriers,
     /// Every database that may be asked. Of equal names the first counts, so the one with a key
     /// (of GOSUMDB) comes before those of `SumDBs`.
     pub databases: Vec<DatabaseSite>,
@@ -114,7 +117,11 @@ impl SumDbSource {
                 let head = site
                     .verifier()
                     .map(|_| Arc::new(TrustedHead::new(site.name(), Arc::clone(&config.store))));
-                sites.push(Site { site, router: Router::new(config.proxies.clone()), head });
+                sites.push(Site {
+                    site,
+                    router: Router::new(config.proxies.clone(), config.carriers.clone()),
+                    head,
+                });
             }
         }
         let inner = Inner {

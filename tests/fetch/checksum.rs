@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dipylon::fetch::ExtraStore;
 use dipylon::fetch::checksum::ChecksumDatabase;
 use dipylon::fetch::environment::{GoSettings, SettingsSource, SumDbSetting};
-use dipylon::fetch::sumdb_source::{DatabaseSite, SumDbSource, SumDbSourceConfig};
+use dipylon::fetch::sumdb_source::{Carriers, DatabaseSite, SumDbSource, SumDbSourceConfig};
 use dipylon_middleware::ports::{Expected, Verifier as _};
 use dipylon_middleware::telemetry::Telemetry;
 use dipylon_middleware::{Error, ErrorKind};
@@ -43,6 +43,7 @@ fn verifier(settings: &GoSettings, store: &Arc<MemoryStore>) -> ChecksumDatabase
     let config = SumDbSourceConfig {
         http: http(),
         proxies: settings.proxies.clone(),
+        carriers: Carriers::default(),
         databases,
         store: Arc::clone(&store),
         offline: false,

@@ -8,7 +8,7 @@ use dipylon::fetch::environment::{GoSettings, SettingsSource, SumDbSetting};
 use dipylon::fetch::goproxy_setting::EntryKind;
 use dipylon::fetch::http_client::{HttpClient, HttpClientConfig};
 use dipylon::fetch::proxy_client::ProxyClient;
-use dipylon::fetch::sumdb_source::{DatabaseSite, SumDbSource, SumDbSourceConfig};
+use dipylon::fetch::sumdb_source::{Carriers, DatabaseSite, SumDbSource, SumDbSourceConfig};
 use dipylon_middleware::ErrorKind;
 use dipylon_middleware::ports::{Expected, Fetcher as _, Verifier as _};
 use dipylon_middleware::request::FetchAsk;
@@ -56,6 +56,7 @@ async fn a_real_module_is_fetched_and_verified() {
     let config = SumDbSourceConfig {
         http,
         proxies: settings.proxies.clone(),
+        carriers: Carriers::default(),
         databases: vec![DatabaseSite::of_database(database).unwrap()],
         store: Arc::clone(&store),
         offline: false,

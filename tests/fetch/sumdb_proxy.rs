@@ -6,7 +6,7 @@ use bytes::Bytes;
 use dipylon::fetch::ExtraStore;
 use dipylon::fetch::goproxy_setting::GoProxyList;
 use dipylon::fetch::sumdb_proxy::SumDbProxy;
-use dipylon::fetch::sumdb_source::{DatabaseSite, SumDbSource, SumDbSourceConfig};
+use dipylon::fetch::sumdb_source::{Carriers, DatabaseSite, SumDbSource, SumDbSourceConfig};
 use dipylon_middleware::ports::{Decision, ListSource, Mode, Policy};
 use dipylon_middleware::request::SumDbRequest;
 use dipylon_middleware::response::SumDbResponse;
@@ -73,6 +73,7 @@ impl Fixture {
         let config = SumDbSourceConfig {
             http: http(),
             proxies: GoProxyList::parse(&self.upstream.url()).unwrap(),
+            carriers: Carriers::default(),
             databases: vec![site],
             store,
             offline,

@@ -8,7 +8,7 @@ use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::upstream::{Fault, Upstream, When};
 use tokio::task::JoinHandle;
 
-use crate::world::{Setup, World, file, outcome, path_of, stocked, until};
+use crate::world::{DATABASE, Setup, World, file, outcome, path_of, stocked, until};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -90,6 +90,31 @@ async fn an_upstream_that_says_when_is_asked_once_until_then_and_then_again() {
         assert!(at[1] - at[0] >= 2 * SECOND, "{slots}: after {:?}", at[1] - at[0]);
         assert!(paced(&world, "paused", "waited").await >= 19.0);
         until("it may be asked again", async || hosts_paused(&world).await == 0.0).await;
+    }
+}
+
+#[tokio::test]
+async fn what_an_upstream_carries_of_a_checksum_database_is_asked_with_the_same_manners() {
+    let latest = format!("/sumdb/{DATABASE}/latest");
+    // Whichever of them hears that the host wants to be left alone, and whether the way is known by then or not.
+    for (hears, is_known) in [("module", true), ("module", false), ("database", true)] {
+        let world = setup().start().await;
+        let paths = add_versions(&world.upstream, "example.com/lib", 1);
+        if is_known {
+            world.get_ok(&latest).await;
+        }
+        let (first, then) =
+            if hears == "module" { (&paths[0], &latest) } else { (&latest, &paths[0]) };
+        world.upstream.fault(When::path(first).times(1), Fault::RetryAfter(429, 2));
+        world.upstream.clear_requests();
+        let refused = world.get(first).await;
+        assert_eq!(refused.header("retry-after"), Some("2"), "{}", refused.text());
+        assert_eq!(hosts_paused(&world).await, 1.0, "{hears}");
+        world.get_ok(then).await;
+        let at = arrivals(&world.upstream, "");
+        let waited = at[1] - at[0];
+        assert!(waited >= 2 * SECOND, "{hears}, {is_known}: asked again after {waited:?}");
+        assert!(paced(&world, "paused", "waited").await >= 1.0);
     }
 }
 

@@ -6,7 +6,7 @@ use tower::util::ServiceExt as _;
 use super::service::Shared;
 use crate::error::Error;
 use crate::ports::Fetched;
-use crate::request::FetchRequest;
+use crate::request::{FetchRequest, SumDbFetch, TakesTurns};
 use crate::stack::{Stage, stage};
 
 /// Calls `S`, the upstream, no faster than it may be asked, and not while its host wants to be left alone; hears
@@ -17,8 +17,12 @@ pub struct Gate<S> {
     pub(super) shared: Arc<Shared>,
 }
 
-impl<S: Stage<FetchRequest, Reply = Fetched>> Gate<S> {
-    async fn handle(self, request: FetchRequest) -> Result<Fetched, Error> {
+impl<S> Gate<S> {
+    async fn handle<Request>(self, request: Request) -> Result<Fetched, Error>
+    where
+        S: Stage<Request, Reply = Fetched>,
+        Request: TakesTurns,
+    {
         let Self { inner, shared } = self;
         shared.passes()?;
         if shared.leave(&request).await? {
@@ -48,3 +52,4 @@ impl<S> Layer<S> for GateLayer {
 }
 
 stage!(Gate<S>: FetchRequest => Fetched, over FetchRequest => Fetched);
+stage!(Gate<S>: SumDbFetch => Fetched, over SumDbFetch => Fetched);

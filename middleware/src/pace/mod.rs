@@ -25,8 +25,8 @@
 //! # Limits
 //! [`TURN_PATIENCE`](crate::request::TURN_PATIENCE) for all waits of one attempt, and the stash's deadline for what
 //! belongs to a zip that is on its way; [`PAUSE_MAX`], however long a host asks for; an attempt is turned back
-//! [`TURNED_BACK_MAX`] times. One state for each host. Requests to the checksum database are not counted. Each
-//! gateway counts for itself.
+//! [`TURNED_BACK_MAX`] times. One state for each host, for modules and for what it carries of a
+//! checksum database. Each gateway counts for itself.
 //!
 //! [`FetchRequest::turn_patience`]: crate::request::FetchRequest::turn_patience
 

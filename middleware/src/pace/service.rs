@@ -10,7 +10,7 @@ use super::state::{PAUSE_MAX, Pause};
 use crate::budget::{Budget, Rate};
 use crate::error::{Error, ErrorKind};
 use crate::ports::Fetched;
-use crate::request::{FetchRequest, HasContext as _};
+use crate::request::{FetchRequest, RequestContext, SumDbFetch, TakesTurns};
 use crate::stack::{Stage, stage};
 use crate::telemetry::{PaceReason, Paced, Phase, Telemetry};
 
@@ -73,13 +73,13 @@ impl Shared {
 
     /// Holds what has its slot to the rates once more: in line for it, turns have piled up. Whether that took
     /// time.
-    pub(super) async fn leave(&self, request: &FetchRequest) -> Result<bool, Error> {
-        let class = request.rate_class.as_ref();
+    pub(super) async fn leave(&self, request: &impl TakesTurns) -> Result<bool, Error> {
+        let class = request.rate_class();
         let class = class.map(|class| (&class.budget, PaceReason::Class));
         let host = self.budget.as_ref().map(|budget| (budget, PaceReason::Host));
         let mut has_waited = false;
         for (budget, reason) in class.into_iter().chain(host) {
-            let latest = request.context.deadline.min(Instant::now() + SLOT_HELD_MAX);
+            let latest = request.context().deadline.min(Instant::now() + SLOT_HELD_MAX);
             let turn = budget.leave(latest).map_err(|wait| {
                 self.telemetry.metrics.paced.get((reason, Paced::Waited)).inc();
                 refusal(&self.whose(request, reason), budget.rate(), wait)
@@ -100,8 +100,8 @@ impl Shared {
     }
 
     /// Whose rate it is, as texts have it.
-    fn whose(&self, request: &FetchRequest, reason: PaceReason) -> String {
-        match (&request.rate_class, reason) {
+    fn whose(&self, request: &impl TakesTurns, reason: PaceReason) -> String {
+        match (request.rate_class(), reason) {
             (Some(class), PaceReason::Class) => {
                 format!("modules of the rate class {:?}", class.name)
             }
@@ -112,7 +112,7 @@ impl Shared {
     /// Waits until the request may go.
     async fn admit(
         &self,
-        request: &FetchRequest,
+        request: &impl TakesTurns,
         patience: &mut Patience<'_>,
     ) -> Result<(), Error> {
         while let Some(left) = self.pause_left() {
@@ -120,7 +120,7 @@ impl Shared {
             let refusal = || self.left_alone(left);
             patience.wait(until, PaceReason::Paused, refusal).await?;
         }
-        if let Some(class) = &request.rate_class {
+        if let Some(class) = request.rate_class() {
             let refusal = |rate, wait| refusal(&self.whose(request, PaceReason::Class), rate, wait);
             patience.take(&class.budget, PaceReason::Class, refusal).await?;
         }
@@ -175,13 +175,13 @@ fn whole_seconds(time: Duration) -> u64 {
 /// How long one attempt may still wait, and what is said of its waits.
 struct Patience<'a> {
     left: Duration,
-    request: &'a FetchRequest,
+    context: &'a RequestContext,
     telemetry: &'a Telemetry,
 }
 
 impl Patience<'_> {
     fn latest(&self) -> Instant {
-        let deadline = self.request.context.deadline;
+        let deadline = self.context.deadline;
         Instant::now().checked_add(self.left).map_or(deadline, |latest| latest.min(deadline))
     }
 
@@ -239,7 +239,7 @@ impl Patience<'_> {
         let (begun, started) = (Instant::now(), std::time::Instant::now());
         tokio::time::sleep_until(until).await;
         self.left = self.left.saturating_sub(begun.elapsed());
-        self.request.context().timings.add(Phase::Queue, started);
+        self.context.timings.add(Phase::Queue, started);
     }
 }
 
@@ -250,12 +250,16 @@ pub struct Pace<S> {
     pub(super) shared: Arc<Shared>,
 }
 
-impl<S: Stage<FetchRequest, Reply = Fetched>> Pace<S> {
-    async fn handle(self, request: FetchRequest) -> Result<Fetched, Error> {
+impl<S> Pace<S> {
+    async fn handle<Request>(self, request: Request) -> Result<Fetched, Error>
+    where
+        S: Stage<Request, Reply = Fetched>,
+        Request: TakesTurns,
+    {
         let Self { inner, shared } = self;
         let mut patience = Patience {
-            left: request.turn_patience,
-            request: &request,
+            left: request.turn_patience(),
+            context: request.context(),
             telemetry: &shared.telemetry,
         };
         let mut turned_back = 0;
@@ -278,3 +282,4 @@ impl<S: Stage<FetchRequest, Reply = Fetched>> Pace<S> {
 }
 
 stage!(Pace<S>: FetchRequest => Fetched, over FetchRequest => Fetched);
+stage!(Pace<S>: SumDbFetch => Fetched, over SumDbFetch => Fetched);
