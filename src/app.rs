@@ -26,11 +26,10 @@ use dipylon_middleware::hot_cache::HotCacheLayer;
 use dipylon_middleware::limit::LimitLayer;
 use dipylon_middleware::lock::LockLayer;
 use dipylon_middleware::lookup::LookupLayer;
-use dipylon_middleware::missing_paths::MissingPaths;
 use dipylon_middleware::negative::NegativeLayer;
 use dipylon_middleware::pool::PoolLayer;
 use dipylon_middleware::ports::{Fetched, ListSource, Lock, Mode, Policy, QueueEntry, Storage};
-use dipylon_middleware::purge::Learns;
+use dipylon_middleware::purge::{Learns, Purges};
 use dipylon_middleware::rate_limit::RateLimitLayer;
 use dipylon_middleware::request::{FetchRequest, ModuleRequest, StashRequest, SumDbRequest};
 use dipylon_middleware::request_context::{RequestContextLayer, TrustedProxies};
@@ -98,8 +97,9 @@ impl App {
             telemetry: telemetry.clone(),
         };
         let versions = build.versions_layer(&storage, fetched, Arc::clone(&policy));
-        let lock = build.lock_layer(&ports, versions.missing(), adapters.lock.clone());
-        let stash = build.stash_stack(ports, lock.clone());
+        let purges = versions.missing().purges().clone();
+        let lock = build.lock_layer(&ports, purges.clone(), adapters.lock.clone());
+        let stash = build.stash_stack(ports, lock.clone(), purges);
         let recovered = adapters.queue.as_ref().map(|queue| queue.recovered.clone());
         let guards = build.guards(&adapters);
         let version_ttl = config.dipylon.negative_version_ttl;
@@ -183,13 +183,13 @@ impl Build<'_> {
     fn lock_layer(
         &self,
         ports: &StashPorts,
-        missing: MissingPaths,
+        purges: Purges,
         lock: Option<Arc<dyn Lock>>,
     ) -> Option<LockLayer> {
         let Self { config, telemetry, tasks } = self;
         let (limits, storage) = (lock::limits(config), ports.storage.clone());
         let (timeout, tasks) = (config.stash_timeout, (*tasks).clone());
-        lock.map(|lock| LockLayer::new(lock, limits, timeout, storage, missing, tasks, telemetry))
+        lock.map(|lock| LockLayer::new(lock, limits, timeout, storage, purges, tasks, telemetry))
     }
 
     /// Stash: fetch, verify, save, index; once for each version, however many ask.
@@ -197,13 +197,16 @@ impl Build<'_> {
         &self,
         ports: StashPorts,
         lock: Option<LockLayer>,
+        purges: Purges,
     ) -> Border<StashRequest, Stashed> {
         let Self { config, telemetry, tasks } = self;
         Stack::new(telemetry)
-            // Outermost: everything below runs once per key; followers cost nothing further down.
+            // Outermost: everything below runs once per key; followers cost nothing further down. Who comes
+            // after a purge asks anew.
             .push(
                 LayerName::SingleFlight,
-                SingleFlightLayer::new(config.stash_timeout, (*tasks).clone(), telemetry),
+                SingleFlightLayer::new(config.stash_timeout, (*tasks).clone(), telemetry)
+                    .anew_after(purges),
             )
             // Below single flight: one question for each key. Above the pool: who waits for another
             // replica takes no slot from those who fetch.

@@ -6,13 +6,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dipylon_protocol::path::ModulePath;
 
 use crate::error::Error;
-use crate::purge::{Forgets, Purge};
+use crate::purge::{Forgets, Purge, Purges};
 use crate::remember::{Remember, Weigh};
 
 /// What the paths may take together, in bytes.
@@ -38,13 +37,13 @@ impl Weigh for Question {
 pub struct MissingPaths {
     said: Remember<(ModulePath, Question), Error>,
     time_to_live: Duration,
-    purges: Arc<AtomicU64>,
+    purges: Purges,
 }
 
 impl MissingPaths {
     /// Each "no" counts for so long (`NegativePathTTL`).
     pub fn new(time_to_live: Duration) -> Self {
-        let (said, purges) = (Remember::new(MISSING_PATHS_BYTES_MAX), Arc::default());
+        let (said, purges) = (Remember::new(MISSING_PATHS_BYTES_MAX), Purges::default());
         Self { said, time_to_live, purges }
     }
 
@@ -53,10 +52,9 @@ impl MissingPaths {
         self.time_to_live
     }
 
-    /// How many purges there were. A "no" that was asked for before a purge and comes after it is not to be
-    /// kept: what the purge is about may have come into being in between.
-    pub fn purges(&self) -> u64 {
-        self.purges.load(Ordering::Acquire)
+    /// The purges that it is told of, before anybody else forgets anything.
+    pub fn purges(&self) -> &Purges {
+        &self.purges
     }
 
     /// Upstream has said that it does not exist.
@@ -102,7 +100,7 @@ impl MissingPaths {
 
 impl Forgets for MissingPaths {
     fn forget(&self, purge: &Purge) -> usize {
-        self.purges.fetch_add(1, Ordering::AcqRel);
+        self.purges.begin_era();
         self.said.forget(|(module, _), _| purge.covers(module))
     }
 }

@@ -1,4 +1,8 @@
-//! Which remembered "no"s an operator wants forgotten, who forgets them, and who takes note of new ones.
+//! Which remembered "no"s an operator wants forgotten, who forgets them, who takes note of new ones, and what was
+//! asked before.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::pattern::Patterns;
@@ -45,6 +49,33 @@ impl Purge {
     }
 }
 
+/// The time between two purges. What was asked in one says nothing of the next: what the purge is about may have
+/// come into being in between.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Era(u64);
+
+/// Counts purges; clones share the count. What is asked now is asked in [`Purges::era`], and may be learnt, and
+/// shared with others, for as long as that lasts.
+#[derive(Clone, Debug, Default)]
+pub struct Purges(Arc<AtomicU64>);
+
+impl Purges {
+    /// The time since the last purge.
+    pub fn era(&self) -> Era {
+        Era(self.0.load(Ordering::Acquire))
+    }
+
+    /// Whether there was no purge since.
+    pub fn is_still(&self, era: Era) -> bool {
+        self.era() == era
+    }
+
+    /// There is a purge: whatever is asked from now on is asked anew.
+    pub fn begin_era(&self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
 /// Remembers "no"s, and forgets them when it is told to.
 pub trait Forgets: Send + Sync + 'static {
     /// Forgets what the purge is about; how many there were.
@@ -53,11 +84,11 @@ pub trait Forgets: Send + Sync + 'static {
 
 /// Remembers "no"s that come to light where no request waits for them.
 pub trait Learns: Send + Sync + 'static {
-    /// How many purges there were. What was asked before one says nothing of the time after it.
-    fn purges(&self) -> u64;
+    /// When a question is asked that is asked now.
+    fn era(&self) -> Era;
 
-    /// This version cannot be had, for good; so it was said to a question of when there were so many purges.
-    fn learn(&self, module: &ModulePath, version: &VersionQuery, error: &Error, purges: u64);
+    /// This version cannot be had, for good; so it was said to a question of that time.
+    fn learn(&self, module: &ModulePath, version: &VersionQuery, error: &Error, asked: Era);
 
     /// Whether it is remembered that this version cannot be had.
     fn knows(&self, module: &ModulePath, version: &VersionQuery) -> bool;

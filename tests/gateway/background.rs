@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use dipylon_testkit::client::raw_get;
 use dipylon_testkit::module::FakeModule;
-use dipylon_testkit::upstream::{Fault, Generator, When};
+use dipylon_testkit::upstream::{Fault, Gate, Generator, When};
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::world::{MODULE, Setup, VERSION, World, file, path_of, sick};
+use crate::world::{MODULE, Setup, VERSION, World, file, path_of, sick, until};
 
 /// The version of every module of the flood.
 const FLOOD_VERSION: &str = "v1.0.0";
@@ -244,7 +244,7 @@ async fn what_a_store_did_not_take_costs_no_attempt_and_is_stored_when_it_does()
     let in_the_way = world.root().join("example.com");
     std::fs::write(&in_the_way, "in the way").expect("a file");
     ask_for(&world, 0..1).await;
-    crate::world::until("it was tried", async || event(&world, "repeated").await == 1.0).await;
+    until("it was tried", async || event(&world, "repeated").await == 1.0).await;
     let entry = &queue(&world).await["entries"][0];
     assert_eq!((&entry["state"], &entry["attempts"]), (&json!("paused"), &json!(0)), "{entry}");
     std::fs::remove_file(&in_the_way).expect("it is there");
@@ -287,8 +287,7 @@ async fn the_queue_shows_what_runs_what_waits_and_why() {
     });
     assert_eq!(empty, wanted);
     ask_for(&world, 0..4).await;
-    crate::world::until("the first has failed", async || event(&world, "repeated").await == 1.0)
-        .await;
+    until("the first has failed", async || event(&world, "repeated").await == 1.0).await;
     let seen = queue(&world).await;
     let states: Vec<_> = seen["entries"].as_array().unwrap().iter().collect();
     assert_eq!(states.len(), 4, "{seen}");
@@ -370,6 +369,25 @@ async fn a_purge_forgets_what_does_not_exist_and_a_version_published_since_is_se
     assert_eq!((status, &told), (200, &json!({ "files": 1, "lists": 1, "forgotten": 2 })));
     world.get_ok(&info).await;
     assert_eq!(world.get_ok(&list).await.text(), format!("{VERSION}\n"));
+}
+
+#[tokio::test]
+async fn who_comes_after_a_purge_waits_for_no_question_from_before_it() {
+    let world = purging().start().await;
+    let body = json!({ "module": MODULE }).to_string();
+    for path in [file("mod"), format!("/{MODULE}/@v/list")] {
+        let gate = Gate::default();
+        world.upstream.fault(When::path(&path).times(1), Fault::Gate(gate.clone()));
+        let (client, asked) = (world.client(), path.clone());
+        let before = tokio::spawn(async move { client.get(&asked).await });
+        until("upstream is asked", async || world.asked(&path) == 1).await;
+        world.add_module();
+        assert_eq!(post(&world, "/-/purge", &[TOKEN], &body).await.0, 200);
+        world.get_ok(&path).await;
+        assert_eq!(world.asked(&path), 2, "{path}");
+        gate.open();
+        before.await.expect("the request is not aborted");
+    }
 }
 
 #[tokio::test]

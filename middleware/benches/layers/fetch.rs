@@ -13,19 +13,19 @@ use dipylon_middleware::budget::Rate;
 use dipylon_middleware::hedge::HedgeLayer;
 use dipylon_middleware::limit::LimitLayer;
 use dipylon_middleware::lock::{LockLayer, LockLimits};
-use dipylon_middleware::missing_paths::MissingPaths;
 use dipylon_middleware::pace::PaceLayer;
 use dipylon_middleware::pool::PoolLayer;
 use dipylon_middleware::ports::{
     Acquired, BoxFuture, Fetched, Lock, LockClaim, LockError, Payload, StorageCall, StorageReply,
 };
+use dipylon_middleware::purge::Purges;
 use dipylon_middleware::request::{
     FetchAsk, FetchRequest, StashKey, StashRequest, StorageRequest, Want,
 };
 use dipylon_middleware::response::{Files, Finished, Stashed};
 use dipylon_middleware::retry::RetryLayer;
 use dipylon_middleware::single_flight::SingleFlightLayer;
-use dipylon_middleware::stack::Stage;
+use dipylon_middleware::stack::{Border, Stage};
 use dipylon_middleware::telemetry::Outcome;
 use dipylon_protocol::{FileKind, VersionQuery};
 use tokio_util::task::TaskTracker;
@@ -60,8 +60,8 @@ pub(crate) fn stash(criterion: &mut Criterion) {
         max_retries: 10,
     };
     let lock = Arc::new(Free(AtomicU64::new(1)));
-    let (missing, tasks) = (MissingPaths::new(LONG), TaskTracker::new());
-    let lock = LockLayer::new(lock, limits, LONG, storage(false), missing, tasks, &telemetry);
+    let (purges, tasks) = (Purges::default(), TaskTracker::new());
+    let lock = LockLayer::new(lock, limits, LONG, storage(false), purges, tasks, &telemetry);
     bench_service(group, "lock", &lock.layer(stashed()), request);
     bench_service(group, "pool", &PoolLayer::new(10).layer(stashed()), request);
 }
@@ -111,7 +111,7 @@ pub(crate) fn upstream(criterion: &mut Criterion) {
     bench_service(
         group,
         "hedge",
-        &HedgeLayer::new(LONG, fetched(), &telemetry).layer(fetched()),
+        &HedgeLayer::new(LONG, Border::new(fetched()), &telemetry).layer(fetched()),
         request,
     );
     let pace = PaceLayer::new("host".into(), None, &telemetry);

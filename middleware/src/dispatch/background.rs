@@ -359,7 +359,7 @@ impl Shared {
         if !this.may_fetch(&key) {
             return Self::put_by(this, running, &key).await;
         }
-        let purges = this.ports.negatives.purges();
+        let asked = this.ports.negatives.era();
         // Safe to assert: the attempt and all it owns is dropped with the panic.
         let attempted = AssertUnwindSafe(this.stash(&key, cause)).catch_unwind().await;
         let error = match attempted.unwrap_or_else(|_| Ended::Failed(panicked())) {
@@ -386,7 +386,7 @@ impl Shared {
         if is_last || !may_pass(error.kind()) {
             this.count(BackgroundEvent::Dropped);
             tracing::warn!(%module, %version, attempt, %error, "a background fetch failed");
-            this.ports.negatives.learn(module, version, &error, purges);
+            this.ports.negatives.learn(module, version, &error, asked);
             this.forget(&key).await;
             return drop(running);
         }

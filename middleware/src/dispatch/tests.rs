@@ -3,7 +3,7 @@ mod bounds;
 mod machine;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use dipylon_protocol::path::ModulePath;
@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::{Background, BackgroundConfig, BackgroundPorts, Dispatch, MayFetch};
 use crate::error::{Error, ErrorKind};
 use crate::ports::{Fetcher, QueueStore};
-use crate::purge::Learns;
+use crate::purge::{Era, Learns, Purges};
 use crate::request::{Plan, Planned, RequestContext, StashKey, StashRequest, Want};
 use crate::response::{Answer, Files, Finished, Stashed};
 use crate::stack::Border;
@@ -89,21 +89,20 @@ impl Stashes {
     }
 }
 
-/// What the background found out for good: versions, with the kind of the error, and how many purges there
-/// were when it began to ask.
+/// What the background found out for good: versions, with the kind of the error, and when it began to ask.
 #[derive(Default)]
 struct Learned {
-    noes: Mutex<Vec<(String, ErrorKind, u64)>>,
-    purges: AtomicU64,
+    noes: Mutex<Vec<(String, ErrorKind, Era)>>,
+    purges: Purges,
 }
 
 impl Learns for Learned {
-    fn purges(&self) -> u64 {
-        self.purges.load(Ordering::SeqCst)
+    fn era(&self) -> Era {
+        self.purges.era()
     }
 
-    fn learn(&self, module: &ModulePath, version: &VersionQuery, error: &Error, purges: u64) {
-        self.noes.lock().push((format!("{module}@{version}"), error.kind(), purges));
+    fn learn(&self, module: &ModulePath, version: &VersionQuery, error: &Error, asked: Era) {
+        self.noes.lock().push((format!("{module}@{version}"), error.kind(), asked));
     }
 
     fn knows(&self, module: &ModulePath, version: &VersionQuery) -> bool {

@@ -10,8 +10,8 @@ use tokio_util::task::TaskTracker;
 
 use super::health::Service;
 use super::state::{Hold, LockLimits, Loss, Tend};
-use crate::missing_paths::MissingPaths;
 use crate::ports::{LockClaim, Verdict};
+use crate::purge::{Era, Purges};
 use crate::response::Finished;
 use crate::telemetry::{InFlight, LockLoss, Telemetry};
 
@@ -58,9 +58,9 @@ impl Holding {
 pub(super) struct Keeper {
     pub(super) service: Arc<Service>,
     pub(super) telemetry: Telemetry,
-    pub(super) missing: MissingPaths,
-    /// How many there were when the work began.
-    pub(super) purges: u64,
+    pub(super) purges: Purges,
+    /// When the work began.
+    pub(super) era: Era,
     pub(super) claim: LockClaim,
     pub(super) fencing: u64,
     pub(super) limits: LockLimits,
@@ -88,7 +88,7 @@ impl Keeper {
         drop(held);
         match loss {
             // What was asked before a purge says nothing of the time after it.
-            None if self.purges != self.missing.purges() => self.release(None).await,
+            None if !self.purges.is_still(self.era) => self.release(None).await,
             None => self.release(verdict.as_ref()).await,
             Some(Loss::Ttl) => {
                 self.lost(LockLoss::Ttl);

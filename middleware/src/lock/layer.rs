@@ -6,8 +6,8 @@ use tower::Layer;
 use super::health::{LockHealth, Service};
 use super::service::{Locked, Shared};
 use super::state::LockLimits;
-use crate::missing_paths::MissingPaths;
 use crate::ports::Lock;
+use crate::purge::Purges;
 use crate::storage_io::StorageHandle;
 use crate::telemetry::Telemetry;
 
@@ -18,8 +18,8 @@ pub struct LockLayer {
 }
 
 impl LockLayer {
-    /// Locks through `lock` within `limits`; looks for what others stored in `storage`; `missing` knows
-    /// of purges, before which nothing was found that still counts; `tasks` counts the locks that are held,
+    /// Locks through `lock` within `limits`; looks for what others stored in `storage`; nothing
+    /// that was found before one of `purges` counts after it; `tasks` counts the locks that are held,
     /// which a drain waits for. A fetch that waited for a lock has
     /// `stash_timeout` from the end of the wait.
     pub fn new(
@@ -27,14 +27,13 @@ impl LockLayer {
         limits: LockLimits,
         stash_timeout: std::time::Duration,
         storage: StorageHandle,
-        missing: MissingPaths,
+        purges: Purges,
         tasks: TaskTracker,
         telemetry: &Telemetry,
     ) -> Self {
         let service = Service::new(lock, telemetry);
         let telemetry = telemetry.clone();
-        let shared =
-            Shared::new(service, limits, stash_timeout, storage, missing, tasks, telemetry);
+        let shared = Shared::new(service, limits, stash_timeout, storage, purges, tasks, telemetry);
         Self { shared: Arc::new(shared) }
     }
 

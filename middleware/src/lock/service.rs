@@ -16,8 +16,8 @@ use super::holding::{Holding, Keeper, RELEASE_ATTEMPTS, RELEASE_PAUSE};
 use super::state::{Contest, Footing, LockLimits, Next, Why};
 use crate::blob::Blob;
 use crate::error::Error;
-use crate::missing_paths::MissingPaths;
 use crate::ports::{Acquired, BoxFuture, LockClaim, LockError, Moment, Verdict};
+use crate::purge::{Era, Purges};
 use crate::request::{StashRequest, Want};
 use crate::response::{Files, Finished, Stashed, Stored};
 use crate::stack::{Stage, stage};
@@ -83,7 +83,7 @@ pub(super) struct Shared {
     limits: LockLimits,
     stash_timeout: Duration,
     storage: StorageHandle,
-    missing: MissingPaths,
+    purges: Purges,
     tasks: TaskTracker,
     telemetry: Telemetry,
     /// This process among all that lock.
@@ -97,23 +97,13 @@ impl Shared {
         limits: LockLimits,
         stash_timeout: Duration,
         storage: StorageHandle,
-        missing: MissingPaths,
+        purges: Purges,
         tasks: TaskTracker,
         telemetry: Telemetry,
     ) -> Self {
         let instance = RandomState::new().hash_one(std::process::id());
         let wishes = AtomicU64::new(0);
-        Self {
-            service,
-            limits,
-            stash_timeout,
-            storage,
-            missing,
-            tasks,
-            telemetry,
-            instance,
-            wishes,
-        }
+        Self { service, limits, stash_timeout, storage, purges, tasks, telemetry, instance, wishes }
     }
 
     pub(super) fn health(&self) -> LockHealth {
@@ -162,8 +152,8 @@ struct Found {
     stashed: Option<Stashed>,
     /// When another was first said to have the lock.
     since: Option<Moment>,
-    /// How many purges there were by then.
-    purges: u64,
+    /// The time in which that was.
+    era: Era,
     verdict: Option<Verdict>,
     error: Option<LockError>,
     was_held: bool,
@@ -230,12 +220,12 @@ impl Wish<'_> {
 
     /// Asks for the lock. What was found before the last purge is no answer, however late it comes.
     async fn question(&self, found: &mut Found) -> Result<Acquired, LockError> {
-        let Shared { service, missing, .. } = self.shared;
-        if found.purges != missing.purges() {
-            (found.since, found.purges) = (None, missing.purges());
+        let Shared { service, purges, .. } = self.shared;
+        if !purges.is_still(found.era) {
+            (found.since, found.era) = (None, purges.era());
         }
         match service.acquire(&self.claim, found.since).await {
-            Ok(Acquired::Settled(_)) if found.purges != missing.purges() => {
+            Ok(Acquired::Settled(_)) if !purges.is_still(found.era) => {
                 found.since = None;
                 service.acquire(&self.claim, None).await
             }
@@ -248,11 +238,11 @@ impl Wish<'_> {
         self.note("lock_acquired", vec![KeyValue::new("fencing", attribute)]);
         tracing::debug!(request_id = %self.request.context.id, key = %self.claim.key, fencing,
             "a lock was acquired");
-        let Shared { service, limits, missing, tasks, telemetry, .. } = self.shared;
+        let Shared { service, limits, purges, tasks, telemetry, .. } = self.shared;
         let keeper = Keeper {
             service: Arc::clone(service),
-            purges: missing.purges(),
-            missing: missing.clone(),
+            era: purges.era(),
+            purges: purges.clone(),
             telemetry: telemetry.clone(),
             claim: self.claim.clone(),
             fencing,

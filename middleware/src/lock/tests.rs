@@ -16,8 +16,7 @@ use tower::Layer as _;
 
 use super::{LockLayer, LockLimits};
 use crate::error::{Error, ErrorKind};
-use crate::missing_paths::MissingPaths;
-use crate::purge::{Modules, Purge};
+use crate::purge::Purges;
 use crate::request::{StashKey, StashRequest, Want};
 use crate::response::{FinishGuard, Finished, Stashed};
 use crate::stack::Border;
@@ -64,7 +63,7 @@ struct Replica {
     telemetry: Telemetry,
     tasks: TaskTracker,
     fetches: Arc<Mutex<Vec<Fetch>>>,
-    missing: MissingPaths,
+    purges: Purges,
 }
 
 /// A fetch under way, and when the stash has to be over.
@@ -105,23 +104,22 @@ impl Replica {
         let (telemetry, tasks) = (telemetry(), TaskTracker::new());
         let handle = storage.handle(&telemetry);
         let lock = Arc::clone(lock);
-        let missing = MissingPaths::new(SECOND);
+        let purges = Purges::default();
         let layer = LockLayer::new(
             lock,
             limits,
             STASH_TIMEOUT,
             handle,
-            missing.clone(),
+            purges.clone(),
             tasks.clone(),
             &telemetry,
         );
-        Self { stack: Border::new(layer.layer(leaf)), telemetry, tasks, fetches, missing }
+        Self { stack: Border::new(layer.layer(leaf)), telemetry, tasks, fetches, purges }
     }
 
     /// An operator has it forget what it knows.
     fn purge(&self) {
-        let modules = Modules::Exactly("example.com/m".to_owned());
-        self.missing.forgets().forget(&Purge { modules, version: None });
+        self.purges.begin_era();
     }
 
     async fn ask(&self, request: StashRequest) -> Result<Stashed, Error> {

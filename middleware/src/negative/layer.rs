@@ -11,7 +11,7 @@ use super::service::{Memory, Negative};
 use crate::error::Error;
 use crate::missing_paths::MissingPaths;
 use crate::ports::Policy;
-use crate::purge::{Forgets, Learns, Purge};
+use crate::purge::{Era, Forgets, Learns, Purge};
 use crate::remember::Remember;
 use crate::request::{StashKey, Want};
 
@@ -50,13 +50,13 @@ impl fmt::Debug for NegativeLayer {
 }
 
 impl Learns for NegativeLayer {
-    fn purges(&self) -> u64 {
-        self.memory.missing.purges()
+    fn era(&self) -> Era {
+        self.memory.missing.purges().era()
     }
 
     /// Of all its files: none of them is served without the others.
-    fn learn(&self, module: &ModulePath, version: &VersionQuery, error: &Error, purges: u64) {
-        if purges != self.purges() {
+    fn learn(&self, module: &ModulePath, version: &VersionQuery, error: &Error, asked: Era) {
+        if !self.memory.missing.purges().is_still(asked) {
             return;
         }
         for kind in [FileKind::Info, FileKind::Mod, FileKind::Zip] {

@@ -8,7 +8,7 @@ use super::{Negative, NegativeLayer};
 use crate::error::{Error, ErrorKind};
 use crate::missing_paths::{MissingPaths, Question};
 use crate::ports::{Decision, Mode};
-use crate::purge::{Modules, Purge};
+use crate::purge::{Era, Modules, Purge};
 use crate::request::Missed;
 use crate::response::ModuleResponse;
 use crate::stack::Stage;
@@ -150,7 +150,7 @@ async fn what_upstream_does_not_have_is_still_redirected_to() {
             &module("example.com/m"),
             &query("v1.0.0"),
             &error(ErrorKind::NotFound),
-            0,
+            Era::default(),
         );
         assert!(layer.learns().knows(&module("example.com/m"), &query("v1.0.0")), "{mode:?}");
         let (negative, below) = Below::under(&layer, ErrorKind::NotFound);
@@ -164,8 +164,8 @@ async fn what_the_background_found_out_is_remembered_of_all_files() {
     let layer = layer();
     let (negative, below) = Below::under(&layer, ErrorKind::NotFound);
     let (learns, m) = (layer.learns(), module("example.com/m"));
-    learns.learn(&m, &query("v1.0.0"), &error(ErrorKind::NotFound), 0);
-    learns.learn(&m, &query("v1.1.0"), &error(ErrorKind::UpstreamTimeout), 0);
+    learns.learn(&m, &query("v1.0.0"), &error(ErrorKind::NotFound), Era::default());
+    learns.learn(&m, &query("v1.1.0"), &error(ErrorKind::UpstreamTimeout), Era::default());
     assert!(learns.knows(&m, &query("v1.0.0")) && !learns.knows(&m, &query("v1.1.0")));
     for kind in [FileKind::Info, FileKind::Mod, FileKind::Zip] {
         let failed = call(&negative, missed("v1.0.0", kind)).await.expect_err("remembered");
@@ -199,13 +199,13 @@ async fn a_no_from_before_a_purge_is_not_remembered_after_it() {
 async fn what_the_background_asked_before_a_purge_is_not_learned_after_it() {
     let missing = MissingPaths::new(600 * SECOND);
     let learns = layer_over(missing.clone()).learns();
-    let purges = learns.purges();
+    let before = learns.era();
     let purge = Purge { modules: Modules::Exactly("example.com/m".to_owned()), version: None };
     missing.forgets().forget(&purge);
     let (m, version) = (module("example.com/m"), query("v1.0.0"));
-    learns.learn(&m, &version, &error(ErrorKind::NotFound), purges);
+    learns.learn(&m, &version, &error(ErrorKind::NotFound), before);
     assert!(!learns.knows(&m, &version));
-    learns.learn(&m, &version, &error(ErrorKind::NotFound), learns.purges());
+    learns.learn(&m, &version, &error(ErrorKind::NotFound), learns.era());
     assert!(learns.knows(&m, &version));
 }
 

@@ -7,6 +7,7 @@ use tower::util::ServiceExt as _;
 
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Flights, NoLanding, Role};
+use crate::purge::{Era, Purges};
 use crate::request::{StashKey, StashRequest};
 use crate::response::Stashed;
 use crate::stack::{Stage, stage};
@@ -19,15 +20,16 @@ pub(super) type Landed = (Result<Stashed, Error>, SpanContext);
 #[derive(Clone, Debug)]
 pub struct SingleFlight<S> {
     pub(super) inner: S,
-    pub(super) flights: Flights<StashKey, Landed>,
+    pub(super) flights: Flights<(StashKey, Era), Landed>,
+    pub(super) purges: Purges,
     pub(super) stash_timeout: Duration,
     pub(super) active: IntGauge,
 }
 
 impl<S: Stage<StashRequest, Reply = Stashed>> SingleFlight<S> {
     async fn handle(self, request: StashRequest) -> Result<Stashed, Error> {
-        let Self { inner, flights, stash_timeout, active } = self;
-        let (key, deadline) = (request.key.clone(), request.context.deadline);
+        let Self { inner, flights, purges, stash_timeout, active } = self;
+        let (key, deadline) = ((request.key.clone(), purges.era()), request.context.deadline);
         let trace = request.context.trace.clone();
         let landed = flights
             .join(key, deadline, |landing| async move {

@@ -12,6 +12,7 @@ use tower::Layer as _;
 
 use super::{SingleFlight, SingleFlightLayer};
 use crate::error::{Error, ErrorKind};
+use crate::purge::Purges;
 use crate::request::{StashKey, StashRequest, Want};
 use crate::response::{Files, FinishGuard, Finished, Stashed};
 use crate::stack::Stage;
@@ -61,6 +62,13 @@ impl Below {
         &self,
         telemetry: &Telemetry,
     ) -> SingleFlight<impl Stage<StashRequest, Reply = Stashed>> {
+        self.under_layer(&layer(telemetry))
+    }
+
+    fn under_layer(
+        &self,
+        layer: &SingleFlightLayer,
+    ) -> SingleFlight<impl Stage<StashRequest, Reply = Stashed> + use<>> {
         let below = self.clone();
         let inner = tower::service_fn(move |request: StashRequest| {
             below.runs.fetch_add(1, Ordering::SeqCst);
@@ -71,7 +79,7 @@ impl Below {
                 below.result.lock().clone()
             }
         });
-        layer(telemetry).layer(inner)
+        layer.layer(inner)
     }
 }
 
@@ -274,4 +282,24 @@ async fn services_of_one_layer_share_their_flights() {
     first.expect("the leader");
     assert_eq!(second.expect("the follower").outcome, Outcome::MissFollower);
     assert_eq!(runs.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_after_a_purge_joins_no_flight_from_before_it() {
+    let (below, telemetry, purges) = (Below::ok(), telemetry(), Purges::default());
+    let service = below.under_layer(&layer(&telemetry).anew_after(purges.clone()));
+    let ask = || call(&service, request());
+    let later = async {
+        tokio::time::sleep(SECOND).await;
+        ask().await.map(drop).expect("joined");
+    };
+    let after = async {
+        tokio::time::sleep(2 * SECOND).await;
+        assert_eq!(below.runs(), 1, "the second has joined the first");
+        purges.begin_era();
+        ask().await.map(drop).expect("its own");
+    };
+    let (first, (), ()) = tokio::join!(ask(), later, after);
+    first.map(drop).expect("stashed");
+    assert_eq!(below.runs(), 2);
 }

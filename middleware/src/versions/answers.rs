@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Flights, Landing, NoLanding, Role};
+use crate::purge::{Era, Purges};
 use crate::remember::{Remember, Weigh};
 
 /// How long upstream is left alone after it has failed on a question that an older answer exists for:
@@ -55,7 +56,9 @@ pub(super) struct Answers<K, V> {
     kept: Remember<K, Kept<V>>,
     /// Questions that upstream failed on, for a moment.
     failed: Remember<K, ()>,
-    flights: Flights<K, Kept<V>>,
+    /// By when they were asked: none is joined after a purge that it began before.
+    flights: Flights<(K, Era), Kept<V>>,
+    purges: Purges,
     tasks: TaskTracker,
 }
 
@@ -65,12 +68,18 @@ where
     V: Clone + Weigh + Send + Sync + 'static,
 {
     /// Answers that take `bytes_max` together, and for what failed `failures_bytes_max`. `tasks` counts
-    /// questions under way.
-    pub(super) fn new(bytes_max: u64, failures_bytes_max: u64, tasks: TaskTracker) -> Self {
+    /// questions under way, which `purges` end.
+    pub(super) fn new(
+        bytes_max: u64,
+        failures_bytes_max: u64,
+        tasks: TaskTracker,
+        purges: Purges,
+    ) -> Self {
         Self {
             kept: Remember::new(bytes_max),
             failed: Remember::new(failures_bytes_max),
             flights: Flights::new(tasks.clone()),
+            purges,
             tasks,
         }
     }
@@ -100,7 +109,7 @@ where
         F: Future + Send + 'static,
         F::Output: Send,
     {
-        if !self.flights.is_under_way(key) && !self.has_just_failed(key) {
+        if !self.is_under_way(key) && !self.has_just_failed(key) {
             self.tasks.spawn(async move { drop(refresh.await) });
         }
     }
@@ -113,10 +122,14 @@ where
         work: W,
     ) -> Result<(Kept<V>, Role), NoLanding>
     where
-        W: FnOnce(Landing<K, Kept<V>>) -> F,
+        W: FnOnce(Landing<(K, Era), Kept<V>>) -> F,
         F: Future<Output = ()> + Send + 'static,
     {
-        self.flights.join(key, deadline, work).await
+        self.flights.join((key, self.purges.era()), deadline, work).await
+    }
+
+    fn is_under_way(&self, key: &K) -> bool {
+        self.flights.is_under_way(&(key.clone(), self.purges.era()))
     }
 
     /// The answer to `call`, who asks; `None` where that takes longer than its patience, and an older answer is
@@ -178,7 +191,7 @@ where
     /// been answered since and is asked right now.
     fn is_left_alone(&self, key: &K) -> bool {
         let failed = self.failed.get(key, Duration::MAX);
-        failed.is_some_and(|((), age)| age <= FAILURE_PAUSE || self.flights.is_under_way(key))
+        failed.is_some_and(|((), age)| age <= FAILURE_PAUSE || self.is_under_way(key))
     }
 
     pub(super) fn has_just_failed(&self, key: &K) -> bool {

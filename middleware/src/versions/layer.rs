@@ -54,15 +54,18 @@ impl VersionsLayer {
         policy: Arc<dyn Policy>,
         tasks: TaskTracker,
     ) -> Self {
+        let missing = MissingPaths::new(config.negative_for);
+        let (of_lists, of_queries) = (missing.purges().clone(), missing.purges().clone());
+        let (counted, failures) = (tasks.clone(), FAILURES_BYTES_MAX);
         Self {
             shared: Arc::new(Shared {
                 config,
                 upstream,
                 storage,
                 policy,
-                lists: Answers::new(ANSWERS_BYTES_MAX, FAILURES_BYTES_MAX, tasks.clone()),
-                queries: Answers::new(QUERIES_BYTES_MAX, FAILURES_BYTES_MAX, tasks),
-                missing: MissingPaths::new(config.negative_for),
+                lists: Answers::new(ANSWERS_BYTES_MAX, failures, counted, of_lists),
+                queries: Answers::new(QUERIES_BYTES_MAX, failures, tasks, of_queries),
+                missing,
             }),
         }
     }
@@ -87,9 +90,10 @@ impl fmt::Debug for VersionsLayer {
 impl Forgets for VersionsLayer {
     /// What there is stays listed: only a "no" may have become wrong, and a branch may have moved.
     fn forget(&self, purge: &Purge) -> usize {
+        // First: what is asked from now on is asked anew, and what was asked before is not learnt any more.
+        self.shared.missing.forgets().forget(purge);
         let is_meant = |(module, _): &Key, kept: &Kept<Said>| kept.is_err() && purge.covers(module);
         let forgotten = self.shared.lists.forget(is_meant);
-        self.shared.missing.forgets().forget(purge);
         let has_moved = |(module, query): &QueryKey, _: &_| purge.covers_version(module, query);
         forgotten + self.shared.queries.forget(has_moved)
     }

@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind};
 use crate::flight::{NoLanding, Role};
 use crate::missing_paths::{MissingPaths, Question};
 use crate::ports::{Decision, Fetched, ListSource, Mode, Payload, Policy};
+use crate::purge::Era;
 use crate::remember::Weigh;
 use crate::request::{Ask, FetchAsk, FetchRequest, FileRequest, ModuleRequest, RequestContext};
 use crate::response::{Answer, ModuleResponse};
@@ -129,7 +130,7 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
 
     /// A file of a query that those below resolve; that of an older answer where they fail to.
     async fn unknown(&self, request: FileRequest, key: QueryKey) -> Result<ModuleResponse, Error> {
-        let purges = self.shared.missing.purges();
+        let asked = self.shared.missing.purges().era();
         let call = self.inner.clone().oneshot(request.clone());
         let goes_on = || self.clone().resolved(key.clone(), request.context.clone());
         let within = self.shared.within(&request.context);
@@ -140,7 +141,7 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
                 return self.stale(request, older, Outcome::StaleError).await;
             }
         };
-        let older = self.shared.learn_query(&key, &result, purges);
+        let older = self.shared.learn_query(&key, &result, asked);
         match (result, older) {
             (Err(error), Some(older)) => {
                 let stale = self.stale(request, older, Outcome::StaleError).await;
@@ -159,9 +160,9 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
         let request = FileRequest { context, module, version, kind: FileKind::Info };
         let (asking, asked) = (Arc::clone(&shared), key.clone());
         let landed = shared.queries.ask(key, deadline, |landing| async move {
-            let purges = asking.missing.purges();
+            let era = asking.missing.purges().era();
             let result = inner.oneshot(request).await;
-            asking.learn_query(&asked, &result, purges);
+            asking.learn_query(&asked, &result, era);
             landing.land(result.and_then(|response| match response.answer {
                 Answer::File { version, .. } => Ok(version),
                 _ => Err(Error::new(ErrorKind::NotStored, "not found: clients are sent elsewhere")),
@@ -201,16 +202,16 @@ stage!(Versions<S>: ModuleRequest => ModuleResponse, over FileRequest => ModuleR
 
 impl Shared {
     /// Remembers what a query stands for; the older answer that stands in where that could not be found out.
-    /// `purges` were there when it was asked: what was purged since is not known again.
+    /// What was purged since it was `asked` is not known again.
     fn learn_query(
         &self,
         key: &QueryKey,
         result: &Result<ModuleResponse, Error>,
-        purges: u64,
+        asked: Era,
     ) -> Option<(Version, Duration)> {
         match result {
             Ok(ModuleResponse { answer: Answer::File { version, .. }, asked: Some(_), .. }) => {
-                if purges == self.missing.purges() {
+                if self.missing.purges().is_still(asked) {
                     self.queries.keep(key.clone(), Ok(version.clone()));
                 }
                 None
@@ -326,9 +327,9 @@ impl Shared {
         let landed = self
             .lists
             .ask(key.clone(), deadline, |landing| async move {
-                let purges = shared.missing.purges();
+                let era = shared.missing.purges().era();
                 let asked = shared.ask(&context, &key, mode).await;
-                landing.land(shared.keep(&key, asked, purges));
+                landing.land(shared.keep(&key, asked, era));
             })
             .await;
         landed.map_err(|why| unfinished(question, why))
@@ -340,15 +341,14 @@ impl Shared {
         is_absent && !self.missing.is_missing(module, *question, times.negative_for)
     }
 
-    /// Keeps what may be kept; gives an older answer where upstream fails now. `purges` were there when it was
-    /// asked.
-    fn keep(&self, key: &Key, asked: Asked, purges: u64) -> Kept<Said> {
+    /// Keeps what may be kept of what was asked in that era; gives an older answer where upstream fails now.
+    fn keep(&self, key: &Key, asked: Asked, era: Era) -> Kept<Said> {
         let Asked { kept, failure } = asked;
         if let Ok((listed, Outcome::MissDegraded)) = kept {
             return Ok((self.with_older(key, listed), Outcome::MissDegraded));
         }
         let Some(error) = failure.filter(is_failure) else {
-            if kept.is_ok() || purges == self.missing.purges() {
+            if kept.is_ok() || self.missing.purges().is_still(era) {
                 self.learn(key, &kept);
                 self.lists.keep(key.clone(), kept.clone());
             }

@@ -161,7 +161,10 @@ async fn attempts_are_bounded_and_what_fails_for_good_has_one() {
         assert_eq!(bench.stashes.asked().len(), attempts, "{kind:?}");
         assert_eq!((bench.gauges(), bench.events(BackgroundEvent::Dropped)), ((0, 0), 1));
         assert!(shelf.kept().is_empty(), "{kind:?}: it is not taken up again");
-        assert_eq!(*bench.learned.noes.lock(), [("example.com/m@v1.0.0".to_owned(), kind, 0)]);
+        assert_eq!(
+            *bench.learned.noes.lock(),
+            [("example.com/m@v1.0.0".to_owned(), kind, Era::default())]
+        );
     }
 }
 

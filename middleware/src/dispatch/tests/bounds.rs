@@ -43,11 +43,12 @@ async fn a_no_is_as_old_as_the_question_was() {
     *bench.stashes.result.lock() = Err(error(ErrorKind::NotFound));
     bench.ask("v1.0.0").await;
     settle().await;
-    bench.learned.purges.store(1, Ordering::SeqCst);
+    let before = bench.learned.purges.era();
+    bench.learned.purges.begin_era();
     bench.stashes.gate.add_permits(1);
     settle().await;
     let noes = bench.learned.noes.lock().clone();
-    assert_eq!(noes, [("example.com/m@v1.0.0".to_owned(), ErrorKind::NotFound, 0)]);
+    assert_eq!(noes, [("example.com/m@v1.0.0".to_owned(), ErrorKind::NotFound, before)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -83,9 +83,8 @@ async fn what_is_told_of_an_outage_is_what_the_service_said_last() {
         (MemoryLock::new(10 * SECOND), MemoryStorage::new(), telemetry());
     lock.set(Mood::Refuses);
     let (service, handle) = (Arc::clone(&lock), storage.handle(&telemetry));
-    let (missing, tasks) = (MissingPaths::new(SECOND), TaskTracker::new());
-    let layer =
-        LockLayer::new(service, limits(), STASH_TIMEOUT, handle, missing, tasks, &telemetry);
+    let (purges, tasks) = (Purges::default(), TaskTracker::new());
+    let layer = LockLayer::new(service, limits(), STASH_TIMEOUT, handle, purges, tasks, &telemetry);
     let fetching = layer.layer(leaf(|_| Ok(stashed("v1.0.0", Default::default()))));
     assert_eq!(layer.health().check(), Ok(()));
     call(&fetching, zip()).await.expect("an answer");
@@ -158,9 +157,8 @@ async fn services_of_one_layer_share_what_is_known_of_the_lock_service() {
         (MemoryLock::new(10 * SECOND), MemoryStorage::new(), telemetry());
     lock.set(Mood::Refuses);
     let (service, handle) = (Arc::clone(&lock), storage.handle(&telemetry));
-    let (missing, tasks) = (MissingPaths::new(SECOND), TaskTracker::new());
-    let layer =
-        LockLayer::new(service, limits(), STASH_TIMEOUT, handle, missing, tasks, &telemetry);
+    let (purges, tasks) = (Purges::default(), TaskTracker::new());
+    let layer = LockLayer::new(service, limits(), STASH_TIMEOUT, handle, purges, tasks, &telemetry);
     let fetching = || leaf(|_: StashRequest| Ok(stashed("v1.0.0", Default::default())));
     let (one, two) = (layer.layer(fetching()), layer.layer(fetching()));
     assert_eq!(call(&one, zip()).await.expect("an answer").outcome, Outcome::MissDegraded);

@@ -72,6 +72,25 @@ async fn a_no_ends_when_something_is_found_at_the_path_and_when_it_is_purged() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_comes_after_a_purge_asks_anew_beside_a_question_from_before_it() {
+    let bench = bench(Strict, &[]);
+    let no = Reply::Late(5 * SECOND, Box::new(Reply::fail(ErrorKind::NotFound)));
+    bench.upstream.only(&m(), FetchAsk::List, no);
+    let before = bench.list();
+    let after = async {
+        tokio::time::sleep(SECOND).await;
+        let modules = Modules::Exactly(m().to_string());
+        bench.layer.forgets().forget(&Purge { modules, version: None });
+        bench.lists("v1.0.0\n");
+        bench.list().await
+    };
+    let (before, after) = tokio::join!(before, after);
+    assert_eq!(before.expect_err("as it was").kind(), ErrorKind::NotFound);
+    assert_eq!(after.expect("published since").0, "v1.0.0");
+    assert_eq!(bench.list().await.expect("kept").1, Outcome::HitMemory, "no old no was learnt");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_that_may_pass_is_never_kept() {
     let bench = bench(Strict, &[]);
     bench.list_fails(ErrorKind::UpstreamFailed);
