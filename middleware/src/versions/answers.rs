@@ -212,8 +212,12 @@ fn patience(deadline: Instant) -> Duration {
 }
 
 /// Whether an error says only that nothing could be found out, so that an older answer may stand in for it: not
-/// a "no", and not what policy wants.
+/// a "no", and not what policy wants, ours or upstream's: one that refuses (401, 403, 451) is well, and has answered.
 pub(super) fn is_failure(error: &Error) -> bool {
     let kind = error.kind();
-    !kind.is_permanent() && !matches!(kind, ErrorKind::NotStored | ErrorKind::AsyncAccepted)
+    let is_answer = matches!(
+        kind,
+        ErrorKind::NotStored | ErrorKind::AsyncAccepted | ErrorKind::UpstreamRefused
+    );
+    !kind.is_permanent() && !is_answer
 }

@@ -16,7 +16,8 @@
 //!
 //! # Failure modes
 //! Mode strict: an upstream that fails is an error, after an answer kept for `StaleIfError` at most;
-//! one that says "does not exist" is overruled by stored releases. Mode fallback: what is stored is
+//! one that says "does not exist" is overruled by stored releases; one that refuses (401, 403, 451) has answered, and
+//! what it gave before is not given any more. Mode fallback: what is stored is
 //! the answer. Mode offline: no upstream call of any kind. A storage that fails costs a list what is stored
 //! only, but for what an answer kept for `StaleIfError` at most has of it (`miss_degraded`, not kept).
 //! A query that cannot be resolved stands for what it stood for `StaleIfError` ago at most. One that is late fails

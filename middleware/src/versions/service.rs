@@ -348,7 +348,10 @@ impl Shared {
             return Ok((self.with_older(key, listed), Outcome::MissDegraded));
         }
         let Some(error) = failure.filter(is_failure) else {
-            if kept.is_ok() || self.missing.purges().is_still(era) {
+            if kept.as_ref().is_err_and(|error| !error.kind().is_permanent()) {
+                // It refuses: there is nothing to remember, and what it gave before is not given any more.
+                self.lists.drop_one(key);
+            } else if kept.is_ok() || self.missing.purges().is_still(era) {
                 self.learn(key, &kept);
                 self.lists.keep(key.clone(), kept.clone());
             }

@@ -186,7 +186,7 @@ async fn nobody_waits_until_a_query_is_resolved_anew_and_it_costs_one_call() {
 
 #[tokio::test(start_paused = true)]
 async fn a_query_that_cannot_be_resolved_stands_for_what_it_stood_for_and_not_for_ever() {
-    for failure in [ErrorKind::UpstreamTimeout, ErrorKind::Overloaded, ErrorKind::UpstreamRefused] {
+    for failure in [ErrorKind::UpstreamTimeout, ErrorKind::Overloaded, ErrorKind::BadContent] {
         let (below, _bench, service) = Below::revalidating(Duration::ZERO);
         main_info(&service).await.expect("resolved");
         below.says(Err(failure));
@@ -237,7 +237,8 @@ async fn a_query_that_takes_long_to_resolve_stands_for_the_same_and_is_resolved_
 
 #[tokio::test(start_paused = true)]
 async fn a_query_that_stands_for_nothing_any_more_is_given_to_nobody() {
-    for no in [ErrorKind::NotFound, ErrorKind::NotStored, ErrorKind::AsyncAccepted] {
+    use ErrorKind::{AsyncAccepted, NotFound, NotStored, UpstreamRefused};
+    for no in [NotFound, NotStored, AsyncAccepted, UpstreamRefused] {
         for revalidated_for in [Duration::ZERO, 600 * SECOND] {
             let (below, _bench, service) = Below::revalidating(revalidated_for);
             main_info(&service).await.expect("resolved");

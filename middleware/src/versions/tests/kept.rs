@@ -190,6 +190,33 @@ async fn upstream_s_no_ends_an_older_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_upstream_that_refuses_has_answered_and_ends_an_older_answer() {
+    for revalidated_for in [0, 600] {
+        let stale_while_revalidate = revalidated_for * SECOND;
+        let config = VersionsConfig { stale_while_revalidate, ..config(Strict) };
+        let bench = bench_with(config, &["v0.9.0"], fetches_all(), no_files);
+        bench.lists("v1.0.0\n");
+        bench.list().await.expect("listed");
+        bench.list_fails(ErrorKind::UpstreamRefused);
+        tokio::time::advance(61 * SECOND).await;
+        if revalidated_for > 0 {
+            assert_eq!(bench.list().await.expect("once").1, Outcome::StaleRevalidate);
+            settle().await;
+        }
+        for _ in 0..2 {
+            let refused = bench.list().await.expect_err("it says so");
+            let said = (refused.kind(), refused.outcome());
+            assert_eq!(said, (ErrorKind::UpstreamRefused, Outcome::UpstreamRefused));
+        }
+        // It is no "no" that is remembered, and nothing older is left for a failure.
+        bench.list_fails(ErrorKind::UpstreamTimeout);
+        assert_eq!(bench.list().await.expect_err("fails").kind(), ErrorKind::UpstreamTimeout);
+        bench.lists("v1.0.0\n");
+        assert_eq!(bench.list().await.expect("allowed again").1, Outcome::MissLeader);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_from_storage_is_not_kept_so_upstream_is_asked_again_soon() {
     let bench = bench(Fallback, &["v1.0.0"]);
     bench.list_fails(ErrorKind::UpstreamFailed);
