@@ -6,10 +6,13 @@ use std::time::Duration;
 use dipylon::config::{Endpoints, EtcdLock as Keys, UrlText};
 use dipylon::lock::etcd::{EtcdLock, Members};
 use dipylon_middleware::error::ErrorKind;
-use dipylon_middleware::ports::{Acquired, Lock, LockClaim, LockError, Verdict};
+use dipylon_middleware::ports::{Acquired, Held, Lock, LockClaim, LockError, Verdict};
 use dipylon_testkit::lock_suite::Subject;
 use dipylon_testkit::services::etcd::EtcdCluster;
-use etcd_client::{Client, DeleteOptions, GetOptions, PutOptions};
+use etcd_client::{AlarmAction, AlarmType, Client, DeleteOptions, GetOptions, PutOptions};
+
+use crate::line::Line;
+use crate::stores::authority;
 
 /// The shortest that a server grants.
 const LEASE: Duration = Duration::from_secs(2);
@@ -221,6 +224,63 @@ async fn a_lock_outlives_the_leader_of_three_members() {
     let granted =
         answered("an answer about b", || async { other.acquire(&claim("b")).await }).await;
     assert!(matches!(granted, Acquired::Granted { .. }), "{granted:?}");
+}
+
+/// A lock that is asked for at two members, the first of which can be kept from answering.
+async fn with_a_line(cluster: &EtcdCluster) -> (EtcdLock, Line) {
+    let endpoint = cluster.endpoints();
+    let line = Line::to(authority(&endpoint)).await;
+    let lock = open(&format!("http://{},{endpoint}", line.address));
+    (lock, line)
+}
+
+#[tokio::test]
+#[ignore = "needs the etcd program: run by cargo xtask test"]
+async fn a_release_whose_answer_a_member_lost_is_none_of_a_lost_lock() {
+    let cluster = EtcdCluster::start(1);
+    let verdict = Verdict::new(ErrorKind::NotFound, "not found").expect("it lasts");
+    for is_settled in [false, true] {
+        let (lock, line) = with_a_line(&cluster).await;
+        assert!(is_granted(&lock, "a").await);
+        line.mute();
+        let given_back = match is_settled {
+            true => lock.settle(&claim("a"), &verdict).await,
+            false => lock.release(&claim("a")).await,
+        };
+        assert_eq!(given_back, Ok(true), "settled: {is_settled}");
+        assert_eq!(lock.release(&claim("a")).await, Ok(false), "asked once, nothing is there");
+        assert!(keys(&cluster.endpoints()).await.iter().all(|key| !key.starts_with(KEY)));
+        lock.close().await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the etcd program: run by cargo xtask test"]
+async fn a_server_without_space_for_a_verdict_has_the_lock_back_all_the_same() {
+    let cluster = EtcdCluster::start(1);
+    let verdict = Verdict::new(ErrorKind::NotFound, "not found").expect("it lasts");
+    let mut server = client(&cluster.endpoints()).await;
+    // Without a lease for verdicts, and with one.
+    for has_lease in [false, true] {
+        let (lock, other) = (open(&cluster.endpoints()), open(&cluster.endpoints()));
+        if has_lease {
+            assert!(is_granted(&lock, "a").await);
+            assert_eq!(lock.settle(&claim("a"), &verdict).await, Ok(true));
+        }
+        assert!(is_granted(&lock, "a").await);
+        let Ok(Acquired::Held(Held { since: Some(since), .. })) = other.acquire(&claim("b")).await
+        else {
+            panic!("not held")
+        };
+        server.alarm(AlarmAction::Activate, AlarmType::Nospace, None).await.expect("an answer");
+        assert_eq!(lock.settle(&claim("a"), &verdict).await, Ok(true), "lease: {has_lease}");
+        server.alarm(AlarmAction::Deactivate, AlarmType::Nospace, None).await.expect("an answer");
+        let asked = other.ask_again(&claim("b"), since).await;
+        assert!(matches!(asked, Ok(Acquired::Granted { .. })), "nothing was found: {asked:?}");
+        assert_eq!(other.release(&claim("b")).await, Ok(true));
+        lock.close().await;
+        other.close().await;
+    }
 }
 
 /// What the service says as soon as it says something, within 10 s.

@@ -209,6 +209,31 @@ async fn a_server_that_is_full_says_so_and_works_when_there_is_room() {
 
 #[tokio::test]
 #[ignore = "needs the redis program: run by cargo xtask test"]
+async fn a_verdict_that_cannot_be_left_keeps_no_lock() {
+    let server = RedisServer::start();
+    let admin = server.url();
+    let all = ["ACL", "SETUSER", "athens", "on", ">pw", "~example.com/*", "&*", "+@all"];
+    let _: String = command(&admin, &all).await;
+    let limited = open(&format!("redis://athens:pw@{}", server.address()), "");
+    let full = open(&admin, "");
+    for (lock, memory) in [(limited, "0"), (full, "1")] {
+        assert!(matches!(lock.acquire(&claim("a")).await, Ok(Acquired::Granted { .. })));
+        let since = seen_held(&lock, &claim("b")).await;
+        let _: String = command(&admin, &["CONFIG", "SET", "maxmemory", memory]).await;
+        assert_eq!(lock.settle(&claim("a"), &verdict()).await, Ok(true), "{memory}");
+        let _: String = command(&admin, &["CONFIG", "SET", "maxmemory", "0"]).await;
+        let left: Vec<String> = command(&admin, &["KEYS", "example.com*"]).await;
+        assert_eq!(left, Vec::<String>::new(), "{memory}");
+        if memory == "0" {
+            let asked = lock.ask_again(&claim("b"), since).await;
+            assert!(matches!(asked, Ok(Acquired::Granted { .. })), "{asked:?}");
+            assert_eq!(lock.release(&claim("b")).await, Ok(true));
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the redis program: run by cargo xtask test"]
 async fn a_frozen_server_is_an_error_within_two_seconds_and_used_again_when_it_thaws() {
     let mut server = RedisServer::start();
     let lock = open(&server.url(), "");

@@ -128,6 +128,7 @@ impl Keeper {
     }
 
     async fn release(&self, verdict: Option<&Verdict>) {
+        let mut was_unanswered = false;
         for attempt in 1..=RELEASE_ATTEMPTS {
             if attempt > 1 {
                 tokio::time::sleep(RELEASE_PAUSE).await;
@@ -139,10 +140,15 @@ impl Keeper {
             };
             match given_back {
                 Ok(true) => return,
+                // The attempt before did it, and its answer was lost.
+                Ok(false) if was_unanswered => return,
                 // It lapsed, or another took it, and we had not noticed.
                 Ok(false) => return self.lost(LockLoss::Gone),
-                Err(error) => tracing::debug!(key = %self.claim.key, attempt, %error,
-                    "a lock could not be given back: it lapses"),
+                Err(error) => {
+                    was_unanswered = true;
+                    tracing::debug!(key = %self.claim.key, attempt, %error,
+                        "a lock could not be given back: it lapses");
+                }
             }
         }
     }

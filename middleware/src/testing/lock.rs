@@ -25,6 +25,8 @@ pub(crate) enum Mood {
     Late(Duration),
     /// It does what it is told, but the answer never arrives.
     Mute,
+    /// It works, but takes no verdict.
+    Unsettled,
 }
 
 /// The service. What holds a lock holds it until its lease lapses by the test's clock. One that pushes
@@ -119,7 +121,7 @@ impl MemoryLock {
         self.state.lock().calls.push((what, claim.clone()));
         let mood = self.state.lock().mood;
         match mood {
-            Mood::Works => {}
+            Mood::Works | Mood::Unsettled => {}
             Mood::Refuses => return Err(LockError::new("refused on purpose")),
             Mood::Hangs => std::future::pending().await,
             Mood::Late(late) => sleep(late).await,
@@ -253,7 +255,13 @@ impl Lock for MemoryLock {
         claim: &'a LockClaim,
         verdict: &'a Verdict,
     ) -> BoxFuture<'a, Result<bool, LockError>> {
-        Box::pin(self.give_back(claim, Some(verdict).filter(|_| self.pushes)))
+        Box::pin(async move {
+            if self.state.lock().mood == Mood::Unsettled {
+                self.state.lock().calls.push(("settle", claim.clone()));
+                return Err(LockError::new("no verdict is taken, on purpose"));
+            }
+            self.give_back(claim, Some(verdict).filter(|_| self.pushes)).await
+        })
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), LockError>> {

@@ -13,6 +13,7 @@ mod session;
 
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dipylon_middleware::ports::{
@@ -49,7 +50,13 @@ impl EtcdLock {
     }
 
     async fn txn(&self, txn: Txn) -> Result<TxnResponse, LockError> {
+        self.txn_counted(txn, &AtomicUsize::new(0)).await
+    }
+
+    /// Counts in `asked` how many members were asked: each but the last may have done it without an answer.
+    async fn txn_counted(&self, txn: Txn, asked: &AtomicUsize) -> Result<TxnResponse, LockError> {
         let ask = |mut client: Client| {
+            asked.fetch_add(1, Ordering::Relaxed);
             let txn = txn.clone();
             async move { client.txn(txn).await }
         };
@@ -86,15 +93,42 @@ impl EtcdLock {
         Acquired::Held(Held { lapses_in: None, released, since: Some(Moment(token(revision))) })
     }
 
-    /// Whether the claim's key lies under our lease, and if so what `then` does.
-    async fn if_owned(&self, claim: &LockClaim, then: Vec<TxnOp>) -> Result<bool, LockError> {
+    /// Deletes the claim's key where it lies under our lease, and leaves what was found there. What is found to be
+    /// gone once a member has been asked and did not answer was deleted by that.
+    async fn give_back(
+        &self,
+        claim: &LockClaim,
+        verdict: Option<TxnOp>,
+    ) -> Result<bool, LockError> {
         let Some(lease) = self.sessions.current().await else { return Ok(false) };
-        let key = own_key(&claim.key, lease);
-        let owned = [
-            Compare::value(key.as_str(), CompareOp::Equal, &*claim.owner),
-            Compare::lease(key.as_str(), CompareOp::Equal, lease),
-        ];
-        Ok(self.txn(Txn::new().when(owned).and_then(then)).await?.succeeded())
+        let delete = TxnOp::delete(own_key(&claim.key, lease), None);
+        let when_owned = |then: Vec<TxnOp>| Txn::new().when(owned(claim, lease)).and_then(then);
+        let asked = AtomicUsize::new(0);
+        if let Some(put) = verdict {
+            match self.txn_counted(when_owned(vec![delete.clone(), put]), &asked).await {
+                Ok(answer) => return Ok(answer.succeeded() || asked.into_inner() > 1),
+                Err(error) => tracing::debug!(key = %claim.key, %error,
+                    "what a holder found is not told to who waits: its lock is given back without it"),
+            }
+        }
+        let answer = self.txn_counted(when_owned(vec![delete]), &asked).await?;
+        Ok(answer.succeeded() || asked.into_inner() > 1)
+    }
+
+    /// Where what a holder found is put; `None` where it cannot be.
+    async fn verdict(&self, claim: &LockClaim, verdict: &Verdict) -> Option<TxnOp> {
+        let written = verdicts::write(verdict)?;
+        match self.passing.lease().await {
+            Ok(lease) => {
+                let passing = Some(PutOptions::new().with_lease(lease));
+                Some(TxnOp::put(verdict_key(&claim.key), written, passing))
+            }
+            Err(error) => {
+                tracing::debug!(key = %claim.key, %error,
+                    "what a holder found is not told to who waits: there is no lease for it");
+                None
+            }
+        }
     }
 
     /// Resolves when a key below the prefix is deleted after this revision.
@@ -126,6 +160,15 @@ impl EtcdLock {
             }
         })
     }
+}
+
+/// That the claim's key lies under our lease.
+fn owned(claim: &LockClaim, lease: i64) -> [Compare; 2] {
+    let key = own_key(&claim.key, lease);
+    [
+        Compare::value(key.as_str(), CompareOp::Equal, &*claim.owner),
+        Compare::lease(key.as_str(), CompareOp::Equal, lease),
+    ]
 }
 
 /// The prefix of all keys of a lock.
@@ -189,15 +232,14 @@ impl Lock for EtcdLock {
 
     fn renew<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<bool, LockError>> {
         // The session's own task keeps the lease alive; whether the lock is still ours is asked here.
-        Box::pin(self.if_owned(claim, Vec::new()))
+        Box::pin(async move {
+            let Some(lease) = self.sessions.current().await else { return Ok(false) };
+            Ok(self.txn(Txn::new().when(owned(claim, lease))).await?.succeeded())
+        })
     }
 
     fn release<'a>(&'a self, claim: &'a LockClaim) -> BoxFuture<'a, Result<bool, LockError>> {
-        Box::pin(async move {
-            let Some(lease) = self.sessions.current().await else { return Ok(false) };
-            let delete = TxnOp::delete(own_key(&claim.key, lease), None);
-            self.if_owned(claim, vec![delete]).await
-        })
+        Box::pin(self.give_back(claim, None))
     }
 
     fn settle<'a>(
@@ -206,13 +248,8 @@ impl Lock for EtcdLock {
         verdict: &'a Verdict,
     ) -> BoxFuture<'a, Result<bool, LockError>> {
         Box::pin(async move {
-            let Some(lease) = self.sessions.current().await else { return Ok(false) };
-            let mut then = vec![TxnOp::delete(own_key(&claim.key, lease), None)];
-            if let Some(written) = verdicts::write(verdict) {
-                let passing = Some(PutOptions::new().with_lease(self.passing.lease().await?));
-                then.push(TxnOp::put(verdict_key(&claim.key), written, passing));
-            }
-            self.if_owned(claim, then).await
+            let put = self.verdict(claim, verdict).await;
+            self.give_back(claim, put).await
         })
     }
 

@@ -109,6 +109,29 @@ async fn a_release_that_hangs_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_release_whose_answer_was_lost_is_none_of_a_lost_lock() {
+    let lock = MemoryLock::new(10 * SECOND);
+    let replica = holding(&lock, limits()).await;
+    lock.set(Mood::Mute);
+    replica.end_fetches().await;
+    lock.set(Mood::Works);
+    assert!(!lock.is_held(KEY), "it was given back, and nobody has said so");
+    pass(10 * SECOND).await;
+    assert_eq!((lock.calls("release"), lost(&replica, LockLoss::Gone)), (2, 0));
+    replica.assert_at_rest();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_finds_nothing_at_once_is_one_of_a_lost_lock() {
+    let lock = MemoryLock::new(10 * SECOND);
+    let replica = holding(&lock, limits()).await;
+    lock.free(KEY);
+    replica.end_fetches().await;
+    assert_eq!((lock.calls("release"), lost(&replica, LockLoss::Gone)), (1, 1));
+    replica.assert_at_rest();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_grant_whose_answer_was_lost_is_found_again() {
     let lock = MemoryLock::new(10 * SECOND);
     let replica = Replica::new(&lock, &MemoryStorage::new());

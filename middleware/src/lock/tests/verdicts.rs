@@ -186,3 +186,16 @@ async fn what_is_found_after_a_purge_is_told_as_before() {
     waits.await.expect("no panic").expect_err("there is no such version");
     assert_eq!((second.fetches(), second.waits(LockWait::Settled)), (0, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_verdict_that_is_not_taken_keeps_no_lock() {
+    let lock = MemoryLock::new(10 * SECOND);
+    let (replica, _) = refused(&lock, &MemoryStorage::new(), ErrorKind::NotFound);
+    lock.set(Mood::Unsettled);
+    replica.ask(zip()).await.expect_err("there is no such version");
+    pass(2 * SECOND).await;
+    assert!(!lock.is_held(KEY));
+    let asked = (lock.calls("settle"), lock.calls("release"));
+    assert_eq!(asked, (1, 1), "it is tried once, and then given back without it");
+    replica.assert_at_rest();
+}
