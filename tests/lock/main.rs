@@ -20,9 +20,12 @@ mod raw;
 mod relay;
 mod service;
 mod stores;
+#[path = "../storage_faults/line.rs"]
+mod toxic;
+mod troubles;
 mod unanswered;
 
-/// One test per case of [`cases`] for a service.
+/// One test per case of [`cases`], or of [`troubles`], for a service.
 macro_rules! fleet_suite {
     ($start:path, $reason:literal) => {
         fleet_suite! { @cases $start, $reason;
@@ -34,16 +37,22 @@ macro_rules! fleet_suite {
             when_the_service_is_stopped_every_request_succeeds_and_recovery_is_automatic,
             without_the_service_at_the_start_the_gateways_start_and_serve,
             a_holder_that_is_stopped_for_three_leases_comes_back_to_one_stored_version,
-            the_async_mode_stores_under_a_lock,
+            the_async_modes_store_under_a_lock,
             a_holder_that_is_told_to_stop_stores_and_gives_its_lock_back,
         }
     };
     (@cases $start:path, $reason:literal; $($case:ident),* $(,)?) => {
+        fleet_suite! { @of cases, $start, $reason; $($case),* }
+    };
+    (@troubles $start:path, $reason:literal; $($case:ident),* $(,)?) => {
+        fleet_suite! { @of troubles, $start, $reason; $($case),* }
+    };
+    (@of $cases:ident, $start:path, $reason:literal; $($case:ident),*) => {
         $(
             #[tokio::test]
             #[ignore = $reason]
             async fn $case() {
-                crate::cases::$case($start().await).await;
+                crate::$cases::$case($start().await).await;
             }
         )*
     };
@@ -61,6 +70,9 @@ mod fleet_on_sentinel {
         "needs the redis program: run by cargo xtask test";
         what_is_not_there_is_asked_for_once_by_three_hundred_clients,
         what_the_checksum_database_refuses_is_fetched_once,
+        a_holder_that_is_stopped_for_three_leases_comes_back_to_one_stored_version,
+        the_async_modes_store_under_a_lock,
+        a_holder_that_is_told_to_stop_stores_and_gives_its_lock_back,
         the_worst_of_three_killed_holders_is_replaced_within_the_lease_and_two_seconds,
     }
 }
@@ -89,7 +101,7 @@ mod fleet_on_s3 {
         the_worst_of_three_killed_holders_is_replaced_within_the_lease_and_two_seconds,
         when_the_store_is_cut_off_misses_stream_through_unstored_and_are_flagged,
         a_holder_that_is_stopped_for_three_leases_comes_back_to_one_stored_version,
-        the_async_mode_stores_under_a_lock,
+        the_async_modes_store_under_a_lock,
         a_holder_that_is_told_to_stop_stores_and_gives_its_lock_back,
     }
 }
@@ -107,10 +119,13 @@ macro_rules! kills {
         }
     };
     (@each $start:ident, $reason:literal; $($moment:ident),* $(,)?) => {
+        kills! { @named $start, $reason; $($moment => $moment),* }
+    };
+    (@named $start:ident, $reason:literal; $($name:ident => $moment:ident),* $(,)?) => {
         $(
             #[tokio::test]
             #[ignore = $reason]
-            async fn $moment() {
+            async fn $name() {
                 crate::kills::$moment(crate::service::Service::$start().await).await;
             }
         )*
@@ -118,6 +133,7 @@ macro_rules! kills {
 }
 
 kills!(kills_on_redis, redis, "needs the redis program: run by cargo xtask test");
+kills!(kills_on_sentinel, sentinel, "needs the redis program: run by cargo xtask test");
 kills!(kills_on_three_etcd, three_etcd, "needs the etcd program: run by cargo xtask test");
 #[tokio::test]
 #[ignore = "needs the etcd program: run by cargo xtask test"]
@@ -127,6 +143,45 @@ async fn a_holder_killed_with_the_leader_is_replaced_when_its_lease_began_anew()
 }
 
 kills!(kills_on_s3, minio, "needs minio: run by cargo xtask test");
+kills!(kills_on_gcp, gcp, "needs gcs: run by cargo xtask test");
+/// Each waits for a lease of 15 s, and all of them together for a store that runs on one core.
+mod kills_on_azureblob {
+    kills! { @named azurite, "needs azurite: run by cargo xtask test --slow";
+        slow_a_holder_killed_before_the_first_byte_is_replaced_within_a_lease =>
+            a_holder_killed_before_the_first_byte_is_replaced_within_a_lease,
+        slow_a_holder_killed_at_half_of_the_zip_is_replaced_within_a_lease =>
+            a_holder_killed_at_half_of_the_zip_is_replaced_within_a_lease,
+        slow_a_holder_killed_after_the_last_byte_is_replaced_within_a_lease =>
+            a_holder_killed_after_the_last_byte_is_replaced_within_a_lease,
+        slow_a_holder_killed_after_the_commit_costs_no_second_fetch =>
+            a_holder_killed_after_the_commit_costs_no_second_fetch,
+    }
+}
+
+mod troubles_of_redis {
+    fleet_suite! { @troubles crate::service::Service::redis,
+        "needs the redis program, toxiproxy: run by cargo xtask test";
+        a_slow_line_that_breaks_and_is_down_for_a_while_costs_a_holder_nothing,
+        a_service_that_swallows_everything_delays_the_first_miss_by_its_timeout_at_most,
+        a_full_server_costs_no_answer_and_is_used_again,
+        a_server_that_takes_our_rights_away_costs_no_answer_and_is_used_again,
+    }
+}
+
+mod troubles_of_etcd {
+    fleet_suite! { @troubles crate::service::Service::etcd,
+        "needs the etcd program, toxiproxy: run by cargo xtask test";
+        a_slow_line_that_breaks_and_is_down_for_a_while_costs_a_holder_nothing,
+        a_service_that_swallows_everything_delays_the_first_miss_by_its_timeout_at_most,
+    }
+}
+
+mod troubles_of_s3 {
+    fleet_suite! { @troubles crate::service::Service::minio,
+        "needs minio, toxiproxy: run by cargo xtask test";
+        a_service_that_swallows_everything_delays_the_first_miss_by_its_timeout_at_most,
+    }
+}
 
 mod fleet_on_s3_of_versitygw {
     fleet_suite! { @cases crate::service::Service::versitygw,
@@ -145,7 +200,7 @@ mod fleet_on_gcp {
         the_worst_of_three_killed_holders_is_replaced_within_the_lease_and_two_seconds,
         when_the_store_is_cut_off_misses_stream_through_unstored_and_are_flagged,
         a_holder_that_is_stopped_for_three_leases_comes_back_to_one_stored_version,
-        the_async_mode_stores_under_a_lock,
+        the_async_modes_store_under_a_lock,
         a_holder_that_is_told_to_stop_stores_and_gives_its_lock_back,
     }
 }
@@ -157,7 +212,8 @@ mod fleet_on_azureblob {
         who_waits_sees_a_commit_within_its_poll,
         the_worst_of_three_killed_holders_is_replaced_within_the_lease_and_two_seconds,
         when_the_store_is_cut_off_misses_stream_through_unstored_and_are_flagged,
-        the_async_mode_stores_under_a_lock,
+        slow_a_holder_that_is_stopped_for_three_leases_comes_back_to_one_stored_version,
+        the_async_modes_store_under_a_lock,
         a_holder_that_is_told_to_stop_stores_and_gives_its_lock_back,
     }
 }

@@ -78,7 +78,20 @@ impl Service {
     /// counted before: a new leader of etcd begins each lease anew.
     pub(crate) fn take_over_limit(&self, lease: Duration, elections: usize) -> Duration {
         let since = self.elections().saturating_sub(elections);
-        (lease + TAKE_OVER) * u32::try_from(since + 1).expect("few elections")
+        (self.lease(lease) + TAKE_OVER) * u32::try_from(since + 1).expect("few elections")
+    }
+
+    /// How long a lock of this lease outlives its holder.
+    pub(crate) fn lease(&self, lease: Duration) -> Duration {
+        match self {
+            Self::Store(store) => lease.max(store.shortest_lease()),
+            _ => lease,
+        }
+    }
+
+    /// Whether a lock that nobody gives back lies there for ever.
+    pub(crate) fn locks_stay(&self) -> bool {
+        matches!(self, Self::Store(store) if store.shortest_lease().is_zero())
     }
 
     /// Whether a release is pushed to who waits.
@@ -89,6 +102,14 @@ impl Service {
     /// Whether the locks lie in the store of the versions, and are gone with it.
     pub(crate) fn is_store(&self) -> bool {
         matches!(self, Self::Store(_))
+    }
+
+    /// What the paths of a store's locks have in common.
+    pub(crate) fn lock_paths(&self) -> &'static str {
+        match self {
+            Self::Store(store) => store.lock_paths(),
+            _ => panic!("no store"),
+        }
     }
 
     /// What a gateway is told of it.
@@ -118,7 +139,8 @@ impl Service {
     pub(crate) fn addresses(&self) -> Vec<String> {
         match self {
             Self::Redis(server) => vec![server.address().to_string()],
-            Self::Sentinel(_) => panic!("sentinels tell gateways where the server is"),
+            // Where that is told to be; see `Leash`.
+            Self::Sentinel(sentinels) => vec![sentinels.leader().to_string()],
             Self::Etcd(cluster) => {
                 let endpoints = cluster.endpoints();
                 endpoints.split(',').map(|url| authority(url).to_owned()).collect()

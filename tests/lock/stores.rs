@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dipylon::config::{AzureBlobStorage, GcpStorage, MinioStorage, S3Storage, Secret, UrlText};
-use dipylon::lock::stores::{AzureLock, ObjectLock, Terms};
+use dipylon::lock::stores::{AzureLock, MIN_LEASE, ObjectLock, Terms};
 use dipylon::storage::object::Connector;
 use dipylon::storage::{azureblob, gcp, minio, s3};
 use dipylon_middleware::ports::{Acquired, Lock, LockClaim, Storage};
@@ -268,6 +268,24 @@ impl Store {
         match &self.keys {
             Keys::Minio(_) | Keys::S3(_) | Keys::Gcp { .. } => Duration::from_secs(10),
             Keys::Azure(..) => Duration::from_secs(15),
+        }
+    }
+
+    /// The shortest that it grants; zero where a lock is an object, which has no end of its own.
+    pub(crate) fn shortest_lease(&self) -> Duration {
+        match &self.keys {
+            Keys::Minio(_) | Keys::S3(_) | Keys::Gcp { .. } => Duration::ZERO,
+            Keys::Azure(..) => MIN_LEASE,
+        }
+    }
+
+    /// What the paths of its locks have in common, and of nothing else of it.
+    pub(crate) fn lock_paths(&self) -> &'static str {
+        match &self.keys {
+            Keys::Azure(..) => "/lease/",
+            Keys::Minio(_) | Keys::S3(_) => "/lock/",
+            // The name of an object is one piece of a path there.
+            Keys::Gcp { .. } => "lock%2F",
         }
     }
 

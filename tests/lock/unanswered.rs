@@ -9,14 +9,15 @@ use crate::service::{LAPSED, Service};
 #[tokio::test]
 #[ignore = "needs azurite: run by cargo xtask test"]
 async fn a_lease_that_azure_grants_to_nobody_is_given_back() {
-    let service = Service::azurite().await;
-    let leash = Leash::to(&service).await;
-    let (first, others) = (leash.variables(&service), service.variables());
+    let mut service = Service::azurite().await;
+    let leash = Leash::to(&mut service).await;
+    let others = service.variables();
+    let first = leash.variables(&others);
     let (first, others) = (texts(&first), texts(&others));
     let fleet = Fleet::start_each([&first, &others, &others]).await;
     let module = fleet.add(FakeModule::new("example.com/lib", "v1.2.3"));
     let (late, other) = (&fleet.gateways[0], &fleet.gateways[1]);
-    leash.hold_leases();
+    leash.hold();
     let (client, path) = (late.client(), zip(&module));
     let asking = tokio::spawn(async move { client.get(&path).await });
     let waits = async || late.metrics().await.metric("dipylon_lock_waiting").sum() == 1.0;

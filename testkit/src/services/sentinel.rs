@@ -82,6 +82,23 @@ impl Sentinels {
         self.sentinels.iter().map(|sentinel| sentinel.address.to_string()).collect()
     }
 
+    /// Where the server that led first listens.
+    pub fn leader(&self) -> SocketAddr {
+        self.servers[0].address()
+    }
+
+    /// A sentinel that knows the server by another address, which leads to it, and tells that: where it listens
+    /// itself. It is alone, as long as there is no replica.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn told_of(&mut self, leader: SocketAddr) -> SocketAddr {
+        let sentinel = Sentinel::start(leader, 1);
+        let address = sentinel.address;
+        self.sentinels.push(sentinel);
+        address
+    }
+
     /// The URL of the server that led first.
     pub fn first_url(&self) -> String {
         self.servers[0].url()
