@@ -315,6 +315,7 @@ impl Build<'_> {
             stale_while_revalidate: ours.stale_while_revalidate,
             stale_if_error: ours.stale_if_error,
             negative_for: ours.negative_path_ttl,
+            negative_version_for: ours.negative_version_ttl,
             timeout: self.config.timeout,
         }
     }

@@ -152,6 +152,7 @@ pub(crate) fn versions(storage: StorageHandle) -> VersionsLayer {
         stale_while_revalidate: LONG,
         stale_if_error: LONG,
         negative_for: LONG,
+        negative_version_for: LONG,
         timeout: LONG,
     };
     let upstream = Border::new(tower::service_fn(|_: FetchRequest| {

@@ -35,6 +35,8 @@ pub struct VersionsConfig {
     pub stale_if_error: Duration,
     /// How long "does not exist" is given without asking again.
     pub negative_for: Duration,
+    /// The same for what a query stands for.
+    pub negative_version_for: Duration,
     /// How long upstream may take.
     pub timeout: Duration,
 }

@@ -31,6 +31,7 @@
 mod answers;
 mod layer;
 mod merge;
+mod queries;
 mod service;
 #[cfg(test)]
 mod tests;

@@ -20,7 +20,7 @@ use crate::body;
 use crate::error::{Error, ErrorKind};
 use crate::flight::{NoLanding, Role};
 use crate::missing_paths::{MissingPaths, Question};
-use crate::ports::{Decision, Fetched, ListSource, Mode, Payload, Policy};
+use crate::ports::{Decision, Fetched, ListSource, Payload, Policy};
 use crate::purge::Era;
 use crate::remember::Weigh;
 use crate::request::{Ask, FetchAsk, FetchRequest, FileRequest, ModuleRequest, RequestContext};
@@ -93,146 +93,13 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
         response.asked = Some(asked);
         Ok(response)
     }
-
-    /// A file of the version that a query stands for.
-    async fn query(self, request: FileRequest) -> Result<ModuleResponse, Error> {
-        let Self { inner, shared } = &self;
-        let (module, query) = (&request.module, &request.version);
-        let key = (module.clone(), query.clone());
-        let decision = shared.policy.decide(module);
-        let look = shared.queries.look(&key, &shared.times(&decision));
-        if let Look::Fresh(version, _) = look {
-            return self.known(request, version?).await;
-        }
-        if shared.network_mode(&decision, Question::List) == NetworkMode::Offline {
-            let stored = shared.storage.list(&request.context, module).await?;
-            // Who fetches would ask an upstream what the query stands for.
-            let would_ask = decision.list == ListSource::Storage
-                && matches!(decision.mode, Mode::Sync | Mode::Async);
-            return match merge::newest_matching(query, &stored) {
-                Some(version) => self.known(request, version).await,
-                None if would_ask => Err(nothing_stored(module)),
-                None => inner.clone().oneshot(request).await,
-            };
-        }
-        match look {
-            Look::Revalidate(version, age) => {
-                let refresh = self.clone().resolved(key.clone(), request.context.clone());
-                shared.queries.revalidate(&key, refresh);
-                self.stale(request, (version, age), Outcome::StaleRevalidate).await
-            }
-            Look::Failing(version, age) => {
-                self.stale(request, (version, age), Outcome::StaleError).await
-            }
-            Look::Fresh(..) | Look::Ask => self.unknown(request, key).await,
-        }
-    }
-
-    /// A file of a query that those below resolve; that of an older answer where they fail to.
-    async fn unknown(&self, request: FileRequest, key: QueryKey) -> Result<ModuleResponse, Error> {
-        let asked = self.shared.missing.purges().era();
-        let call = self.inner.clone().oneshot(request.clone());
-        let goes_on = || self.clone().resolved(key.clone(), request.context.clone());
-        let within = self.shared.within(&request.context);
-        let result = match self.shared.queries.unless_late(&key, within, call, goes_on).await {
-            Ok(result) => result,
-            Err(older) => {
-                warn_late(&key.0, &key.1, older.1);
-                return self.stale(request, older, Outcome::StaleError).await;
-            }
-        };
-        let older = self.shared.learn_query(&key, &result, asked);
-        match (result, older) {
-            (Err(error), Some(older)) => {
-                let stale = self.stale(request, older, Outcome::StaleError).await;
-                stale.map_err(|_| error)
-            }
-            (result, _) => result,
-        }
-    }
-
-    /// Finds out anew what a query stands for.
-    async fn resolved(self, key: QueryKey, context: RequestContext) {
-        let Self { inner, shared } = self;
-        let context = shared.patient(&context);
-        let deadline = context.deadline;
-        let (module, version) = key.clone();
-        let request = FileRequest { context, module, version, kind: FileKind::Info };
-        let (asking, asked) = (Arc::clone(&shared), key.clone());
-        let landed = shared.queries.ask(key, deadline, |landing| async move {
-            let era = asking.missing.purges().era();
-            let result = inner.oneshot(request).await;
-            asking.learn_query(&asked, &result, era);
-            landing.land(result.and_then(|response| match response.answer {
-                Answer::File { version, .. } => Ok(version),
-                _ => Err(Error::new(ErrorKind::NotStored, "not found: clients are sent elsewhere")),
-            }));
-        });
-        // Nobody waits for it: what came of it is written down.
-        drop(landed.await);
-    }
-
-    async fn known(
-        &self,
-        mut request: FileRequest,
-        version: Version,
-    ) -> Result<ModuleResponse, Error> {
-        request.version = VersionQuery::Version(version);
-        self.inner.clone().oneshot(request).await
-    }
-
-    /// A file of the version that a query stood for a while ago.
-    async fn stale(
-        &self,
-        request: FileRequest,
-        (version, age): (Version, Duration),
-        outcome: Outcome,
-    ) -> Result<ModuleResponse, Error> {
-        let mut response = self.known(request, version).await?;
-        // A file that is fetched now is none that was kept.
-        if matches!(response.outcome, Outcome::HitMemory | Outcome::HitStorage) {
-            response.outcome = outcome;
-        }
-        response.age = Some(age);
-        Ok(response)
-    }
 }
 
 stage!(Versions<S>: ModuleRequest => ModuleResponse, over FileRequest => ModuleResponse);
 
 impl Shared {
-    /// Remembers what a query stands for; the older answer that stands in where that could not be found out.
-    /// What was purged since it was `asked` is not known again.
-    fn learn_query(
-        &self,
-        key: &QueryKey,
-        result: &Result<ModuleResponse, Error>,
-        asked: Era,
-    ) -> Option<(Version, Duration)> {
-        match result {
-            Ok(ModuleResponse { answer: Answer::File { version, .. }, asked: Some(_), .. }) => {
-                if self.missing.purges().is_still(asked) {
-                    self.queries.keep(key.clone(), Ok(version.clone()));
-                }
-                None
-            }
-            Err(error) if is_failure(error) => {
-                let older = self.queries.failed(key, self.config.stale_if_error)?;
-                let ((module, query), age_seconds) = (key, older.1.as_secs());
-                tracing::warn!(%module, %query, %error, age_seconds,
-                    "upstream fails: answered with what the query stood for before");
-                Some(older)
-            }
-            // It exists no more, or policy has become another.
-            _ => {
-                self.queries.drop_one(key);
-                None
-            }
-        }
-    }
-
     /// The configured mode; offline where the policy wants storage alone to answer.
-    fn network_mode(&self, decision: &Decision, question: Question) -> NetworkMode {
+    pub(super) fn network_mode(&self, decision: &Decision, question: Question) -> NetworkMode {
         let source = match question {
             Question::List => decision.list,
             Question::Latest => decision.latest,
@@ -244,7 +111,7 @@ impl Shared {
     }
 
     /// For how long answers are given, by the policy in force.
-    fn times(&self, decision: &Decision) -> Times {
+    pub(super) fn times(&self, decision: &Decision) -> Times {
         let VersionsConfig { fresh_for, negative_for, .. } = self.config;
         Times {
             fresh_for: decision.fresh_for.unwrap_or(fresh_for),
@@ -311,7 +178,7 @@ impl Shared {
         Ok(response(question, body, outcome, None))
     }
 
-    fn within(&self, context: &RequestContext) -> Within {
+    pub(super) fn within(&self, context: &RequestContext) -> Within {
         Within { deadline: context.deadline, stale_if_error: self.config.stale_if_error }
     }
 
@@ -332,7 +199,7 @@ impl Shared {
                 landing.land(shared.keep(&key, asked, era));
             })
             .await;
-        landed.map_err(|why| unfinished(question, why))
+        landed.map_err(|why| unfinished(&question, why))
     }
 
     /// Whether something has been found at the path since it was said that nothing is there.
@@ -410,7 +277,7 @@ impl Shared {
 
     /// A deadline for one call from now on: the first caller's patience is not everybody's, and what
     /// upstream has used up is not storage's.
-    fn patient(&self, context: &RequestContext) -> RequestContext {
+    pub(super) fn patient(&self, context: &RequestContext) -> RequestContext {
         let mut context = context.clone();
         context.deadline = Instant::now() + self.config.timeout;
         context
@@ -509,18 +376,18 @@ fn response(
 }
 
 /// Upstream is slow, or hangs: who waits gets what there was before.
-fn warn_late(module: &ModulePath, asked: &dyn fmt::Debug, age: Duration) {
+pub(super) fn warn_late(module: &ModulePath, asked: &dyn fmt::Debug, age: Duration) {
     tracing::warn!(%module, ?asked, age_seconds = age.as_secs(),
         "upstream is late: answered with an older answer, and still asking");
 }
 
-fn nothing_stored(module: &ModulePath) -> Error {
+pub(super) fn nothing_stored(module: &ModulePath) -> Error {
     let text =
         format!("not found: no version of {module} is stored, and upstream may not be asked");
     Error::new(ErrorKind::NotStored, text)
 }
 
-fn unfinished(question: Question, why: NoLanding) -> Error {
+pub(super) fn unfinished(question: &dyn fmt::Debug, why: NoLanding) -> Error {
     match why {
         NoLanding::Overdue => Error::new(
             ErrorKind::DeadlineExceeded,

@@ -1,6 +1,7 @@
 mod files;
 mod kept;
 mod modes;
+mod queries;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,7 @@ fn config(network_mode: NetworkMode) -> VersionsConfig {
         stale_while_revalidate: Duration::ZERO,
         stale_if_error: 3600 * SECOND,
         negative_for: 10 * SECOND,
+        negative_version_for: 5 * SECOND,
         timeout: 20 * SECOND,
     }
 }

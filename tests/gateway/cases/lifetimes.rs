@@ -64,6 +64,20 @@ async fn case_16_a_branch_that_moves_is_seen_when_its_answer_is_no_longer_fresh(
 }
 
 #[tokio::test]
+async fn case_16_a_branch_is_resolved_at_once_where_files_come_in_the_background() {
+    let world = Setup::disk().env("ATHENS_DOWNLOAD_MODE", "async").start().await;
+    let module = world.add(FakeModule::new(MODULE, OLD));
+    world.upstream.query(MODULE, "master", OLD);
+    let master = path_of(MODULE, "master", "info");
+    let not_yet = world.get_refused(&master, 404, &[OLD, "is being fetched"]).await;
+    assert_eq!(outcome(&not_yet), "async_accepted");
+    world.until_stored(MODULE, OLD).await;
+    assert_eq!(world.get_ok(&master).await.body, module.info());
+    assert_eq!(world.get_ok(&path_of(MODULE, "master", "mod")).await.body, module.go_mod_bytes());
+    assert_eq!(world.asked(&master), 1);
+}
+
+#[tokio::test]
 async fn case_17_a_query_names_a_version_and_the_stored_bytes_are_its_files() {
     let world = Setup::disk()
         .env("DIPYLON_FRESH_FOR", "0")

@@ -1,0 +1,253 @@
+//! What queries stand for: `master`, `v1`, and the like.
+//!
+//! In most modes those below find it out, with the file that was asked for. In mode `async` nobody waits for files,
+//! and a query has none of its own to come back for: upstream is asked for its version alone, at once, as it is
+//! for list and latest, and the files of that version come in the background.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dipylon_protocol::info::Info;
+use dipylon_protocol::query::VersionQuery;
+use dipylon_protocol::route::FileKind;
+use dipylon_protocol::version::Version;
+use tower::util::ServiceExt as _;
+
+use super::answers::{Look, Times, is_failure};
+use super::service::{QueryKey, Shared, Versions, nothing_stored, unfinished, warn_late};
+use super::{NetworkMode, merge};
+use crate::error::{Error, ErrorKind};
+use crate::missing_paths::Question;
+use crate::ports::{ListSource, Mode, Payload};
+use crate::purge::Era;
+use crate::request::{FetchAsk, FetchRequest, FileRequest, RequestContext};
+use crate::response::{Answer, ModuleResponse};
+use crate::stack::Stage;
+use crate::telemetry::Outcome;
+
+impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
+    /// A file of the version that a query stands for.
+    pub(super) async fn query(self, request: FileRequest) -> Result<ModuleResponse, Error> {
+        let Self { inner, shared } = &self;
+        let (module, query) = (&request.module, &request.version);
+        let key = (module.clone(), query.clone());
+        let decision = shared.policy.decide(module);
+        let negative_for = decision.negative_for.unwrap_or(shared.config.negative_version_for);
+        let times = Times { negative_for, ..shared.times(&decision) };
+        let look = shared.queries.look(&key, &times);
+        if let Look::Fresh(version, _) = look {
+            return self.known(request, version.map_err(Error::remembered)?).await;
+        }
+        if shared.network_mode(&decision, Question::List) == NetworkMode::Offline {
+            let stored = shared.storage.list(&request.context, module).await?;
+            // Who fetches would ask an upstream what the query stands for.
+            let would_ask = decision.list == ListSource::Storage
+                && matches!(decision.mode, Mode::Sync | Mode::Async);
+            return match merge::newest_matching(query, &stored) {
+                Some(version) => self.known(request, version).await,
+                None if would_ask => Err(nothing_stored(module)),
+                None => inner.clone().oneshot(request).await,
+            };
+        }
+        match look {
+            Look::Revalidate(version, age) => {
+                let refresh = self.clone().resolved(key.clone(), shared.patient(&request.context));
+                shared.queries.revalidate(&key, refresh);
+                self.stale(request, (version, age), Outcome::StaleRevalidate).await
+            }
+            Look::Failing(version, age) => {
+                self.stale(request, (version, age), Outcome::StaleError).await
+            }
+            Look::Fresh(..) | Look::Ask if decision.mode == Mode::Async => {
+                self.resolved_first(request, key).await
+            }
+            Look::Fresh(..) | Look::Ask => self.unknown(request, key).await,
+        }
+    }
+
+    /// A file of a query that those below resolve; that of an older answer where they fail to.
+    async fn unknown(&self, request: FileRequest, key: QueryKey) -> Result<ModuleResponse, Error> {
+        let asked = self.shared.missing.purges().era();
+        let call = self.inner.clone().oneshot(request.clone());
+        let patient = self.shared.patient(&request.context);
+        let goes_on = || self.clone().resolved(key.clone(), patient);
+        let within = self.shared.within(&request.context);
+        let result = match self.shared.queries.unless_late(&key, within, call, goes_on).await {
+            Ok(result) => result,
+            Err(older) => {
+                warn_late(&key.0, &key.1, older.1);
+                return self.stale(request, older, Outcome::StaleError).await;
+            }
+        };
+        let older = self.shared.learn_query(&key, found(&result), asked);
+        match (result, older) {
+            (Err(error), Some(older)) => {
+                let stale = self.stale(request, older, Outcome::StaleError).await;
+                stale.map_err(|_| error)
+            }
+            (result, _) => result,
+        }
+    }
+
+    /// A file of the version that upstream says a query stands for; of an older answer where it fails to say.
+    async fn resolved_first(
+        &self,
+        request: FileRequest,
+        key: QueryKey,
+    ) -> Result<ModuleResponse, Error> {
+        let Shared { queries, config, .. } = &*self.shared;
+        let call = self.clone().resolved(key.clone(), request.context.clone());
+        // The question is on a task of its own, and goes on by itself.
+        let goes_on = || std::future::ready(());
+        let within = self.shared.within(&request.context);
+        let resolved = match queries.unless_late(&key, within, call, goes_on).await {
+            Ok(resolved) => resolved,
+            Err(older) => {
+                warn_late(&key.0, &key.1, older.1);
+                return self.stale(request, older, Outcome::StaleError).await;
+            }
+        };
+        match resolved {
+            Ok(version) => self.known(request, version).await,
+            Err(error) => {
+                let older = is_failure(&error).then(|| queries.older(&key, config.stale_if_error));
+                let Some(older) = older.flatten() else { return Err(error) };
+                let stale = self.stale(request, older, Outcome::StaleError).await;
+                stale.map_err(|_| error)
+            }
+        }
+    }
+
+    /// Finds out anew what a query stands for, once for all who ask at the same time.
+    async fn resolved(self, key: QueryKey, context: RequestContext) -> Result<Version, Error> {
+        let Self { inner, shared } = self;
+        let (module, query) = key.clone();
+        let landed = shared.queries.ask(key.clone(), context.deadline, {
+            let shared = Arc::clone(&shared);
+            |landing| async move {
+                let era = shared.missing.purges().era();
+                let context = shared.patient(&context);
+                if shared.policy.decide(&module).mode == Mode::Async {
+                    let said = shared.version_of(&context, &key).await;
+                    shared.learn_query(&key, said.as_ref().map(Some), era);
+                    // Below, where files are asked for, `negative` remembers it.
+                    if let Err(error) = &said
+                        && error.kind() == ErrorKind::NotFound
+                        && shared.missing.purges().is_still(era)
+                    {
+                        shared.queries.keep(key, Err(error.clone()));
+                    }
+                    return landing.land(said);
+                }
+                let kind = FileKind::Info;
+                let request = FileRequest { context, module, version: query, kind };
+                let result = inner.oneshot(request).await;
+                shared.learn_query(&key, found(&result), era);
+                landing.land(result.and_then(|response| match response.answer {
+                    Answer::File { version, .. } => Ok(version),
+                    _ => {
+                        let text = "not found: clients are sent elsewhere";
+                        Err(Error::new(ErrorKind::NotStored, text))
+                    }
+                }));
+            }
+        });
+        let (resolved, _role) = landed.await.map_err(|why| unfinished(&"the version", why))?;
+        resolved
+    }
+
+    async fn known(
+        &self,
+        mut request: FileRequest,
+        version: Version,
+    ) -> Result<ModuleResponse, Error> {
+        request.version = VersionQuery::Version(version);
+        self.inner.clone().oneshot(request).await
+    }
+
+    /// A file of the version that a query stood for a while ago.
+    async fn stale(
+        &self,
+        request: FileRequest,
+        (version, age): (Version, Duration),
+        outcome: Outcome,
+    ) -> Result<ModuleResponse, Error> {
+        let mut response = self.known(request, version).await?;
+        // A file that is fetched now is none that was kept.
+        if matches!(response.outcome, Outcome::HitMemory | Outcome::HitStorage) {
+            response.outcome = outcome;
+        }
+        response.age = Some(age);
+        Ok(response)
+    }
+}
+
+impl Shared {
+    /// The version that upstream says a query stands for.
+    async fn version_of(
+        &self,
+        context: &RequestContext,
+        (module, query): &QueryKey,
+    ) -> Result<Version, Error> {
+        let ask = FetchAsk::Info(query.clone());
+        let request = FetchRequest::new(context.clone(), module.clone(), ask);
+        let fetched = self.upstream.send(request).await?;
+        let bad = |error: &dyn std::fmt::Display| {
+            let text =
+                format!("{} sent a wrong .info for {module}@{query}: {error}", fetched.upstream);
+            Error::new(ErrorKind::BadContent, text)
+        };
+        match &fetched.payload {
+            Payload::Bytes(info) => {
+                let info = Info::parse(info).map_err(|error| bad(&error))?;
+                info.check(query, module).map_err(|error| bad(&error))?;
+                Ok(info.version)
+            }
+            // All of it came at once, as from `direct`, and is near when it is fetched.
+            Payload::Version { version, .. } => Ok(version.clone()),
+            Payload::Zip(_) => {
+                Err(Error::new(ErrorKind::Internal, "upstream answered another question"))
+            }
+        }
+    }
+
+    /// Remembers what a query stands for; the older answer that stands in where that could not be found out.
+    /// What was purged since it was `asked` is not known again.
+    fn learn_query(
+        &self,
+        key: &QueryKey,
+        found: Result<Option<&Version>, &Error>,
+        asked: Era,
+    ) -> Option<(Version, Duration)> {
+        match found {
+            Ok(Some(version)) => {
+                if self.missing.purges().is_still(asked) {
+                    self.queries.keep(key.clone(), Ok(version.clone()));
+                }
+                None
+            }
+            Err(error) if is_failure(error) => {
+                let older = self.queries.failed(key, self.config.stale_if_error)?;
+                let ((module, query), age_seconds) = (key, older.1.as_secs());
+                tracing::warn!(%module, %query, %error, age_seconds,
+                    "upstream fails: answered with what the query stood for before");
+                Some(older)
+            }
+            // It exists no more, or policy has become another.
+            _ => {
+                self.queries.drop_one(key);
+                None
+            }
+        }
+    }
+}
+
+/// The version whose file was found for a query; `None` where clients are sent elsewhere.
+fn found(result: &Result<ModuleResponse, Error>) -> Result<Option<&Version>, &Error> {
+    match result.as_ref()? {
+        ModuleResponse { answer: Answer::File { version, .. }, asked: Some(_), .. } => {
+            Ok(Some(version))
+        }
+        _ => Ok(None),
+    }
+}
