@@ -206,14 +206,14 @@ impl Build<'_> {
             .push(
                 LayerName::SingleFlight,
                 SingleFlightLayer::new(config.stash_timeout, (*tasks).clone(), telemetry)
-                    .anew_after(purges),
+                    .anew_after(purges.clone()),
             )
             // Below single flight: one question for each key. Above the pool: who waits for another
             // replica takes no slot from those who fetch.
             .push_if(LayerName::Lock, lock)
             // Below single flight: only leaders take a fetch slot, and they keep it to the commit.
             .push(LayerName::Pool, PoolLayer::new(config.go_get_workers as usize))
-            .over(LayerName::Stash, Stash::new(ports))
+            .over(LayerName::Stash, Stash::new(ports).anew_after(purges))
     }
 
     /// Module: what to answer, and from where.

@@ -375,7 +375,7 @@ async fn a_purge_forgets_what_does_not_exist_and_a_version_published_since_is_se
 async fn who_comes_after_a_purge_waits_for_no_question_from_before_it() {
     let world = purging().start().await;
     let body = json!({ "module": MODULE }).to_string();
-    for path in [file("mod"), format!("/{MODULE}/@v/list")] {
+    for path in [file("info"), format!("/{MODULE}/@v/list")] {
         let gate = Gate::default();
         world.upstream.fault(When::path(&path).times(1), Fault::Gate(gate.clone()));
         let (client, asked) = (world.client(), path.clone());

@@ -16,6 +16,7 @@ use super::ingest::{Ingest, Known};
 use super::small::{For, Small, SmallFlights};
 use crate::error::{Error, ErrorKind};
 use crate::ports::{BoxFuture, Expected, Fetched, Index, Payload, Verifier, ZipBody};
+use crate::purge::Purges;
 use crate::request::{FetchAsk, FetchRequest, RequestContext, StashRequest, TURN_PATIENCE, Want};
 use crate::response::{Files, Finished, Stashed};
 use crate::spool::Spools;
@@ -56,19 +57,26 @@ pub struct StashPorts {
 pub struct Stash {
     ports: StashPorts,
     flights: SmallFlights,
+    purges: Purges,
 }
 
 impl Stash {
     /// With these ports.
     pub fn new(ports: StashPorts) -> Self {
-        Self { flights: SmallFlights::new(ports.tasks.clone()), ports }
+        let (flights, purges) = (SmallFlights::new(ports.tasks.clone()), Purges::default());
+        Self { flights, purges, ports }
+    }
+
+    /// After each of these purges no small file is shared that was asked for before.
+    pub fn anew_after(self, purges: Purges) -> Self {
+        Self { purges, ..self }
     }
 
     async fn handle(self, request: StashRequest) -> Result<Stashed, Error> {
         let StashRequest { context, key } = request;
-        let Self { ports, flights } = self;
+        let Self { ports, flights, purges } = self;
         let (module, turn_patience) = (key.module, TURN_PATIENCE);
-        let job = Job { ports, flights, context, module, turn_patience };
+        let job = Job { ports, flights, purges, context, module, turn_patience };
         match key.version.canonical() {
             Some(version) => job.version(version.clone(), key.want).await,
             None => job.query(key.version, key.want).await,
@@ -89,6 +97,7 @@ stage!(Stash: StashRequest => Stashed);
 pub(super) struct Job {
     pub(super) ports: StashPorts,
     pub(super) flights: SmallFlights,
+    pub(super) purges: Purges,
     pub(super) context: RequestContext,
     pub(super) module: ModulePath,
     /// See [`FetchRequest::turn_patience`].

@@ -16,6 +16,7 @@ use super::service::{Job, wrong_payload};
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Flights, NoLanding};
 use crate::ports::{Fetched, Payload};
+use crate::purge::Era;
 use crate::request::FetchAsk;
 use crate::response::Finished;
 use crate::telemetry::Outcome;
@@ -24,8 +25,9 @@ use crate::telemetry::Outcome;
 /// it took too long.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
-/// Small files under way; as many as the stashes that want them, whose slots bound them.
-pub(super) type SmallFlights = Flights<(ModulePath, Version, FileKind), Result<Landed, Error>>;
+/// Small files under way, by when they were asked for; as many as the stashes that want them, whose slots bound
+/// them.
+pub(super) type SmallFlights = Flights<(ModulePath, Version, FileKind, Era), Result<Landed, Error>>;
 
 /// What a fetch of a small file brought to all who wait for it.
 #[derive(Clone, Debug)]
@@ -62,7 +64,7 @@ impl Job {
         whom: For,
     ) -> Result<Small, Error> {
         let parked = Arc::new(Mutex::new(None));
-        let key = (self.module.clone(), version.clone(), kind);
+        let key = (self.module.clone(), version.clone(), kind, self.purges.era());
         let (job, asked, park, for_whom) =
             (self.clone(), version.clone(), Arc::clone(&parked), whom.clone());
         let deadline = self.context.deadline + LAST_WORD;
