@@ -15,8 +15,11 @@ use crate::toxic;
 
 /// A holder misses some renewals, and its lock lives on.
 const LEASE: [(&str, &str); 2] = [("DIPYLON_LOCK_LEASE", "8"), ("DIPYLON_LOCK_RENEWAL", "1")];
-/// How long each trouble lasts: more than a renewal, and less than a lease.
-const TROUBLE: Duration = Duration::from_secs(2);
+/// How long each trouble lasts: more than a renewal, and less than the ten polls (`MaxRetries`) after which who waits
+/// goes on without a lock.
+const TROUBLE: Duration = Duration::from_millis(1_200);
+/// After that all who wait have been answered again.
+const ANSWERED: Duration = Duration::from_millis(700);
 /// How late each answer is on a slow line, in milliseconds.
 const LATENCY_MILLIS: u64 = 400;
 /// `Timeout` of a lock service in these tests, where it has the key, and in seconds; else it is 15 s.
@@ -72,6 +75,7 @@ async fn renewed(fleet: &Fleet) {
     let done = async || fleet.sum("dipylon_lock_operations_total", &renewals).await;
     let before = done().await;
     until("the lock is renewed again", async || done().await > before).await;
+    tokio::time::sleep(ANSWERED).await;
 }
 
 pub(crate) async fn a_service_that_swallows_everything_delays_the_first_miss_by_its_timeout_at_most(
