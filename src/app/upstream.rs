@@ -90,7 +90,7 @@ pub(crate) fn upstream_stack(
     let hedge = config.dipylon.hedge_after.if_any().map(|after| {
         let second = host
             .on_the_way(Stack::new(telemetry))
-            .push(LayerName::UpstreamDeadline, deadline.clone())
+            .push(LayerName::UpstreamDeadline, deadline)
             .over(LayerName::Upstream, upstream.clone());
         HedgeLayer::new(after, second, telemetry)
     });

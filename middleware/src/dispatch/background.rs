@@ -357,7 +357,7 @@ impl Shared {
         // A stash that is dropped with its runtime frees its place.
         let running = Running { shared: Arc::clone(this), key: Some(key.clone()) };
         if !this.may_fetch(&key) {
-            return Self::put_by(this, running, &key).await;
+            return running.put_by(&key).await;
         }
         let asked = this.ports.negatives.era();
         // Safe to assert: the attempt and all it owns is dropped with the panic.
@@ -372,7 +372,7 @@ impl Shared {
         };
         // Policy has changed in the middle of it: whatever it failed of, it may be allowed again.
         if !this.may_fetch(&key) {
-            return Self::put_by(this, running, &key).await;
+            return running.put_by(&key).await;
         }
         let (module, version) = (&key.module, &key.version);
         if this.leaves_the_rest() && this.queue.lock().is_kept(&key) {
@@ -407,22 +407,6 @@ impl Shared {
 
     fn may_fetch(&self, key: &Key) -> bool {
         (self.ports.may_fetch)(&key.module, &key.version)
-    }
-
-    /// What policy forbids leaves the queue.
-    async fn put_by(this: &Arc<Self>, running: Running, key: &Key) {
-        if let Some(lost) = running.forbidden() {
-            if this.ports.store.is_some() {
-                this.count(BackgroundEvent::Dropped);
-            }
-            // While it is still in the queue, so that nobody is promised it anew in between.
-            this.forget(key).await;
-            return drop(lost);
-        }
-        // A policy that came in between has not found it among what is held.
-        if this.may_fetch(key) {
-            Self::reconsider(this);
-        }
     }
 
     /// One attempt, in a trace of its own.

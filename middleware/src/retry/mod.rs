@@ -18,7 +18,8 @@
 //! `UpstreamAttempts` attempts, or those the storage stack is built with; a budget shared by all calls of
 //! one upstream, or of storage: retries stay below [`state::RETRIES_PER_CALL`] of all calls, so what is dead
 //! is not asked three times as often. Of what upstream asks for (`Retry-After`) no more is waited than for a turn
-//! ([`FetchRequest::turn_patience`]): who waits may hold a worker. Storage is asked again only within 5 s, and within the first half of the
+//! ([`FetchRequest::turn_patience`]): who waits may hold a worker. Storage is asked again only within 5 s,
+//! and within the first half of the
 //! caller's time: what hung is not waited for twice.
 //!
 //! [`FetchRequest::turn_patience`]: crate::request::FetchRequest::turn_patience

@@ -26,9 +26,26 @@ impl Running {
         }
     }
 
+    /// What policy forbids leaves the queue.
+    pub(super) async fn put_by(self, key: &Key) {
+        let shared = Arc::clone(&self.shared);
+        if let Some(lost) = self.forbidden() {
+            if shared.ports.store.is_some() {
+                shared.count(BackgroundEvent::Dropped);
+            }
+            // While it is still in the queue, so that nobody is promised it anew in between.
+            shared.forget(key).await;
+            return drop(lost);
+        }
+        // A policy that came in between has not found it among what is held.
+        if shared.may_fetch(key) {
+            Shared::reconsider(&shared);
+        }
+    }
+
     /// Policy has changed since it was accepted: it leaves the queue and stays on disk. Where there is no disk, or it
     /// would be one too many there, it is given back: nothing is left but to forget it.
-    pub(super) fn forbidden(mut self) -> Option<Self> {
+    fn forbidden(mut self) -> Option<Self> {
         let key = self.key.take()?;
         let shared = Arc::clone(&self.shared);
         shared.count(BackgroundEvent::Forbidden);

@@ -451,24 +451,6 @@ async fn a_store_that_hangs_holds_nobody_for_long_and_the_entry_counts_as_unkept
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_turn_in_which_nobody_was_asked_is_no_attempt_and_its_pause_grows() {
-    use ErrorKind::{UpstreamFailed, UpstreamPaced, UpstreamPaused, UpstreamUnavailable};
-    for kind in [UpstreamUnavailable, UpstreamPaused, UpstreamPaced] {
-        let bench = bench(true);
-        *bench.stashes.result.lock() = Err(error(kind));
-        bench.ask("v1.0.0").await;
-        tokio::time::sleep(50 * PAUSE_MAX).await;
-        let turns = bench.stashes.asked().len();
-        assert!(turns > ATTEMPTS_MAX as usize && turns < 70, "{kind:?}: {turns}");
-        assert_eq!((bench.gauges(), bench.events(BackgroundEvent::Dropped)), ((1, 0), 0));
-        *bench.stashes.result.lock() = Err(error(UpstreamFailed));
-        tokio::time::sleep(50 * PAUSE_MAX).await;
-        assert_eq!(bench.stashes.asked().len() - turns, ATTEMPTS_MAX as usize);
-        assert_eq!((bench.gauges(), bench.events(BackgroundEvent::Dropped)), ((0, 0), 1));
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn an_attempt_that_panics_is_a_failure_and_costs_no_worker() {
     let (bench, shelf) = (bench(true), Arc::new(Shelf::default()));
     let ports = BackgroundPorts {

@@ -100,3 +100,21 @@ async fn an_entry_has_so_many_turns_and_then_its_place_is_free() {
     assert_eq!(bench.stashes.asked().len(), TURNS_MAX as usize);
     assert_eq!((bench.gauges(), bench.events(BackgroundEvent::Dropped)), ((0, 0), 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_in_which_nobody_was_asked_is_no_attempt_and_its_pause_grows() {
+    use ErrorKind::{UpstreamFailed, UpstreamPaced, UpstreamPaused, UpstreamUnavailable};
+    for kind in [UpstreamUnavailable, UpstreamPaused, UpstreamPaced] {
+        let bench = bench(true);
+        *bench.stashes.result.lock() = Err(error(kind));
+        bench.ask("v1.0.0").await;
+        tokio::time::sleep(50 * PAUSE_MAX).await;
+        let turns = bench.stashes.asked().len();
+        assert!(turns > ATTEMPTS_MAX as usize && turns < 70, "{kind:?}: {turns}");
+        assert_eq!((bench.gauges(), bench.events(BackgroundEvent::Dropped)), ((1, 0), 0));
+        *bench.stashes.result.lock() = Err(error(UpstreamFailed));
+        tokio::time::sleep(50 * PAUSE_MAX).await;
+        assert_eq!(bench.stashes.asked().len() - turns, ATTEMPTS_MAX as usize);
+        assert_eq!((bench.gauges(), bench.events(BackgroundEvent::Dropped)), ((0, 0), 1));
+    }
+}

@@ -136,7 +136,10 @@ async fn beside_an_upstream_that_is_late_an_older_answer_comes_soon_and_the_ques
         for _ in 0..3 {
             assert_eq!(bench.list().await.expect("at once").1, Outcome::StaleError);
         }
-        assert_eq!((waited.elapsed(), bench.upstream.asked().len()), (0 * SECOND, 2));
+        assert_eq!(
+            (waited.elapsed(), bench.upstream.asked().len()),
+            (std::time::Duration::ZERO, 2)
+        );
         tokio::time::sleep_until(began + 16 * SECOND).await;
         let fresh = bench.list().await.expect("what the question brought");
         assert_eq!(fresh, ("v1.1.0".to_owned(), Outcome::HitMemory));
