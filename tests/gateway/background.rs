@@ -213,10 +213,9 @@ async fn what_waits_on_disk_is_not_begun_after_the_signal_to_end() {
     world.upstream.generate(Flood);
     let slow = format!("/{}/@v/list", module(0));
     world.upstream.fault(slow.as_str(), Fault::Delay(Duration::from_secs(3)));
-    world.upstream.fault(
-        When::matching(|path| path.ends_with(".zip")),
-        Fault::Delay(Duration::from_millis(200)),
-    );
+    world
+        .upstream
+        .fault(When::matching(|path| path.ends_with(".zip")), Fault::Delay(Duration::from_secs(2)));
     let (client, path) = (world.client(), slow.clone());
     let asking = tokio::spawn(async move { client.get(&path).await });
     world.until("the list is asked for", || world.asked(&slow) == 1).await;

@@ -15,10 +15,11 @@ use crate::leash::Leash;
 use crate::service::{LAPSED, Service};
 
 /// Shorter than the default, which another case measures: each case waits for one. Azure grants longer ones only.
-const LEASE: Duration = Duration::from_secs(5);
-const KEYS: [(&str, &str); 2] = [("DIPYLON_LOCK_LEASE", "5"), ("DIPYLON_LOCK_RENEWAL", "1")];
-/// What is stored is served within this time, whatever became of the lock.
-const STORED: Duration = Duration::from_secs(2);
+const LEASE: Lease = Lease { seconds: "5", lasts: Duration::from_secs(5) };
+/// That of the case in which nobody shall wait for one.
+const LONG_LEASE: Lease = Lease { seconds: "12", lasts: Duration::from_secs(12) };
+/// What is stored is served within this time, sooner than the lease ends, whatever became of the lock.
+const STORED: Duration = Duration::from_secs(8);
 /// What the zip carries: more than is held back from clients.
 const ZIP_BYTES: usize = 3_000_000;
 
@@ -72,7 +73,7 @@ pub(crate) async fn a_holder_killed_with_the_leader_is_replaced_when_its_lease_b
 /// No question of the holder has reached the service since before the commit: it cannot give its lock back.
 pub(crate) async fn a_holder_killed_after_the_commit_costs_no_second_fetch(service: Service) {
     let gate = Gate::default();
-    let mut case = Case::begin(service).await;
+    let mut case = Case::begin_with(LONG_LEASE, service).await;
     case.fault(".zip", Fault::Gate(gate.clone()));
     let asked = case.ask_all().await;
     case.leash.hold();
@@ -99,12 +100,20 @@ pub(crate) async fn a_holder_killed_after_the_commit_costs_no_second_fetch(servi
     case.ends_with(stays).await;
 }
 
+/// How long a lock stands that is renewed each second.
+#[derive(Clone, Copy)]
+struct Lease {
+    seconds: &'static str,
+    lasts: Duration,
+}
+
 /// Three gateways, of which the first will hold the lock and has its own way to the service.
 struct Case {
     service: Service,
     leash: Leash,
     fleet: Fleet,
     module: FakeModule,
+    lease: Lease,
     /// Before the holder had the lock.
     elections: usize,
 }
@@ -116,16 +125,20 @@ struct Asked {
 }
 
 impl Case {
-    async fn begin(mut service: Service) -> Self {
+    async fn begin(service: Service) -> Self {
+        Self::begin_with(LEASE, service).await
+    }
+
+    async fn begin_with(lease: Lease, mut service: Service) -> Self {
         let others = service.variables();
         let leash = Leash::to(&mut service).await;
         let first = leash.variables(&others);
-        let (first, others) = (with_lease(&first), with_lease(&others));
+        let (first, others) = (lease.keys_beside(&first), lease.keys_beside(&others));
         let fleet = Fleet::start_each([&first, &others, &others]).await;
         let module = FakeModule::new("example.com/lib", "v1.2.3").filler(ZIP_BYTES);
         let module = fleet.add(module);
         let elections = service.elections();
-        Self { service, leash, fleet, module, elections }
+        Self { service, leash, fleet, module, lease, elections }
     }
 
     /// The first answer to such a path is broken.
@@ -175,7 +188,7 @@ impl Case {
         }
         let took = killed.elapsed();
         println!("served {took:?} after the kill");
-        let limit = self.service.take_over_limit(LEASE, self.elections);
+        let limit = self.service.take_over_limit(self.lease.lasts, self.elections);
         assert!(took < limit, "{took:?}, not within {limit:?}");
         let cut_off = asked.holder.await.expect("no panic");
         let is_whole = cut_off.is_ok_and(|answer| answer.status == 200 && !answer.truncated);
@@ -192,15 +205,18 @@ impl Case {
             let status = gateway.terminate().await;
             assert!(status.success(), "{}", gateway.stderr());
         }
-        let lease = self.service.lease(LEASE);
+        let lease = self.service.lease(self.lease.lasts);
         let patience = if stays.is_empty() { lease + LAPSED } else { Duration::ZERO };
         assert_eq!(self.service.left_after(patience).await, stays);
     }
 }
 
-fn with_lease<'a>(variables: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
-    let variables = variables.iter().map(|(name, value)| (*name, value.as_str()));
-    variables.chain(KEYS).collect()
+impl Lease {
+    fn keys_beside<'a>(self, variables: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+        let variables = variables.iter().map(|(name, value)| (*name, value.as_str()));
+        let ours = [("DIPYLON_LOCK_LEASE", self.seconds), ("DIPYLON_LOCK_RENEWAL", "1")];
+        variables.chain(ours).collect()
+    }
 }
 
 async fn is_one(gateway: &Gateway, gauge: &str) -> bool {

@@ -243,11 +243,13 @@ async fn a_release_whose_answer_a_member_lost_is_none_of_a_lost_lock() {
         let (lock, line) = with_a_line(&cluster).await;
         assert!(is_granted(&lock, "a").await);
         line.mute();
-        let given_back = match is_settled {
-            true => lock.settle(&claim("a"), &verdict).await,
-            false => lock.release(&claim("a")).await,
-        };
-        assert_eq!(given_back, Ok(true), "settled: {is_settled}");
+        if is_settled {
+            // The other member was found already, when a lease for what was found was asked for.
+            assert_eq!(lock.settle(&claim("a"), &verdict).await, Ok(true));
+        } else {
+            // Whether it was given back, or that member will come to it later, nobody can know.
+            lock.release(&claim("a")).await.expect_err("it is to be asked again");
+        }
         assert_eq!(lock.release(&claim("a")).await, Ok(false), "asked once, nothing is there");
         assert!(keys(&cluster.endpoints()).await.iter().all(|key| !key.starts_with(KEY)));
         lock.close().await;

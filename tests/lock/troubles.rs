@@ -24,11 +24,12 @@ const ANSWERED: Duration = Duration::from_millis(700);
 const LATENCY_MILLIS: u64 = 400;
 /// `Timeout` of a lock service in these tests, where it has the key, and in seconds; else it is 15 s.
 const TIMEOUT: [(&str, &str); 2] =
-    [("ATHENS_REDIS_LOCK_TIMEOUT", "3"), ("ATHENS_S3_LOCK_TIMEOUT", "3")];
+    [("ATHENS_REDIS_LOCK_TIMEOUT", "10"), ("ATHENS_S3_LOCK_TIMEOUT", "10")];
 /// The longest that the first miss may wait for a service that swallows everything, and fetch.
-const FIRST: Duration = Duration::from_secs(20);
-/// The longest that a miss may take which does not wait.
-const NEXT: Duration = Duration::from_secs(3);
+const FIRST: Duration = Duration::from_secs(30);
+/// The longest that a miss may take which does not wait, but for a question of a replica that has not asked before:
+/// less than any `Timeout`.
+const NEXT: Duration = Duration::from_secs(8);
 
 pub(crate) async fn a_slow_line_that_breaks_and_is_down_for_a_while_costs_a_holder_nothing(
     service: Service,

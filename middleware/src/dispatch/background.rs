@@ -383,7 +383,9 @@ impl Shared {
         }
         let was_asked = was_asked(error.kind());
         let is_last = turn >= TURNS_MAX || (was_asked && attempt >= ATTEMPTS_MAX);
-        if is_last || !may_pass(error.kind()) {
+        // Who asked after a purge shares this entry, and the question was older.
+        let is_outdated = this.ports.negatives.era() != asked;
+        if is_last || !(may_pass(error.kind()) || is_outdated) {
             this.count(BackgroundEvent::Dropped);
             tracing::warn!(%module, %version, attempt, %error, "a background fetch failed");
             this.ports.negatives.learn(module, version, &error, asked);

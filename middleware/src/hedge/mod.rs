@@ -2,8 +2,8 @@
 //!
 //! # What it does
 //! Where an attempt at list, latest, `.info` or `.mod` has no answer after `HedgeAfter`, the same is asked of the
-//! same upstream once more. The first answer counts, be it a "no", and the other request is dropped. A failure is
-//! no answer while the other request may bring one. Zips are never asked for twice.
+//! same upstream once more. The first answer counts, be it a "no", and the other request is dropped. A failure of
+//! the second is no answer while the first may bring one; one of the first ends both. Zips are never asked for twice.
 //!
 //! # Where it sits
 //! Below the pace and the slots, so that its clock runs from when the first request leaves: the wait for a turn or a
@@ -15,7 +15,8 @@
 //! `dipylon_upstream_hedges_total`, by what came of the second request.
 //!
 //! # Failure modes
-//! Where both fail, the failure of the first. A caller that goes away ends both.
+//! Those of the first request, at once: its slot is free again, and the retries decide. A caller that goes away
+//! ends both.
 //!
 //! # Limits
 //! One second request for each attempt; a budget shared by all calls of one upstream:

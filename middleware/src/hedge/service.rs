@@ -42,11 +42,14 @@ impl<S: Stage<FetchRequest, Reply = Fetched>> Hedge<S> {
         }
         let mut second = Second { telemetry: &telemetry, result: Hedged::Abandoned };
         match select(first, pin!(way.send(request))).await {
-            Either::Left((result, _)) if is_answer(&result) => {
-                second.result = Hedged::Late;
+            // A failure as well: the other request may still stand in line, for the very slot that is held here, and
+            // a host that wants to be left alone is heard at once. The retries are there for it.
+            Either::Left((result, _)) => {
+                if is_answer(&result) {
+                    second.result = Hedged::Late;
+                }
                 result
             }
-            Either::Left((failed, other)) => second.instead_of(failed, other.await),
             Either::Right((result, _)) if is_answer(&result) => {
                 second.result = Hedged::First;
                 result
@@ -72,22 +75,6 @@ fn is_answer(result: &Result<Fetched, Error>) -> bool {
 struct Second<'a> {
     telemetry: &'a Telemetry,
     result: Hedged,
-}
-
-impl Second<'_> {
-    /// The second request's answer where the first has failed.
-    fn instead_of(
-        &mut self,
-        failed: Result<Fetched, Error>,
-        result: Result<Fetched, Error>,
-    ) -> Result<Fetched, Error> {
-        if is_answer(&result) {
-            self.result = Hedged::First;
-            return result;
-        }
-        self.result = Hedged::Failed;
-        failed
-    }
 }
 
 impl Drop for Second<'_> {

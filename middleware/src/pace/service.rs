@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tower::util::ServiceExt as _;
 
 use super::state::{PAUSE_MAX, Pause};
-use crate::budget::{Budget, Rate};
+use crate::budget::{Budget, Rate, Turn};
 use crate::error::{Error, ErrorKind};
 use crate::ports::Fetched;
 use crate::request::{FetchRequest, RequestContext, SumDbFetch, TakesTurns};
@@ -78,6 +78,8 @@ impl Shared {
         let class = class.map(|class| (&class.budget, PaceReason::Class));
         let host = self.budget.as_ref().map(|budget| (budget, PaceReason::Host));
         let mut has_waited = false;
+        // Spent together: what the host refuses costs the class nothing.
+        let mut turns = Vec::new();
         for (budget, reason) in class.into_iter().chain(host) {
             let latest = request.context().deadline.min(Instant::now() + SLOT_HELD_MAX);
             let turn = budget.leave(latest).map_err(|wait| {
@@ -94,8 +96,9 @@ impl Shared {
                 request.context().timings.add(Phase::Queue, started);
                 has_waited = true;
             }
-            turn.spend();
+            turns.push(turn);
         }
+        turns.into_iter().for_each(Turn::spend);
         Ok(has_waited)
     }
 
@@ -120,14 +123,17 @@ impl Shared {
             let refusal = || self.left_alone(left);
             patience.wait(until, PaceReason::Paused, refusal).await?;
         }
+        // Spent together: what the host refuses costs the class nothing.
+        let mut turns = Vec::new();
         if let Some(class) = request.rate_class() {
             let refusal = |rate, wait| refusal(&self.whose(request, PaceReason::Class), rate, wait);
-            patience.take(&class.budget, PaceReason::Class, refusal).await?;
+            turns.push(patience.take(&class.budget, PaceReason::Class, refusal).await?);
         }
         if let Some(budget) = &self.budget {
             let refusal = |rate, wait| refusal(&self.host, rate, wait);
-            patience.take(budget, PaceReason::Host, refusal).await?;
+            turns.push(patience.take(budget, PaceReason::Host, refusal).await?);
         }
+        turns.into_iter().for_each(Turn::spend);
         Ok(())
     }
 }
@@ -200,15 +206,14 @@ impl Patience<'_> {
         budget: &Arc<Budget>,
         reason: PaceReason,
         refusal: impl Fn(Rate, Duration) -> Error,
-    ) -> Result<(), Error> {
+    ) -> Result<Turn, Error> {
         let refuse = |wait| self.refused(reason, refusal(budget.rate(), wait));
         let turn = budget.turn(self.latest()).map_err(refuse)?;
         if turn.at() > Instant::now() {
             let too_late = || refusal(budget.rate(), turn.at() - Instant::now());
             self.wait(turn.at(), reason, too_late).await?;
         }
-        turn.spend();
-        Ok(())
+        Ok(turn)
     }
 
     /// Waits as long as the gate has said, where it has turned the request back and counted that.

@@ -35,8 +35,13 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
         let negative_for = decision.negative_for.unwrap_or(shared.config.negative_version_for);
         let times = Times { negative_for, ..shared.times(&decision) };
         let look = shared.queries.look(&key, &times);
-        if let Look::Fresh(version, _) = look {
-            return self.known(request, version.map_err(Error::remembered)?).await;
+        match look {
+            Look::Fresh(Ok(version), _) => return self.known(request, version).await,
+            // In other modes those below know what is remembered, and whether it counts.
+            Look::Fresh(Err(error), _) if decision.mode == Mode::Async => {
+                return Err(error.remembered());
+            }
+            _ => {}
         }
         if shared.network_mode(&decision, Question::List) == NetworkMode::Offline {
             let stored = shared.storage.list(&request.context, module).await?;

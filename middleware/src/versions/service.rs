@@ -214,13 +214,17 @@ impl Shared {
         if let Ok((listed, Outcome::MissDegraded)) = kept {
             return Ok((self.with_older(key, listed), Outcome::MissDegraded));
         }
-        let Some(error) = failure.filter(is_failure) else {
-            if kept.as_ref().is_err_and(|error| !error.kind().is_permanent()) {
-                // It refuses: there is nothing to remember, and what it gave before is not given any more.
-                self.lists.drop_one(key);
-            } else if kept.is_ok() || self.missing.purges().is_still(era) {
+        // Who came after a purge has asked anew, and may have been answered: this is for those who wait alone.
+        if !self.missing.purges().is_still(era) {
+            return kept;
+        }
+        let Some(error) = failure.as_ref().filter(|error| is_failure(error)) else {
+            if failure.is_none_or(|error| error.kind().is_absence()) {
                 self.learn(key, &kept);
                 self.lists.keep(key.clone(), kept.clone());
+            } else {
+                // It refuses: there is nothing to remember, and what it gave before is not given any more.
+                self.lists.drop_one(key);
             }
             return kept;
         };

@@ -196,6 +196,32 @@ async fn who_waits_for_a_slot_is_not_asked_for_twice() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_first_request_that_fails_waits_for_no_second_one_that_stands_in_line_for_its_slot() {
+    let config = config_with(&[("DIPYLON_HEDGE_AFTER", "500ms")], |config| {
+        config.dipylon.upstream_concurrency = 1;
+    });
+    let [(first, one), _] = neighbours(&config);
+    *first.fails.lock() = Some(Error::new(ErrorKind::UpstreamTimeout, "it is late"));
+    let begun = Instant::now();
+    one.send(list()).await.map(drop).expect_err("it fails");
+    assert_eq!((first.asked.lock().len(), begun.elapsed()), (1, SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_asks_to_be_left_alone_is_heard_whatever_else_is_asked_of_it() {
+    let config = config_with(&[("DIPYLON_HEDGE_AFTER", "500ms")], |_| {});
+    let [(first, one), (second, two)] = neighbours(&config);
+    *first.takes.lock() = 5 * SECOND;
+    let throttled = Error::new(ErrorKind::UpstreamThrottled, "429").with_retry_after(60 * SECOND);
+    *first.fails.lock() = Some(throttled);
+    let begun = Instant::now();
+    one.send(list()).await.map(drop).expect_err("it is throttled");
+    assert_eq!(begun.elapsed(), 5 * SECOND, "not when the second has ended");
+    let refused = two.send(list()).await.map(drop).expect_err("the same host");
+    assert_eq!((refused.kind(), second.asked.lock().len()), (ErrorKind::UpstreamPaused, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn direct_has_the_rate_classes() {
     let (config, telemetry) = (config(|_| {}), Telemetry::new().unwrap());
     let noted = Arc::new(Noted::default());

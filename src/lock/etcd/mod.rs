@@ -93,8 +93,7 @@ impl EtcdLock {
         Acquired::Held(Held { lapses_in: None, released, since: Some(Moment(token(revision))) })
     }
 
-    /// Deletes the claim's key where it lies under our lease, and leaves what was found there. What is found to be
-    /// gone once a member has been asked and did not answer was deleted by that.
+    /// Deletes the claim's key where it lies under our lease, and leaves what was found there.
     async fn give_back(
         &self,
         claim: &LockClaim,
@@ -106,13 +105,13 @@ impl EtcdLock {
         let asked = AtomicUsize::new(0);
         if let Some(put) = verdict {
             match self.txn_counted(when_owned(vec![delete.clone(), put]), &asked).await {
-                Ok(answer) => return Ok(answer.succeeded() || asked.into_inner() > 1),
+                Ok(answer) => return given_back(answer.succeeded(), asked.into_inner()),
                 Err(error) => tracing::debug!(key = %claim.key, %error,
                     "what a holder found is not told to who waits: its lock is given back without it"),
             }
         }
         let answer = self.txn_counted(when_owned(vec![delete]), &asked).await?;
-        Ok(answer.succeeded() || asked.into_inner() > 1)
+        given_back(answer.succeeded(), asked.into_inner())
     }
 
     /// Where what a holder found is put; `None` where it cannot be.
@@ -274,4 +273,15 @@ impl Lock for EtcdLock {
 
 fn token(revision: i64) -> u64 {
     u64::try_from(revision).unwrap_or_default()
+}
+
+/// What the member says that answered in the end. Where nothing is there and another did not answer, that one may
+/// have deleted it, or may come only now to an attempt to take it: nobody knows, and it is to be asked again.
+fn given_back(was_there: bool, members_asked: usize) -> Result<bool, LockError> {
+    if !was_there && members_asked > 1 {
+        return Err(LockError::new(
+            "a member of etcd did not answer, and no lock of ours is there",
+        ));
+    }
+    Ok(was_there)
 }

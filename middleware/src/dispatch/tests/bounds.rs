@@ -38,17 +38,21 @@ async fn what_is_known_not_to_exist_is_not_fetched_for_each_client_that_is_sent_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_no_is_as_old_as_the_question_was() {
+async fn a_no_from_before_a_purge_is_no_word_on_who_asked_after_it() {
     let bench = bench(false);
     *bench.stashes.result.lock() = Err(error(ErrorKind::NotFound));
     bench.ask("v1.0.0").await;
     settle().await;
-    let before = bench.learned.purges.era();
     bench.learned.purges.begin_era();
-    bench.stashes.gate.add_permits(1);
+    // It shares the entry that is there.
+    bench.ask("v1.0.0").await;
+    bench.stashes.gate.add_permits(2);
     settle().await;
-    let noes = bench.learned.noes.lock().clone();
-    assert_eq!(noes, [("example.com/m@v1.0.0".to_owned(), ErrorKind::NotFound, before)]);
+    assert!(bench.learned.noes.lock().is_empty() && bench.gauges().0 == 1, "it is asked again");
+    tokio::time::sleep(2 * PAUSE_MAX).await;
+    let (noes, now) = (bench.learned.noes.lock().clone(), bench.learned.purges.era());
+    assert_eq!(noes, [("example.com/m@v1.0.0".to_owned(), ErrorKind::NotFound, now)]);
+    assert_eq!((bench.stashes.asked().len(), bench.gauges()), (2, (0, 0)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ label! {
         Late = "late",
         /// The second request failed; the answer, if there was one, is that of the first.
         Failed = "failed",
-        /// Whoever had asked went away before there was an answer.
+        /// Whoever had asked went away before there was an answer, or the first request failed.
         Abandoned = "abandoned",
         /// It was not asked for once more: the budget is used up.
         Refused = "refused",

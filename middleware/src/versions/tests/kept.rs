@@ -91,6 +91,42 @@ async fn who_comes_after_a_purge_asks_anew_beside_a_question_from_before_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_asked_before_a_purge_takes_nothing_from_what_was_answered_after_it() {
+    let old = [
+        Reply::text("v1.0.0\n"),
+        Reply::fail(ErrorKind::UpstreamRefused),
+        Reply::fail(ErrorKind::NotFound),
+    ];
+    for old in old {
+        let bench = bench(Strict, &[]);
+        bench.upstream.only(&m(), FetchAsk::List, Reply::Late(5 * SECOND, Box::new(old)));
+        let after = async {
+            tokio::time::sleep(SECOND).await;
+            let modules = Modules::Exactly(m().to_string());
+            bench.layer.forgets().forget(&Purge { modules, version: None });
+            bench.lists("v1.0.0\nv1.1.0\n");
+            bench.list().await
+        };
+        let (_before, after) = tokio::join!(bench.list(), after);
+        assert_eq!(after.expect("listed").0, "v1.0.0 v1.1.0");
+        let kept = bench.list().await.expect("kept");
+        assert_eq!(kept, ("v1.0.0 v1.1.0".to_owned(), Outcome::HitMemory));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stored_is_no_list_to_keep_where_upstream_refuses() {
+    let bench = bench(Fallback, &["v1.0.0"]);
+    bench.list_fails(ErrorKind::UpstreamRefused);
+    for _ in 0..2 {
+        assert_eq!(bench.list().await.expect("stored").1, Outcome::HitStorage);
+    }
+    assert_eq!(bench.upstream.asked().len(), 2, "asked again each time");
+    bench.lists("v1.1.0\n");
+    assert_eq!(bench.list().await.expect("allowed again").0, "v1.1.0 v1.0.0");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_that_may_pass_is_never_kept() {
     let bench = bench(Strict, &[]);
     bench.list_fails(ErrorKind::UpstreamFailed);
