@@ -100,7 +100,7 @@ impl MissingPaths {
 
 impl Forgets for MissingPaths {
     fn forget(&self, purge: &Purge) -> usize {
-        self.purges.begin_era();
+        self.purges.begin_era(purge);
         self.said.forget(|(module, _), _| purge.covers(module))
     }
 }

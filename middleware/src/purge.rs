@@ -1,6 +1,7 @@
 //! Which remembered "no"s an operator wants forgotten, who forgets them, who takes note of new ones, and what was
 //! asked before.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -49,30 +50,71 @@ impl Purge {
     }
 }
 
-/// The time between two purges. What was asked in one says nothing of the next: what the purge is about may have
-/// come into being in between.
+/// The time between two purges of a module. What was asked in one says nothing of the next: what the purge is about
+/// may have come into being in between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Era(u64);
 
-/// Counts purges; clones share the count. What is asked now is asked in [`Purges::era`], and may be learnt, and
-/// shared with others, for as long as that lasts.
+/// For how many paths it is told apart when they were purged last. Two that share a place begin their eras
+/// together, which costs a question more.
+const PLACES: usize = 1024;
+
+/// Numbers purges; clones share the numbers. What is asked now is asked in [`Purges::era`] of its module, and may be
+/// learnt, and shared with others, for as long as that lasts. A purge of other modules ends it for nobody.
 #[derive(Clone, Debug, Default)]
-pub struct Purges(Arc<AtomicU64>);
+pub struct Purges(Arc<Numbers>);
+
+#[derive(Debug)]
+struct Numbers {
+    given: AtomicU64,
+    /// The last purge by patterns, which may match anything.
+    matching: AtomicU64,
+    /// The last of each path alone, and of each with all below it.
+    exactly: Box<[AtomicU64]>,
+    below: Box<[AtomicU64]>,
+}
+
+impl Default for Numbers {
+    fn default() -> Self {
+        let places = || (0..PLACES).map(|_| AtomicU64::default()).collect();
+        let (given, matching) = (AtomicU64::default(), AtomicU64::default());
+        Self { given, matching, exactly: places(), below: places() }
+    }
+}
+
+fn place<'a>(places: &'a [AtomicU64], path: &str) -> &'a AtomicU64 {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    let place = hasher.finish() % places.len() as u64;
+    &places[usize::try_from(place).unwrap_or_default()]
+}
 
 impl Purges {
-    /// The time since the last purge.
-    pub fn era(&self) -> Era {
-        Era(self.0.load(Ordering::Acquire))
+    /// The time since the last purge of the module.
+    pub fn era(&self, module: &ModulePath) -> Era {
+        let Numbers { matching, exactly, below, .. } = &*self.0;
+        let path = module.as_str();
+        let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+        let above = ends.map(|end| place(below, &path[..end]));
+        let numbers = above.chain([matching, place(exactly, path)]);
+        Era(numbers.map(|number| number.load(Ordering::Acquire)).max().unwrap_or_default())
     }
 
-    /// Whether there was no purge since.
-    pub fn is_still(&self, era: Era) -> bool {
-        self.era() == era
+    /// Whether the module was not purged since.
+    pub fn is_still(&self, module: &ModulePath, era: Era) -> bool {
+        self.era(module) == era
     }
 
-    /// There is a purge: whatever is asked from now on is asked anew.
-    pub fn begin_era(&self) {
-        self.0.fetch_add(1, Ordering::AcqRel);
+    /// There is a purge: whatever is asked about its modules from now on is asked anew.
+    pub fn begin_era(&self, purge: &Purge) {
+        let Numbers { given, matching, exactly, below } = &*self.0;
+        let number = given.fetch_add(1, Ordering::AcqRel) + 1;
+        let last = match &purge.modules {
+            Modules::Exactly(path) => place(exactly, path),
+            Modules::Below(path) => place(below, path),
+            Modules::Matching(_) => matching,
+        };
+        last.fetch_max(number, Ordering::AcqRel);
     }
 }
 
@@ -84,8 +126,8 @@ pub trait Forgets: Send + Sync + 'static {
 
 /// Remembers "no"s that come to light where no request waits for them.
 pub trait Learns: Send + Sync + 'static {
-    /// When a question is asked that is asked now.
-    fn era(&self) -> Era;
+    /// When a question about the module is asked that is asked now.
+    fn era(&self, module: &ModulePath) -> Era;
 
     /// This version cannot be had, for good; so it was said to a question of that time.
     fn learn(&self, module: &ModulePath, version: &VersionQuery, error: &Error, asked: Era);
@@ -117,6 +159,29 @@ mod tests {
                 .map(|path| purge.covers(&module(path)));
             assert_eq!(covered, wanted, "{purge:?}");
         }
+    }
+
+    #[test]
+    fn a_purge_begins_an_era_of_what_it_covers_and_of_nothing_else() {
+        let modules = [
+            Modules::Exactly("example.com/a".to_owned()),
+            Modules::Below("example.com/a".to_owned()),
+            Modules::Below("example.com".to_owned()),
+        ];
+        for modules in modules {
+            let (purges, purge) = (Purges::default(), purge(modules));
+            for path in ["example.com/a", "example.com/a/v2", "example.com/ab", "example.org/a"] {
+                let module = module(path);
+                let before = purges.era(&module);
+                purges.begin_era(&purge);
+                assert_eq!(purges.is_still(&module, before), !purge.covers(&module), "{path}");
+                assert!(purges.is_still(&module, purges.era(&module)));
+            }
+        }
+        let (purges, any) = (Purges::default(), module("example.com/any"));
+        let before = purges.era(&any);
+        purges.begin_era(&purge(Modules::Matching(Patterns::parse("example.org"))));
+        assert!(!purges.is_still(&any, before), "what patterns match is not told apart");
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! A list that the policy names is the operator's last word on its modules: GONOPROXY does not apply to
 //! them.
 //!
-//! This is the last question before an upstream sees a module's name: a policy that came after the request had
-//! been let through, such as a reload that makes a module private, holds here.
+//! This is asked for each fetch, before the list is gone through: a policy that came after the request had been let
+//! through, such as a reload that makes a module private, holds for all that the request has yet to ask for.
 
 use std::future::ready;
 use std::sync::Arc;

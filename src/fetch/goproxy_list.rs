@@ -91,7 +91,13 @@ impl GoProxyListFetcher {
                     }
                     None => break,
                 },
-                ListEntry::Off => (switched_off(&request), Separator::NotFound),
+                ListEntry::Off => {
+                    // It says no more than that nobody else is asked: whoever was asked before has the word.
+                    let before = best.as_ref().map(|(_, error)| error.kind());
+                    let is_absent = before == Some(ErrorKind::NotFound);
+                    let kind = if is_absent { ErrorKind::NotFound } else { ErrorKind::NotStored };
+                    (switched_off(kind, &request), Separator::NotFound)
+                }
             };
             let is_not_found = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotStored);
             use ErrorKind::{UpstreamPaced, UpstreamPaused, UpstreamUnavailable};
@@ -122,9 +128,9 @@ fn no_go_command(what: &str) -> Error {
     Error::new(ErrorKind::NoUpstream, text)
 }
 
-fn switched_off(request: &FetchRequest) -> Error {
+fn switched_off(kind: ErrorKind, request: &FetchRequest) -> Error {
     let text = format!("{}: module lookup disabled by GOPROXY=off on the gateway", request.module);
-    Error::new(ErrorKind::NotStored, text)
+    Error::new(kind, text)
 }
 
 impl Fetcher for GoProxyListFetcher {

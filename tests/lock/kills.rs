@@ -67,6 +67,8 @@ pub(crate) async fn a_holder_killed_with_the_leader_is_replaced_when_its_lease_b
     case.fault(".zip", Fault::HangBeforeHeaders);
     let asked = case.ask_all().await;
     case.service.kill_leader();
+    // What those that are left have seen: the one that is gone may have counted others.
+    case.elections = case.service.elections();
     case.replace_the_holder(asked).await;
 }
 

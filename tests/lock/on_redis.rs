@@ -9,7 +9,7 @@ use dipylon_middleware::error::ErrorKind;
 use dipylon_middleware::ports::{Acquired, Lock, LockClaim, Moment, Verdict};
 use dipylon_testkit::lock_suite::Subject;
 use dipylon_testkit::module::FakeModule;
-use dipylon_testkit::services::redis::RedisServer;
+use dipylon_testkit::services::redis::{PASSWORD, RedisServer};
 use futures::future::join_all;
 
 use crate::fleet::{Fleet, assert_whole, zip};
@@ -67,8 +67,7 @@ fn claim(owner: &str) -> LockClaim {
 #[ignore = "needs the redis program: run by cargo xtask test"]
 async fn a_password_of_its_own_key_is_used() {
     let server = RedisServer::start();
-    let password = dipylon_testkit::services::redis::PASSWORD;
-    let lock = open(&server.address().to_string(), password);
+    let lock = open(&server.address().to_string(), PASSWORD);
     assert_eq!(lock.check().await, Ok(()));
 }
 
@@ -386,4 +385,33 @@ async fn a_hundred_who_wait_in_one_replica_ask_the_server_as_one() {
     assert_whole(&answers, &module.zip());
     assert_eq!(fleet.fetches(&module), 1);
     fleet.assert_at_rest().await;
+}
+
+#[tokio::test]
+#[ignore = "needs the redis program: run by cargo xtask test"]
+async fn a_server_that_speaks_tls_is_used_where_its_authority_is_trusted_and_nowhere_else() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let server = RedisServer::with_tls(&made.cert.pem(), &made.signing_key.serialize_pem());
+    let url = format!("rediss://:{PASSWORD}@localhost:{}", server.address().port());
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let authority = folder.path().join("authority.pem");
+    std::fs::write(&authority, made.cert.pem()).expect("a file");
+    let authority = authority.display().to_string();
+    let lock = [("ATHENS_SINGLE_FLIGHT_TYPE", "redis"), ("ATHENS_REDIS_ENDPOINT", url.as_str())];
+    for trusted in [true, false] {
+        let mut variables = lock.to_vec();
+        if trusted {
+            variables.push(("SSL_CERT_FILE", &authority));
+        }
+        let fleet = Fleet::start(&variables).await;
+        let module = fleet.add(FakeModule::new("example.com/lib", "v1.0.0"));
+        assert_whole(&fleet.ask_all(&module, 5).await, &module.zip());
+        let degraded = fleet.sum("dipylon_lock_degraded", &[]).await;
+        if trusted {
+            assert_eq!((fleet.fetches(&module), degraded), (1, 0.0));
+            fleet.assert_at_rest().await;
+        } else {
+            assert!(degraded >= 1.0, "nobody is asked who cannot be known: {degraded}");
+        }
+    }
 }

@@ -359,7 +359,7 @@ impl Shared {
         if !this.may_fetch(&key) {
             return running.put_by(&key).await;
         }
-        let asked = this.ports.negatives.era();
+        let asked = this.ports.negatives.era(&key.module);
         // Safe to assert: the attempt and all it owns is dropped with the panic.
         let attempted = AssertUnwindSafe(this.stash(&key, cause)).catch_unwind().await;
         let error = match attempted.unwrap_or_else(|_| Ended::Failed(panicked())) {
@@ -384,7 +384,7 @@ impl Shared {
         let was_asked = was_asked(error.kind());
         let is_last = turn >= TURNS_MAX || (was_asked && attempt >= ATTEMPTS_MAX);
         // Who asked after a purge shares this entry, and the question was older.
-        let is_outdated = this.ports.negatives.era() != asked;
+        let is_outdated = this.ports.negatives.era(module) != asked;
         if is_last || !(may_pass(error.kind()) || is_outdated) {
             this.count(BackgroundEvent::Dropped);
             tracing::warn!(%module, %version, attempt, %error, "a background fetch failed");

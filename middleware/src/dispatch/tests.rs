@@ -97,8 +97,8 @@ struct Learned {
 }
 
 impl Learns for Learned {
-    fn era(&self) -> Era {
-        self.purges.era()
+    fn era(&self, module: &ModulePath) -> Era {
+        self.purges.era(module)
     }
 
     fn learn(&self, module: &ModulePath, version: &VersionQuery, error: &Error, asked: Era) {

@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dipylon_protocol::path::ModulePath;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
@@ -58,6 +59,7 @@ impl Holding {
 pub(super) struct Keeper {
     pub(super) service: Arc<Service>,
     pub(super) telemetry: Telemetry,
+    pub(super) module: ModulePath,
     pub(super) purges: Purges,
     /// When the work began.
     pub(super) era: Era,
@@ -88,7 +90,7 @@ impl Keeper {
         drop(held);
         match loss {
             // What was asked before a purge says nothing of the time after it.
-            None if !self.purges.is_still(self.era) => self.release(None).await,
+            None if !self.purges.is_still(&self.module, self.era) => self.release(None).await,
             None => self.release(verdict.as_ref()).await,
             Some(Loss::Ttl) => {
                 self.lost(LockLoss::Ttl);

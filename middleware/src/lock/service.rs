@@ -221,11 +221,12 @@ impl Wish<'_> {
     /// Asks for the lock. What was found before the last purge is no answer, however late it comes.
     async fn question(&self, found: &mut Found) -> Result<Acquired, LockError> {
         let Shared { service, purges, .. } = self.shared;
-        if !purges.is_still(found.era) {
-            (found.since, found.era) = (None, purges.era());
+        let module = &self.request.key.module;
+        if !purges.is_still(module, found.era) {
+            (found.since, found.era) = (None, purges.era(module));
         }
         match service.acquire(&self.claim, found.since).await {
-            Ok(Acquired::Settled(_)) if !purges.is_still(found.era) => {
+            Ok(Acquired::Settled(_)) if !purges.is_still(module, found.era) => {
                 found.since = None;
                 service.acquire(&self.claim, None).await
             }
@@ -241,7 +242,8 @@ impl Wish<'_> {
         let Shared { service, limits, purges, tasks, telemetry, .. } = self.shared;
         let keeper = Keeper {
             service: Arc::clone(service),
-            era: purges.era(),
+            era: purges.era(&self.request.key.module),
+            module: self.request.key.module.clone(),
             purges: purges.clone(),
             telemetry: telemetry.clone(),
             claim: self.claim.clone(),

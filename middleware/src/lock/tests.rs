@@ -16,7 +16,7 @@ use tower::Layer as _;
 
 use super::{LockLayer, LockLimits};
 use crate::error::{Error, ErrorKind};
-use crate::purge::Purges;
+use crate::purge::{Modules, Purge, Purges};
 use crate::request::{StashKey, StashRequest, Want};
 use crate::response::{FinishGuard, Finished, Stashed};
 use crate::stack::Border;
@@ -119,7 +119,8 @@ impl Replica {
 
     /// An operator has it forget what it knows.
     fn purge(&self) {
-        self.purges.begin_era();
+        let modules = Modules::Exactly("example.com/m".to_owned());
+        self.purges.begin_era(&Purge { modules, version: None });
     }
 
     async fn ask(&self, request: StashRequest) -> Result<Stashed, Error> {

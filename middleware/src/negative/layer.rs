@@ -50,13 +50,13 @@ impl fmt::Debug for NegativeLayer {
 }
 
 impl Learns for NegativeLayer {
-    fn era(&self) -> Era {
-        self.memory.missing.purges().era()
+    fn era(&self, module: &ModulePath) -> Era {
+        self.memory.missing.purges().era(module)
     }
 
     /// Of all its files: none of them is served without the others.
     fn learn(&self, module: &ModulePath, version: &VersionQuery, error: &Error, asked: Era) {
-        if !self.memory.missing.purges().is_still(asked) {
+        if !self.memory.missing.purges().is_still(module, asked) {
             return;
         }
         for kind in [FileKind::Info, FileKind::Mod, FileKind::Zip] {

@@ -61,13 +61,15 @@ impl<S: Stage<Missed, Reply = ModuleResponse>> Negative<S> {
         if let Some(error) = memory.no(&key) {
             return Err(error.remembered());
         }
-        let asked = memory.missing.purges().era();
+        let asked = memory.missing.purges().era(&key.module);
         let result = inner.oneshot(missed).await;
         match &result {
             Ok(ModuleResponse { answer: Answer::File { .. }, .. }) => {
                 memory.missing.exists(&key.module);
             }
-            Err(error) if memory.missing.purges().is_still(asked) => memory.learn(key, error),
+            Err(error) if memory.missing.purges().is_still(&key.module, asked) => {
+                memory.learn(key, error);
+            }
             _ => {}
         }
         result

@@ -199,13 +199,13 @@ async fn a_no_from_before_a_purge_is_not_remembered_after_it() {
 async fn what_the_background_asked_before_a_purge_is_not_learned_after_it() {
     let missing = MissingPaths::new(600 * SECOND);
     let learns = layer_over(missing.clone()).learns();
-    let before = learns.era();
+    let (m, version) = (module("example.com/m"), query("v1.0.0"));
+    let before = learns.era(&m);
     let purge = Purge { modules: Modules::Exactly("example.com/m".to_owned()), version: None };
     missing.forgets().forget(&purge);
-    let (m, version) = (module("example.com/m"), query("v1.0.0"));
     learns.learn(&m, &version, &error(ErrorKind::NotFound), before);
     assert!(!learns.knows(&m, &version));
-    learns.learn(&m, &version, &error(ErrorKind::NotFound), learns.era());
+    learns.learn(&m, &version, &error(ErrorKind::NotFound), learns.era(&m));
     assert!(learns.knows(&m, &version));
 }
 

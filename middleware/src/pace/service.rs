@@ -78,7 +78,7 @@ impl Shared {
         let class = class.map(|class| (&class.budget, PaceReason::Class));
         let host = self.budget.as_ref().map(|budget| (budget, PaceReason::Host));
         let mut has_waited = false;
-        // Spent together: what the host refuses costs the class nothing.
+        // Spent together: where the host refuses, a turn of the class that has yet to come is given back.
         let mut turns = Vec::new();
         for (budget, reason) in class.into_iter().chain(host) {
             let latest = request.context().deadline.min(Instant::now() + SLOT_HELD_MAX);
@@ -123,7 +123,7 @@ impl Shared {
             let refusal = || self.left_alone(left);
             patience.wait(until, PaceReason::Paused, refusal).await?;
         }
-        // Spent together: what the host refuses costs the class nothing.
+        // Spent together: where the host refuses, a turn of the class that has yet to come is given back.
         let mut turns = Vec::new();
         if let Some(class) = request.rate_class() {
             let refusal = |rate, wait| refusal(&self.whose(request, PaceReason::Class), rate, wait);

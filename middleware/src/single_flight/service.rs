@@ -29,7 +29,8 @@ pub struct SingleFlight<S> {
 impl<S: Stage<StashRequest, Reply = Stashed>> SingleFlight<S> {
     async fn handle(self, request: StashRequest) -> Result<Stashed, Error> {
         let Self { inner, flights, purges, stash_timeout, active } = self;
-        let (key, deadline) = ((request.key.clone(), purges.era()), request.context.deadline);
+        let era = purges.era(&request.key.module);
+        let (key, deadline) = ((request.key.clone(), era), request.context.deadline);
         let trace = request.context.trace.clone();
         let landed = flights
             .join(key, deadline, |landing| async move {

@@ -12,7 +12,7 @@ use tower::Layer as _;
 
 use super::{SingleFlight, SingleFlightLayer};
 use crate::error::{Error, ErrorKind};
-use crate::purge::Purges;
+use crate::purge::{Modules, Purge, Purges};
 use crate::request::{StashKey, StashRequest, Want};
 use crate::response::{Files, FinishGuard, Finished, Stashed};
 use crate::stack::Stage;
@@ -296,7 +296,12 @@ async fn who_comes_after_a_purge_joins_no_flight_from_before_it() {
     let after = async {
         tokio::time::sleep(2 * SECOND).await;
         assert_eq!(below.runs(), 1, "the second has joined the first");
-        purges.begin_era();
+        let other = Modules::Below("example.com/other".to_owned());
+        purges.begin_era(&Purge { modules: other, version: None });
+        ask().await.map(drop).expect("joined as well");
+        assert_eq!(below.runs(), 1, "a purge of other modules ends nothing");
+        let modules = Modules::Below("example.com".to_owned());
+        purges.begin_era(&Purge { modules, version: None });
         ask().await.map(drop).expect("its own");
     };
     let (first, (), ()) = tokio::join!(ask(), later, after);

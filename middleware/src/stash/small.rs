@@ -64,7 +64,8 @@ impl Job {
         whom: For,
     ) -> Result<Small, Error> {
         let parked = Arc::new(Mutex::new(None));
-        let key = (self.module.clone(), version.clone(), kind, self.purges.era());
+        let era = self.purges.era(&self.module);
+        let key = (self.module.clone(), version.clone(), kind, era);
         let (job, asked, park, for_whom) =
             (self.clone(), version.clone(), Arc::clone(&parked), whom.clone());
         let deadline = self.context.deadline + LAST_WORD;

@@ -6,6 +6,7 @@ use std::hash::Hash;
 use std::pin::pin;
 use std::time::Duration;
 
+use dipylon_protocol::path::ModulePath;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
@@ -51,6 +52,17 @@ pub(super) enum Look<V> {
     Ask,
 }
 
+/// A question about a module.
+pub(super) trait OfModule {
+    fn module(&self) -> &ModulePath;
+}
+
+impl<What> OfModule for (ModulePath, What) {
+    fn module(&self) -> &ModulePath {
+        &self.0
+    }
+}
+
 /// The answers of one kind, and the questions under way.
 pub(super) struct Answers<K, V> {
     kept: Remember<K, Kept<V>>,
@@ -64,7 +76,7 @@ pub(super) struct Answers<K, V> {
 
 impl<K, V> Answers<K, V>
 where
-    K: Eq + Hash + Clone + Weigh + Send + Sync + 'static,
+    K: OfModule + Eq + Hash + Clone + Weigh + Send + Sync + 'static,
     V: Clone + Weigh + Send + Sync + 'static,
 {
     /// Answers that take `bytes_max` together, and for what failed `failures_bytes_max`. `tasks` counts
@@ -125,11 +137,12 @@ where
         W: FnOnce(Landing<(K, Era), Kept<V>>) -> F,
         F: Future<Output = ()> + Send + 'static,
     {
-        self.flights.join((key, self.purges.era()), deadline, work).await
+        let era = self.purges.era(key.module());
+        self.flights.join((key, era), deadline, work).await
     }
 
     fn is_under_way(&self, key: &K) -> bool {
-        self.flights.is_under_way(&(key.clone(), self.purges.era()))
+        self.flights.is_under_way(&(key.clone(), self.purges.era(key.module())))
     }
 
     /// The answer to `call`, who asks; `None` where that takes longer than its patience, and an older answer is

@@ -64,7 +64,8 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
                 self.stale(request, (version, age), Outcome::StaleError).await
             }
             Look::Fresh(..) | Look::Ask if decision.mode == Mode::Async => {
-                self.resolved_first(request, key).await
+                let negative_for = shared.times(&decision).negative_for;
+                self.resolved_first(request, key, negative_for).await
             }
             Look::Fresh(..) | Look::Ask => self.unknown(request, key).await,
         }
@@ -72,7 +73,7 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
 
     /// A file of a query that those below resolve; that of an older answer where they fail to.
     async fn unknown(&self, request: FileRequest, key: QueryKey) -> Result<ModuleResponse, Error> {
-        let asked = self.shared.missing.purges().era();
+        let asked = self.shared.missing.purges().era(&key.0);
         let call = self.inner.clone().oneshot(request.clone());
         let patient = self.shared.patient(&request.context);
         let goes_on = || self.clone().resolved(key.clone(), patient);
@@ -99,8 +100,12 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
         &self,
         request: FileRequest,
         key: QueryKey,
+        negative_for: Duration,
     ) -> Result<ModuleResponse, Error> {
-        let Shared { queries, config, .. } = &*self.shared;
+        let Shared { queries, config, missing, .. } = &*self.shared;
+        if let Some(error) = missing.nothing_at(&key.0, negative_for) {
+            return Err(error.remembered());
+        }
         let call = self.clone().resolved(key.clone(), request.context.clone());
         // The question is on a task of its own, and goes on by itself.
         let goes_on = || std::future::ready(());
@@ -130,17 +135,20 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
         let landed = shared.queries.ask(key.clone(), context.deadline, {
             let shared = Arc::clone(&shared);
             |landing| async move {
-                let era = shared.missing.purges().era();
+                let era = shared.missing.purges().era(&module);
                 let context = shared.patient(&context);
                 if shared.policy.decide(&module).mode == Mode::Async {
                     let said = shared.version_of(&context, &key).await;
                     shared.learn_query(&key, said.as_ref().map(Some), era);
-                    // Below, where files are asked for, `negative` remembers it.
-                    if let Err(error) = &said
-                        && error.kind() == ErrorKind::NotFound
-                        && shared.missing.purges().is_still(era)
-                    {
-                        shared.queries.keep(key, Err(error.clone()));
+                    // Below, where files are asked for, `negative` does so.
+                    match &said {
+                        Ok(_) => shared.missing.exists(&module),
+                        Err(error) if error.kind() == ErrorKind::NotFound => {
+                            if shared.missing.purges().is_still(&module, era) {
+                                shared.queries.keep(key, Err(error.clone()));
+                            }
+                        }
+                        Err(_) => {}
                     }
                     return landing.land(said);
                 }
@@ -224,9 +232,10 @@ impl Shared {
         found: Result<Option<&Version>, &Error>,
         asked: Era,
     ) -> Option<(Version, Duration)> {
+        let is_of_now = self.missing.purges().is_still(&key.0, asked);
         match found {
             Ok(Some(version)) => {
-                if self.missing.purges().is_still(asked) {
+                if is_of_now {
                     self.queries.keep(key.clone(), Ok(version.clone()));
                 }
                 None
@@ -240,7 +249,9 @@ impl Shared {
             }
             // It exists no more, or policy has become another.
             _ => {
-                self.queries.drop_one(key);
+                if is_of_now {
+                    self.queries.drop_one(key);
+                }
                 None
             }
         }

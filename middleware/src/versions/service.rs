@@ -194,7 +194,7 @@ impl Shared {
         let landed = self
             .lists
             .ask(key.clone(), deadline, |landing| async move {
-                let era = shared.missing.purges().era();
+                let era = shared.missing.purges().era(&key.0);
                 let asked = shared.ask(&context, &key, mode).await;
                 landing.land(shared.keep(&key, asked, era));
             })
@@ -214,11 +214,12 @@ impl Shared {
         if let Ok((listed, Outcome::MissDegraded)) = kept {
             return Ok((self.with_older(key, listed), Outcome::MissDegraded));
         }
-        // Who came after a purge has asked anew, and may have been answered: this is for those who wait alone.
-        if !self.missing.purges().is_still(era) {
-            return kept;
-        }
+        // Who came after a purge of it has asked anew, and may have been answered: then this is for those who wait.
+        let is_of_now = self.missing.purges().is_still(&key.0, era);
         let Some(error) = failure.as_ref().filter(|error| is_failure(error)) else {
+            if !is_of_now {
+                return kept;
+            }
             if failure.is_none_or(|error| error.kind().is_absence()) {
                 self.learn(key, &kept);
                 self.lists.keep(key.clone(), kept.clone());
@@ -228,7 +229,11 @@ impl Shared {
             }
             return kept;
         };
-        let older = self.lists.failed(key, self.config.stale_if_error);
+        let age_max = self.config.stale_if_error;
+        let older = match is_of_now {
+            true => self.lists.failed(key, age_max),
+            false => self.lists.older(key, age_max),
+        };
         let Some(((body, _), age)) = older else { return kept };
         let (module, _) = key;
         tracing::warn!(%module, %error, age_seconds = age.as_secs(),

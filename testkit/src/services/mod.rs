@@ -45,12 +45,16 @@ pub(crate) fn free_address() -> SocketAddr {
     panic!("loopback has no free port in {PORTS:?}");
 }
 
+/// What has to be free in memory, in bytes: a member of a cluster begins with 64 MB.
+const ROOMY: u64 = 1 << 30;
+
 /// A folder in memory where the machine has one: with a disk that is busy with other things, as that of a machine
 /// that builds, a cluster would elect leaders, and a test see that and not what it is about.
 fn folder_in_memory(prefix: &str) -> TempDir {
     let memory = Path::new("/dev/shm");
-    let folder = TempDir::with_prefix_in(prefix, memory).or_else(|_| TempDir::with_prefix(prefix));
-    folder.expect("a temporary folder")
+    let free = rustix::fs::statvfs(memory).map_or(0, |system| system.f_bavail * system.f_frsize);
+    let in_memory = (free >= ROOMY).then(|| TempDir::with_prefix_in(prefix, memory).ok());
+    in_memory.flatten().unwrap_or_else(|| TempDir::with_prefix(prefix).expect("a temporary folder"))
 }
 
 /// A program by its name on `PATH`, or where this variable says.

@@ -33,7 +33,13 @@ enum Role {
     ReplicaOf(SocketAddr),
     /// A node of a cluster, which talks to the others on this port.
     Node(u16),
+    /// Speaks TLS alone, with the certificate and the key that lie in its folder.
+    OfTls,
 }
+
+/// A certificate of a server and its key, in its folder.
+const CERTIFICATE: &str = "certificate.pem";
+const KEY: &str = "key.pem";
 
 impl RedisServer {
     /// Starts one and waits until it answers; blocks the thread for some milliseconds.
@@ -60,8 +66,24 @@ impl RedisServer {
         Self::start_as(Role::Node(free_address().port()))
     }
 
+    /// Starts one that speaks TLS alone, with this certificate and its key, both in PEM.
+    ///
+    /// # Panics
+    /// As [`RedisServer::start`].
+    pub fn with_tls(certificate: &str, key: &str) -> Self {
+        let folder = TempDir::with_prefix("testkit-redis-").expect("a temporary folder");
+        for (name, text) in [(CERTIFICATE, certificate), (KEY, key)] {
+            std::fs::write(folder.path().join(name), text).expect("a file for the server");
+        }
+        Self::start_in(folder, Role::OfTls)
+    }
+
     fn start_as(role: Role) -> Self {
         let folder = TempDir::with_prefix("testkit-redis-").expect("a temporary folder");
+        Self::start_in(folder, role)
+    }
+
+    fn start_in(folder: TempDir, role: Role) -> Self {
         let mut server = Self { folder, address: free_address(), process: None, role };
         server.restart();
         server
@@ -100,9 +122,20 @@ impl RedisServer {
                 let words = ["--cluster-enabled", "yes", "--cluster-port", &port.to_string()];
                 args.extend(words.map(str::to_owned));
             }
+            // Of what is given twice the last counts.
+            Role::OfTls => args.extend(
+                ["--port", "0", "--tls-port", &port, "--tls-auth-clients", "no"]
+                    .into_iter()
+                    .chain(["--tls-cert-file", CERTIFICATE, "--tls-key-file", KEY])
+                    .chain(["--tls-ca-cert-file", CERTIFICATE])
+                    .map(str::to_owned),
+            ),
         }
         let mut process = spawn(&program(PROGRAM, "redis-server"), &args, self.folder.path());
-        wait_until_up(&mut process, self.folder.path(), || answers(self.address));
+        wait_until_up(&mut process, self.folder.path(), || match self.role {
+            Role::OfTls => Ok(TcpStream::connect_timeout(&self.address, PROBE_LIMIT).is_ok()),
+            Role::Alone | Role::ReplicaOf(_) | Role::Node(_) => answers(self.address),
+        });
         self.process = Some(process);
     }
 

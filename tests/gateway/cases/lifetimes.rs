@@ -100,7 +100,7 @@ async fn case_17_a_query_names_a_version_and_the_stored_bytes_are_its_files() {
     }
     assert_eq!(world.asked(&path_of(MODULE, OLD, "zip")), 1, "it is not fetched again");
     assert_eq!(world.asked(&path_of(MODULE, "master", "info")), 6, "each query is asked");
-    assert!(world.our_files().is_empty(), "{:?}", world.our_files());
+    world.until("nothing of ours is left", || world.our_files().is_empty()).await;
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use super::super::state::{ATTEMPTS_MAX, PAUSE_MAX, TURNS_MAX};
 use super::*;
+use crate::purge::{Modules, Purge};
 
 #[tokio::test(start_paused = true)]
 async fn what_policy_forbids_is_not_promised() {
@@ -43,14 +44,16 @@ async fn a_no_from_before_a_purge_is_no_word_on_who_asked_after_it() {
     *bench.stashes.result.lock() = Err(error(ErrorKind::NotFound));
     bench.ask("v1.0.0").await;
     settle().await;
-    bench.learned.purges.begin_era();
+    let modules = Modules::Exactly("example.com/m".to_owned());
+    bench.learned.purges.begin_era(&Purge { modules, version: None });
     // It shares the entry that is there.
     bench.ask("v1.0.0").await;
     bench.stashes.gate.add_permits(2);
     settle().await;
     assert!(bench.learned.noes.lock().is_empty() && bench.gauges().0 == 1, "it is asked again");
     tokio::time::sleep(2 * PAUSE_MAX).await;
-    let (noes, now) = (bench.learned.noes.lock().clone(), bench.learned.purges.era());
+    let m = ModulePath::parse("example.com/m").expect("a path");
+    let (noes, now) = (bench.learned.noes.lock().clone(), bench.learned.purges.era(&m));
     assert_eq!(noes, [("example.com/m@v1.0.0".to_owned(), ErrorKind::NotFound, now)]);
     assert_eq!((bench.stashes.asked().len(), bench.gauges()), (2, (0, 0)));
 }

@@ -1,8 +1,12 @@
 //! Who has the lock.
 
+use opentelemetry::trace::{SpanKind, TraceContextExt as _};
+
 use super::*;
-use crate::telemetry::{LockAnswer, LockLoss, LockOperation, Outcome};
+use crate::telemetry::{LockAnswer, LockLoss, LockOperation, Outcome, span};
+use crate::testing::events::Events;
 use crate::testing::lock::Mood;
+use crate::testing::spans;
 
 fn lost(replica: &Replica, loss: LockLoss) -> u64 {
     replica.telemetry.metrics.locks_lost.get((loss,)).get()
@@ -26,6 +30,43 @@ async fn a_lock_is_renewed_until_the_commit_and_then_given_back() {
     assert!(!lock.is_held(KEY));
     assert_eq!((lock.calls("release"), lock.calls("renew")), (1, 33));
     replica.assert_at_rest();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_fencing_token_is_in_the_span_and_in_the_log() {
+    spans::install();
+    let (events, _capture) = Events::capture();
+    let (lock, storage) = (MemoryLock::new(10 * SECOND), MemoryStorage::new());
+    let mut tokens: Vec<u64> = Vec::new();
+    for _ in 0..2 {
+        let replica = Replica::new(&lock, &storage);
+        let mut request = zip();
+        request.context.trace =
+            span::start(&opentelemetry::Context::new(), "miss", SpanKind::Server);
+        let trace = request.context.trace.clone();
+        replica.ask(request).await.expect("an answer");
+        // It is lost, and the log says which grant that was.
+        lock.hold_elsewhere(KEY, 5 * SECOND);
+        pass(4 * SECOND).await;
+        replica.end_fetches().await;
+        pass(5 * SECOND).await;
+
+        let of_log = |message| {
+            let said = events.named(message);
+            said.last().map(|event| event.field("fencing").to_owned()).expect("it is said")
+        };
+        let token = of_log("a lock was acquired");
+        assert_eq!(of_log("a lock was lost: the fetch goes on without it"), token);
+        trace.span().end();
+        let spans = spans::of_trace(trace.span().span_context().trace_id());
+        let noted = spans.iter().flat_map(|span| &span.events.events);
+        let acquired: Vec<_> = noted.filter(|event| event.name == "lock_acquired").collect();
+        assert_eq!(acquired.len(), 1, "{spans:?}");
+        let of_span = &acquired[0].attributes[0];
+        assert_eq!((of_span.key.as_str(), &*of_span.value.as_str()), ("fencing", &*token));
+        tokens.push(token.parse().expect("a number"));
+    }
+    assert!(tokens[0] < tokens[1], "{tokens:?}");
 }
 
 #[tokio::test(start_paused = true)]

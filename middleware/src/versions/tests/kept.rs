@@ -115,6 +115,23 @@ async fn what_was_asked_before_a_purge_takes_nothing_from_what_was_answered_afte
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_purge_in_the_middle_of_a_failure_leaves_the_older_list() {
+    let bench = bench(Strict, &[]);
+    bench.lists("v1.0.0\n");
+    bench.list().await.expect("listed");
+    let fails = Reply::Late(SECOND, Box::new(Reply::fail(ErrorKind::UpstreamFailed)));
+    bench.upstream.only(&m(), FetchAsk::List, fails);
+    tokio::time::advance(61 * SECOND).await;
+    let purge = async {
+        tokio::time::sleep(SECOND / 2).await;
+        let modules = Modules::Exactly(m().to_string());
+        bench.layer.forgets().forget(&Purge { modules, version: None });
+    };
+    let (listed, ()) = tokio::join!(bench.list(), purge);
+    assert_eq!(listed.expect("the older list"), ("v1.0.0".to_owned(), Outcome::StaleError));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_stored_is_no_list_to_keep_where_upstream_refuses() {
     let bench = bench(Fallback, &["v1.0.0"]);
     bench.list_fails(ErrorKind::UpstreamRefused);

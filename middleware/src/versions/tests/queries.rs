@@ -91,6 +91,24 @@ async fn a_branch_that_does_not_exist_is_asked_for_once_in_a_while_and_after_a_p
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_branch_is_asked_for_where_there_is_nothing_and_one_that_is_found_ends_that() {
+    let bench = bench();
+    for question in [FetchAsk::List, FetchAsk::Latest] {
+        bench.upstream.only(&m(), question, Reply::fail(ErrorKind::NotFound));
+    }
+    bench.list().await.expect_err("no list");
+    // The list alone says nothing of branches.
+    bench.upstream.only(&m(), main_branch(), Reply::text(INFO));
+    info(&bench).await.expect("the version is there");
+    bench.latest().await.expect_err("no latest");
+    bench.list().await.expect_err("no list, asked again as there is something");
+    assert_eq!(asked(&bench), 4);
+    let other = bench.ask(Ask::File(query("other"), FileKind::Info)).await;
+    assert_eq!(other.expect_err("nothing is there").outcome(), Outcome::Negative);
+    assert_eq!(asked(&bench), 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_upstream_that_fails_leaves_what_the_branch_stood_for() {
     let bench = bench();
     bench.upstream.only(&m(), main_branch(), Reply::text(INFO));
