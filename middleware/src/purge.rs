@@ -60,7 +60,8 @@ pub struct Era(u64);
 const PLACES: usize = 1024;
 
 /// Numbers purges; clones share the numbers. What is asked now is asked in [`Purges::era`] of its module, and may be
-/// learnt, and shared with others, for as long as that lasts. A purge of other modules ends it for nobody.
+/// learnt, and shared with others, for as long as that lasts. A purge of other paths does not end it, but for one by
+/// patterns, which is not told apart.
 #[derive(Clone, Debug, Default)]
 pub struct Purges(Arc<Numbers>);
 

@@ -92,7 +92,8 @@ impl GoProxyListFetcher {
                     None => break,
                 },
                 ListEntry::Off => {
-                    // It says no more than that nobody else is asked: whoever was asked before has the word.
+                    // It says no more than that nobody else is asked: whoever said before that it does not exist is
+                    // right as long as the list is what it is.
                     let before = best.as_ref().map(|(_, error)| error.kind());
                     let is_absent = before == Some(ErrorKind::NotFound);
                     let kind = if is_absent { ErrorKind::NotFound } else { ErrorKind::NotStored };

@@ -148,6 +148,11 @@ async fn the_error_told_is_that_of_direct_then_of_a_failure_then_of_a_404() {
     assert!(told(&format!("{b}|{a}"), None).await.ends_with("first"));
     assert!(told(&format!("{a}|off"), None).await.ends_with("first"));
     assert!(told(&format!("{b},off"), None).await.contains("GOPROXY=off"));
+    // An off behind it takes nothing from what was said: that may be remembered.
+    let kind = async |goproxy: &str| refused(&list(goproxy, "", None), go_mod()).await.kind();
+    assert_eq!(kind(&format!("{b},off")).await, ErrorKind::NotFound);
+    assert_eq!(kind(&format!("{a}|{b},off")).await, ErrorKind::UpstreamFailed);
+    assert_eq!(kind("off").await, ErrorKind::NotStored);
     let direct = Direct::new(Err(ErrorKind::NotFound));
     assert_eq!(told(&format!("{a}|{b},direct"), Some(&direct)).await, "git says no");
     // Without a go command, direct has nothing to say.

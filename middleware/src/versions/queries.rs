@@ -103,7 +103,10 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
         negative_for: Duration,
     ) -> Result<ModuleResponse, Error> {
         let Shared { queries, config, missing, .. } = &*self.shared;
-        if let Some(error) = missing.nothing_at(&key.0, negative_for) {
+        // A branch that there was says more than that there is neither list nor latest.
+        if queries.older(&key, config.stale_if_error).is_none()
+            && let Some(error) = missing.nothing_at(&key.0, negative_for)
+        {
             return Err(error.remembered());
         }
         let call = self.clone().resolved(key.clone(), request.context.clone());
@@ -241,7 +244,11 @@ impl Shared {
                 None
             }
             Err(error) if is_failure(error) => {
-                let older = self.queries.failed(key, self.config.stale_if_error)?;
+                let age_max = self.config.stale_if_error;
+                let older = match is_of_now {
+                    true => self.queries.failed(key, age_max),
+                    false => self.queries.older(key, age_max),
+                }?;
                 let ((module, query), age_seconds) = (key, older.1.as_secs());
                 tracing::warn!(%module, %query, %error, age_seconds,
                     "upstream fails: answered with what the query stood for before");

@@ -106,6 +106,16 @@ async fn no_branch_is_asked_for_where_there_is_nothing_and_one_that_is_found_end
     let other = bench.ask(Ask::File(query("other"), FileKind::Info)).await;
     assert_eq!(other.expect_err("nothing is there").outcome(), Outcome::Negative);
     assert_eq!(asked(&bench), 4);
+    // One that there was is asked for all the same, and stands in where upstream fails.
+    tokio::time::advance(61 * SECOND).await;
+    for question in [FetchAsk::List, FetchAsk::Latest] {
+        bench.upstream.only(&m(), question, Reply::fail(ErrorKind::NotFound));
+    }
+    bench.list().await.expect_err("no list");
+    bench.latest().await.expect_err("no latest");
+    bench.upstream.only(&m(), main_branch(), Reply::fail(ErrorKind::UpstreamFailed));
+    let stale = info(&bench).await.expect("the older answer");
+    assert_eq!((stale.outcome, asked(&bench)), (Outcome::StaleError, 7));
 }
 
 #[tokio::test(start_paused = true)]
