@@ -12,13 +12,14 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use dipylon_protocol::dirhash::Hash1;
+use dipylon_protocol::info::Info;
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::query::VersionQuery;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 
 use crate::blob::{Blob, ByteStream};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::request::{FetchRequest, RequestContext};
 use crate::response::HasOutcome;
 use crate::spool::Spool;
@@ -230,6 +231,28 @@ pub struct Fetched {
     pub payload: Payload,
     /// Which entry of the GOPROXY list answered, without credentials.
     pub upstream: Arc<str>,
+}
+
+impl Fetched {
+    /// The canonical version that this upstream's `.info` names; it must be the asked one where that is canonical.
+    ///
+    /// # Errors
+    /// `BadContent` for what is no `.info` of what was asked.
+    pub fn version_of(
+        &self,
+        info: &[u8],
+        module: &ModulePath,
+        asked: &VersionQuery,
+    ) -> Result<Version, Error> {
+        let bad = |error: &dyn fmt::Display| {
+            let text =
+                format!("{} sent a wrong .info for {module}@{asked}: {error}", self.upstream);
+            Error::new(ErrorKind::BadContent, text)
+        };
+        let info = Info::parse(info).map_err(|error| bad(&error))?;
+        info.check(asked, module).map_err(|error| bad(&error))?;
+        Ok(info.version)
+    }
 }
 
 impl HasOutcome for Fetched {

@@ -27,6 +27,7 @@ use tower::util::ServiceExt as _;
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
 use crate::ports::{Decision, Mode, Policy};
+use crate::purge::{Modules, Purge};
 use crate::request::{EdgeRequest, FileRequest, HasContext, Missed, RequestContext};
 use crate::response::{Answer, Content, Files, Finished, ModuleResponse, Stashed};
 use crate::telemetry::{Outcome, Telemetry};
@@ -42,6 +43,11 @@ pub(crate) fn telemetry() -> Telemetry {
 /// A module path.
 pub(crate) fn module(text: &str) -> ModulePath {
     ModulePath::parse(text).expect("a valid module path")
+}
+
+/// A purge of one module, as a whole.
+pub(crate) fn purge_of(path: &str) -> Purge {
+    Purge { modules: Modules::Exactly(path.to_owned()), version: None }
 }
 
 /// A canonical version.

@@ -16,7 +16,7 @@ use tower::Layer as _;
 
 use super::{LockLayer, LockLimits};
 use crate::error::{Error, ErrorKind};
-use crate::purge::{Modules, Purge, Purges};
+use crate::purge::Purges;
 use crate::request::{StashKey, StashRequest, Want};
 use crate::response::{FinishGuard, Finished, Stashed};
 use crate::stack::Border;
@@ -25,7 +25,9 @@ use crate::testing::below;
 use crate::testing::lock::MemoryLock;
 use crate::testing::release::Release;
 use crate::testing::storage::MemoryStorage;
-use crate::testing::{SECOND, context_for, leaf, module, query, settle, stashed, telemetry};
+use crate::testing::{
+    SECOND, context_for, leaf, module, purge_of, query, settle, stashed, telemetry,
+};
 
 /// The key of every request of these tests.
 const KEY: &str = "example.com/m@v1.0.0";
@@ -119,8 +121,7 @@ impl Replica {
 
     /// An operator has it forget what it knows.
     fn purge(&self) {
-        let modules = Modules::Exactly("example.com/m".to_owned());
-        self.purges.begin_era(&Purge { modules, version: None });
+        self.purges.begin_era(&purge_of("example.com/m"));
     }
 
     async fn ask(&self, request: StashRequest) -> Result<Stashed, Error> {

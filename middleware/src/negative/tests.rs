@@ -14,7 +14,9 @@ use crate::response::ModuleResponse;
 use crate::stack::Stage;
 use crate::telemetry::Outcome;
 use crate::testing::below::{Held, assert_passes_unchanged, failing};
-use crate::testing::{SECOND, call, error, fetches_all, file_answer, leaf, missed, module, query};
+use crate::testing::{
+    SECOND, call, error, fetches_all, file_answer, leaf, missed, module, purge_of, query,
+};
 
 /// Remembers for a minute over a leaf that fails with `kind` or answers; and the count of its calls.
 #[derive(Clone)]
@@ -180,7 +182,7 @@ async fn what_the_background_found_out_is_remembered_of_all_files() {
 async fn a_no_from_before_a_purge_is_not_remembered_after_it() {
     let missing = MissingPaths::new(600 * SECOND);
     let layer = layer_over(missing.clone());
-    let purge = Purge { modules: Modules::Exactly("example.com/m".to_owned()), version: None };
+    let purge = purge_of("example.com/m");
     let calls = Arc::new(Mutex::new(0));
     let counted = Arc::clone(&calls);
     let negative = layer.layer(leaf(move |_: Missed| -> Result<ModuleResponse, Error> {
@@ -201,7 +203,7 @@ async fn what_the_background_asked_before_a_purge_is_not_learned_after_it() {
     let learns = layer_over(missing.clone()).learns();
     let (m, version) = (module("example.com/m"), query("v1.0.0"));
     let before = learns.era(&m);
-    let purge = Purge { modules: Modules::Exactly("example.com/m".to_owned()), version: None };
+    let purge = purge_of("example.com/m");
     missing.forgets().forget(&purge);
     learns.learn(&m, &version, &error(ErrorKind::NotFound), before);
     assert!(!learns.knows(&m, &version));

@@ -3,31 +3,13 @@
 use bytes::Bytes;
 use dipylon_protocol::dirhash::{Hash1, hash_go_mod};
 use dipylon_protocol::gomod::GoMod;
-use dipylon_protocol::info::Info;
 use dipylon_protocol::path::ModulePath;
-use dipylon_protocol::query::VersionQuery;
 use dipylon_protocol::version::Version;
 use dipylon_protocol::zip::ZipError;
 
 use crate::error::{Error, ErrorKind};
 use crate::ports::Expected;
 use crate::telemetry::{Metrics, Verification};
-
-/// The canonical version an `.info` names; it must be the asked one where that is canonical.
-pub(super) fn info(
-    module: &ModulePath,
-    asked: &VersionQuery,
-    bytes: &[u8],
-    upstream: &str,
-) -> Result<Version, Error> {
-    let bad = |error: &dyn std::fmt::Display| {
-        let text = format!("{upstream} sent a wrong .info for {module}@{asked}: {error}");
-        Error::new(ErrorKind::BadContent, text)
-    };
-    let info = Info::parse(bytes).map_err(|error| bad(&error))?;
-    info.check(asked, module).map_err(|error| bad(&error))?;
-    Ok(info.version)
-}
 
 /// A `.mod` is go.mod text, and the one that the checksum database knows.
 pub(super) fn go_mod(

@@ -198,7 +198,7 @@ impl Job {
     async fn query(self, asked: VersionQuery, want: Want) -> Result<Stashed, Error> {
         let fetched = self.fetch(FetchAsk::Info(asked.clone())).await?;
         let version = match &fetched.payload {
-            Payload::Bytes(info) => checks::info(&self.module, &asked, info, &fetched.upstream)?,
+            Payload::Bytes(info) => fetched.version_of(info, &self.module, &asked)?,
             Payload::Version { version, .. } => version.clone(),
             Payload::Zip(_) => return Err(wrong_payload()),
         };

@@ -11,7 +11,6 @@ use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use parking_lot::Mutex;
 
-use super::checks;
 use super::service::{Job, wrong_payload};
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Flights, NoLanding};
@@ -116,7 +115,7 @@ impl Job {
             let asked = VersionQuery::Version(version.clone());
             let fetched = self.fetch(FetchAsk::Info(asked.clone())).await?;
             if let Payload::Bytes(bytes) = &fetched.payload {
-                checks::info(&self.module, &asked, bytes, &fetched.upstream)?;
+                fetched.version_of(bytes, &self.module, &asked)?;
             }
             fetched
         };

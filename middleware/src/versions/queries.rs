@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dipylon_protocol::info::Info;
 use dipylon_protocol::query::VersionQuery;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
@@ -208,17 +207,8 @@ impl Shared {
         let ask = FetchAsk::Info(query.clone());
         let request = FetchRequest::new(context.clone(), module.clone(), ask);
         let fetched = self.upstream.send(request).await?;
-        let bad = |error: &dyn std::fmt::Display| {
-            let text =
-                format!("{} sent a wrong .info for {module}@{query}: {error}", fetched.upstream);
-            Error::new(ErrorKind::BadContent, text)
-        };
         match &fetched.payload {
-            Payload::Bytes(info) => {
-                let info = Info::parse(info).map_err(|error| bad(&error))?;
-                info.check(query, module).map_err(|error| bad(&error))?;
-                Ok(info.version)
-            }
+            Payload::Bytes(info) => fetched.version_of(info, module, query),
             // All of it came at once, as from `direct`, and is near when it is fetched.
             Payload::Version { version, .. } => Ok(version.clone()),
             Payload::Zip(_) => {

@@ -2,7 +2,7 @@
 
 use super::super::state::{ATTEMPTS_MAX, PAUSE_MAX, TURNS_MAX};
 use super::*;
-use crate::purge::{Modules, Purge};
+use crate::testing::purge_of;
 
 #[tokio::test(start_paused = true)]
 async fn what_policy_forbids_is_not_promised() {
@@ -44,8 +44,7 @@ async fn a_no_from_before_a_purge_is_no_word_on_who_asked_after_it() {
     *bench.stashes.result.lock() = Err(error(ErrorKind::NotFound));
     bench.ask("v1.0.0").await;
     settle().await;
-    let modules = Modules::Exactly("example.com/m".to_owned());
-    bench.learned.purges.begin_era(&Purge { modules, version: None });
+    bench.learned.purges.begin_era(&purge_of("example.com/m"));
     // It shares the entry that is there.
     bench.ask("v1.0.0").await;
     bench.stashes.gate.add_permits(2);

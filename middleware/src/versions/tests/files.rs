@@ -17,7 +17,9 @@ use crate::response::{Answer, ModuleResponse};
 use crate::stack::Border;
 use crate::telemetry::Outcome;
 use crate::testing::below::{Held, assert_passes_unchanged, error_from_below, late};
-use crate::testing::{SECOND, call, context, error, fetches_all, file_answer, query, settle};
+use crate::testing::{
+    SECOND, call, context, error, fetches_all, file_answer, purge_of, query, settle,
+};
 use crate::versions::NetworkMode::{Fallback, Offline, Strict};
 use crate::versions::{FAILURE_PAUSE, STALE_PATIENCE, Versions, VersionsConfig};
 
@@ -318,8 +320,7 @@ async fn what_was_asked_before_a_purge_is_not_known_after_it() {
         async move { main_info(&service).await }
     });
     settle().await;
-    let modules = Modules::Exactly("example.com/m".to_owned());
-    bench.layer.forgets().forget(&Purge { modules, version: None });
+    bench.layer.forgets().forget(&purge_of("example.com/m"));
     first.await.expect("no panic").expect("resolved");
     let resolved = below.resolved();
     main_info(&service).await.expect("resolved");

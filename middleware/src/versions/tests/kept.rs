@@ -5,11 +5,10 @@ use tower::Layer as _;
 
 use super::{bench, bench_with, config, m, no_files, shown};
 use crate::error::ErrorKind;
-use crate::purge::{Modules, Purge};
 use crate::request::{Ask, FetchAsk, ModuleRequest};
 use crate::telemetry::{Outcome, StorageOperation};
 use crate::testing::upstream::Reply;
-use crate::testing::{SECOND, call, context, context_for, fetches_all, settle};
+use crate::testing::{SECOND, call, context, context_for, fetches_all, purge_of, settle};
 use crate::versions::NetworkMode::{Fallback, Strict};
 use crate::versions::{FAILURE_PAUSE, STALE_PATIENCE, VersionsConfig, VersionsLayer};
 
@@ -58,8 +57,7 @@ async fn a_no_ends_when_something_is_found_at_the_path_and_when_it_is_purged() {
     let bench = bench(Strict, &[]);
     for end in
         [(|layer: &VersionsLayer| layer.missing().exists(&m())) as fn(&VersionsLayer), |layer| {
-            let modules = Modules::Exactly(m().to_string());
-            assert_eq!(layer.forgets().forget(&Purge { modules, version: None }), 1);
+            assert_eq!(layer.forgets().forget(&purge_of(m().as_str())), 1);
         }]
     {
         bench.list_fails(ErrorKind::NotFound);
@@ -79,8 +77,7 @@ async fn who_comes_after_a_purge_asks_anew_beside_a_question_from_before_it() {
     let before = bench.list();
     let after = async {
         tokio::time::sleep(SECOND).await;
-        let modules = Modules::Exactly(m().to_string());
-        bench.layer.forgets().forget(&Purge { modules, version: None });
+        bench.layer.forgets().forget(&purge_of(m().as_str()));
         bench.lists("v1.0.0\n");
         bench.list().await
     };
@@ -102,8 +99,7 @@ async fn what_was_asked_before_a_purge_takes_nothing_from_what_was_answered_afte
         bench.upstream.only(&m(), FetchAsk::List, Reply::Late(5 * SECOND, Box::new(old)));
         let after = async {
             tokio::time::sleep(SECOND).await;
-            let modules = Modules::Exactly(m().to_string());
-            bench.layer.forgets().forget(&Purge { modules, version: None });
+            bench.layer.forgets().forget(&purge_of(m().as_str()));
             bench.lists("v1.0.0\nv1.1.0\n");
             bench.list().await
         };
@@ -124,8 +120,7 @@ async fn a_purge_in_the_middle_of_a_failure_leaves_the_older_list() {
     tokio::time::advance(61 * SECOND).await;
     let purge = async {
         tokio::time::sleep(SECOND / 2).await;
-        let modules = Modules::Exactly(m().to_string());
-        bench.layer.forgets().forget(&Purge { modules, version: None });
+        bench.layer.forgets().forget(&purge_of(m().as_str()));
     };
     let (listed, ()) = tokio::join!(bench.list(), purge);
     assert_eq!(listed.expect("the older list"), ("v1.0.0".to_owned(), Outcome::StaleError));

@@ -8,12 +8,11 @@ use dipylon_protocol::route::FileKind;
 use super::{Bench, bench_with, config, m};
 use crate::error::{Error, ErrorKind};
 use crate::ports::{Decision, Mode};
-use crate::purge::{Modules, Purge};
 use crate::request::{Ask, FetchAsk, FileRequest};
 use crate::response::{Answer, ModuleResponse};
 use crate::telemetry::Outcome;
 use crate::testing::upstream::Reply;
-use crate::testing::{SECOND, error, file_answer, query};
+use crate::testing::{SECOND, error, file_answer, purge_of, query};
 use crate::versions::FAILURE_PAUSE;
 use crate::versions::NetworkMode::Strict;
 
@@ -84,8 +83,7 @@ async fn a_branch_that_does_not_exist_is_asked_for_once_in_a_while_and_after_a_p
     tokio::time::advance(6 * SECOND).await;
     refused(Outcome::UpstreamNotFound).await;
     assert_eq!(asked(&bench), 2);
-    let modules = Modules::Exactly(m().to_string());
-    bench.layer.forgets().forget(&Purge { modules, version: None });
+    bench.layer.forgets().forget(&purge_of(m().as_str()));
     refused(Outcome::UpstreamNotFound).await;
     assert_eq!(asked(&bench), 3);
 }
