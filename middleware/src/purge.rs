@@ -106,6 +106,26 @@ impl Purges {
         self.era(module) == era
     }
 
+    /// Learns what was said to a question of that time, by `write`; nothing where the module was purged since. A purge
+    /// between the check and the write would pass by what is written behind it: so it is asked again afterwards,
+    /// and then what was written is undone by `undo`. What a later question has taught may go with it, which
+    /// costs that question again.
+    pub fn learn(
+        &self,
+        module: &ModulePath,
+        asked: Era,
+        write: impl FnOnce(),
+        undo: impl FnOnce(),
+    ) {
+        if !self.is_still(module, asked) {
+            return;
+        }
+        write();
+        if !self.is_still(module, asked) {
+            undo();
+        }
+    }
+
     /// There is a purge: whatever is asked about its modules from now on is asked anew.
     pub fn begin_era(&self, purge: &Purge) {
         let Numbers { given, matching, exactly, below } = &*self.0;
@@ -139,6 +159,8 @@ pub trait Learns: Send + Sync + 'static {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::testing::{module, query};
 
@@ -183,6 +205,25 @@ mod tests {
         let before = purges.era(&any);
         purges.begin_era(&purge(Modules::Matching(Patterns::parse("example.org"))));
         assert!(!purges.is_still(&any, before), "what patterns match is not told apart");
+    }
+
+    #[test]
+    fn what_a_purge_overtakes_while_it_is_written_down_is_undone() {
+        let (purges, path) = (Purges::default(), module("example.com/a"));
+        let purge = purge(Modules::Exactly("example.com/a".to_owned()));
+        let (written, undone) = (Cell::new(0), Cell::new(0));
+        let count = |count: &Cell<u32>| count.set(count.get() + 1);
+        let asked = purges.era(&path);
+        purges.learn(&path, asked, || count(&written), || count(&undone));
+        assert_eq!((written.get(), undone.get()), (1, 0), "there is no purge");
+        let write = || {
+            purges.begin_era(&purge);
+            count(&written);
+        };
+        purges.learn(&path, asked, write, || count(&undone));
+        assert_eq!((written.get(), undone.get()), (2, 1), "it comes in between");
+        purges.learn(&path, asked, || count(&written), || count(&undone));
+        assert_eq!((written.get(), undone.get()), (2, 1), "it has been");
     }
 
     #[test]

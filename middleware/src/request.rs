@@ -1,6 +1,7 @@
 //! Typed requests, one per stage. Data flows one way: HTTP ends at `route`, and a layer in the wrong
 //! place does not compile.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use dipylon_protocol::version::Version;
 use tokio::time::Instant;
 
 use crate::budget::RateClass;
+use crate::ports::{Decision, Policy};
 use crate::telemetry::{FetchKind, Timings};
 
 /// What travels with every request through every stage.
@@ -258,6 +260,35 @@ pub struct FetchRequest {
     pub rate_class: Option<Arc<RateClass>>,
     /// How long it may wait for its turn, where upstreams are asked at a pace; never longer than its deadline.
     pub turn_patience: Duration,
+    /// By what it goes out; nothing where no policy has a say.
+    pub permit: Option<Permit>,
+}
+
+/// The decision by which an upstream is asked. What stands in line, or waits for its next attempt or for the next
+/// upstream of its list, goes by it when its time has come: the policy may be another one by then.
+#[derive(Clone)]
+pub struct Permit {
+    policy: Arc<dyn Policy>,
+    by: Arc<Decision>,
+}
+
+impl Permit {
+    /// By what `policy` has just decided.
+    pub fn new(policy: Arc<dyn Policy>, by: Arc<Decision>) -> Self {
+        Self { policy, by }
+    }
+
+    /// Whether the policy in force still has these upstreams asked this.
+    pub fn holds(&self, module: &ModulePath, ask: &FetchAsk) -> bool {
+        let now = self.policy.decide(module);
+        Arc::ptr_eq(&now, &self.by) || (now.lets_ask(ask) && now.asks_the_same(&self.by))
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Permit({:?})", self.by)
+    }
 }
 
 /// How long a request waits for its turn that somebody waits for: who would wait longer is told when to ask again.
@@ -296,7 +327,13 @@ impl TakesTurns for SumDbFetch {
 impl FetchRequest {
     /// A question about a module of no rate class.
     pub fn new(context: RequestContext, module: ModulePath, ask: FetchAsk) -> Self {
-        Self { context, module, ask, rate_class: None, turn_patience: TURN_PATIENCE }
+        let turn_patience = TURN_PATIENCE;
+        Self { context, module, ask, rate_class: None, turn_patience, permit: None }
+    }
+
+    /// Whether it may go out now.
+    pub fn is_permitted(&self) -> bool {
+        self.permit.as_ref().is_none_or(|permit| permit.holds(&self.module, &self.ask))
     }
 }
 

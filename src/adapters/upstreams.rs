@@ -22,9 +22,16 @@ use crate::fetch::proxy_client::ProxyClient;
 use crate::fetch::sumdb_route::{Carriers, end_of_way};
 use crate::policy::live::OpenUpstreams;
 
-/// Upstreams with a stack each, of which all lists that name one share it: it has one breaker, whoever
-/// names it. Those at one host share what is the host's.
+/// Upstreams with a stack each, of which all lists that name one share it. Those at one host share what is the
+/// host's.
 type Opened = Vec<Upstream>;
+
+/// What the file in force names: with the next one, that goes which it does not name.
+#[derive(Default)]
+struct OfFile {
+    upstreams: Opened,
+    lists: Vec<(GoProxyList, Arc<dyn Fetcher>)>,
+}
 
 /// An upstream, opened.
 #[derive(Clone)]
@@ -58,8 +65,7 @@ pub(super) struct Upstreams {
     direct: Option<UpstreamStack>,
     /// Of the gateway's own list: they stay.
     own: Opened,
-    /// Of the file in force: with the next one, those go that it does not name.
-    of_file: Mutex<Opened>,
+    of_file: Mutex<OfFile>,
 }
 
 impl Upstreams {
@@ -176,10 +182,19 @@ impl OpenUpstreams for Upstreams {
 
     fn open_all(&self, lists: &[&GoProxyList]) -> Vec<Arc<dyn Fetcher>> {
         let mut of_file = self.of_file.lock();
-        *of_file = self.opened(lists, &of_file);
-        let open = |list: &&GoProxyList| -> Arc<dyn Fetcher> {
-            Arc::new(self.list(list, Patterns::default(), &of_file))
-        };
-        lists.iter().map(open).collect()
+        let upstreams = self.opened(lists, &of_file.upstreams);
+        let mut opened: Vec<(GoProxyList, Arc<dyn Fetcher>)> = Vec::new();
+        let fetchers = lists.iter().map(|list| {
+            // One that is as it was stays itself: what is under way by it goes on.
+            let known = opened.iter().chain(&of_file.lists).find(|(other, _)| other == *list);
+            let fetcher = known
+                .map(|(_, fetcher)| Arc::clone(fetcher))
+                .unwrap_or_else(|| Arc::new(self.list(list, Patterns::default(), &upstreams)));
+            opened.push(((*list).clone(), Arc::clone(&fetcher)));
+            fetcher
+        });
+        let fetchers = fetchers.collect();
+        *of_file = OfFile { upstreams, lists: opened };
+        fetchers
     }
 }

@@ -24,11 +24,20 @@ use crate::config::Config;
 /// Runs of the `go` command at a time, as far as `direct` sees them.
 const GO_COMMANDS_MAX: usize = 64;
 
-/// What all upstreams at one host share, whichever lists name them.
+/// What all upstreams at one host share, whichever lists name them: it is one server, which works or does not, and
+/// which all of them load.
 #[derive(Clone)]
 pub(crate) struct UpstreamHost {
-    limit: LimitLayer,
+    breaker: BreakerLayer,
+    retry: RetryLayer,
+    line: Line,
+}
+
+/// What each request to a host passes, attempts of one call and what is of no module alike.
+#[derive(Clone)]
+struct Line {
     pace: PaceLayer,
+    limit: LimitLayer,
 }
 
 impl UpstreamHost {
@@ -37,7 +46,12 @@ impl UpstreamHost {
         let slots = config.dipylon.upstream_concurrency as usize;
         let what = "requests to one upstream host (UpstreamConcurrency)";
         let limit = LimitLayer::new(what, slots, config.stash_timeout);
-        Self { limit, pace: PaceLayer::new(name, rate_of_a_host(config), telemetry) }
+        let pace = PaceLayer::new(Arc::clone(&name), rate_of_a_host(config), telemetry);
+        Self {
+            breaker: BreakerLayer::upstream(name, telemetry),
+            retry: RetryLayer::new(config.dipylon.upstream_attempts, telemetry),
+            line: Line { pace, limit },
+        }
     }
 
     /// The way to what an upstream at the host, which is below, carries of checksum databases: it counts as
@@ -47,12 +61,13 @@ impl UpstreamHost {
         below: Border<SumDbFetch, Fetched>,
         telemetry: &Telemetry,
     ) -> Border<SumDbFetch, Fetched> {
-        self.on_the_way(Stack::new(telemetry)).over(LayerName::Upstream, below)
+        self.line.below(Stack::new(telemetry)).over(LayerName::Upstream, below)
     }
+}
 
-    /// What each request to the host passes.
-    fn on_the_way<L>(&self, above: Stack<L>) -> Stack<OnTheWay<L>> {
-        let Self { limit, pace } = self.clone();
+impl Line {
+    fn below<L>(&self, above: Stack<L>) -> Stack<InLine<L>> {
+        let Self { pace, limit } = self.clone();
         let gate = pace.gate();
         above
             // Above the slots: who waits for a turn holds none.
@@ -63,7 +78,7 @@ impl UpstreamHost {
     }
 }
 
-type OnTheWay<L> = Pushed<util::Stack<GateLayer, LimitLayer>, Pushed<PaceLayer, L>>;
+type InLine<L> = Pushed<util::Stack<GateLayer, LimitLayer>, Pushed<PaceLayer, L>>;
 
 /// How fast a host may be asked; nothing where there is no limit but its own word.
 fn rate_of_a_host(config: &Config) -> Option<Rate> {
@@ -73,9 +88,8 @@ fn rate_of_a_host(config: &Config) -> Option<Rate> {
     })
 }
 
-/// Upstream: one such stack for each proxy of the GOPROXY list, so that one that fails does not take
-/// the others with it. What is at one host shares that host's slots and pace, and nothing else: of two
-/// repositories of one server, one may fail alone.
+/// Upstream: one such stack for each proxy of the GOPROXY list. What is at one host shares that host's breaker,
+/// retries, slots and pace; a host that fails does not take the others with it.
 pub(crate) fn upstream_stack(
     config: &Config,
     attempt: Duration,
@@ -83,27 +97,24 @@ pub(crate) fn upstream_stack(
     host: &UpstreamHost,
     telemetry: &Telemetry,
 ) -> Border<FetchRequest, Fetched> {
-    let name = fetcher.name();
+    let UpstreamHost { breaker, retry, line } = host.clone();
     let upstream = Upstream::new(fetcher, telemetry);
     // Innermost: bounds one attempt until its answer begins.
     let deadline = DeadlineLayer::new("upstream", attempt, ErrorKind::UpstreamTimeout);
     let hedge = config.dipylon.hedge_after.if_any().map(|after| {
-        let second = host
-            .on_the_way(Stack::new(telemetry))
+        let second = line
+            .below(Stack::new(telemetry))
             .push(LayerName::UpstreamDeadline, deadline)
             .over(LayerName::Upstream, upstream.clone());
         HedgeLayer::new(after, second, telemetry)
     });
     let attempts = Stack::new(telemetry)
         // Outermost: what an open breaker refuses costs neither a slot nor an attempt.
-        .push(LayerName::UpstreamBreaker, BreakerLayer::upstream(name, telemetry))
+        .push(LayerName::UpstreamBreaker, breaker)
         // Above the slots: a call that waits before its next attempt gives its slot back.
-        .push(
-            LayerName::UpstreamRetry,
-            RetryLayer::new(config.dipylon.upstream_attempts, telemetry),
-        );
+        .push(LayerName::UpstreamRetry, retry);
     // Below the retries: each attempt is one of the host's.
-    host.on_the_way(attempts)
+    line.below(attempts)
         // Below the attempts, so that both requests are one of them. Below the pace and the slots, so that it counts
         // from when the first leaves; the second goes the whole way, with a turn and a slot of its own.
         .push_if(LayerName::UpstreamHedge, hedge)
@@ -121,8 +132,8 @@ pub(crate) fn direct_stack(
 ) -> Border<FetchRequest, Fetched> {
     let limit = LimitLayer::new("go commands", GO_COMMANDS_MAX, config.stash_timeout);
     // Nobody tells a whole way of getting modules to leave them alone: the classes are all there is to it.
-    UpstreamHost { limit, pace: PaceLayer::new("direct".into(), None, telemetry) }
-        .on_the_way(Stack::new(telemetry))
+    Line { pace: PaceLayer::new("direct".into(), None, telemetry), limit }
+        .below(Stack::new(telemetry))
         // Innermost: a clone takes as long as a stash may.
         .push(
             LayerName::UpstreamDeadline,

@@ -4,16 +4,19 @@
 //! A list that the policy names is the operator's last word on its modules: GONOPROXY does not apply to
 //! them.
 //!
-//! This is asked for each fetch, before the list is gone through: a policy that came after the request had been let
-//! through, such as a reload that makes a module private, holds for all that the request has yet to ask for.
+//! The request carries the decision along, and whoever would ask an upstream asks first whether it still holds: what
+//! stood in line, or had another entry of its list to ask, while a reload made its module private goes nowhere. What
+//! came back because of that is decided anew.
 
-use std::future::ready;
 use std::sync::Arc;
 
-use dipylon_middleware::ports::{BoxFuture, Decision, Fetched, Fetcher, ListSource, Mode, Policy};
-use dipylon_middleware::request::{FetchAsk, FetchRequest};
+use dipylon_middleware::ports::{BoxFuture, Decision, Fetched, Fetcher, Policy};
+use dipylon_middleware::request::{FetchRequest, Permit};
 use dipylon_middleware::{Error, ErrorKind};
 use dipylon_protocol::path::ModulePath;
+
+/// How often it is decided for one request whom to ask: a reload while it is under way makes it go elsewhere.
+const DECISIONS_MAX: u32 = 3;
 
 /// One [`Fetcher`] for all modules.
 pub struct ByPolicy {
@@ -34,6 +37,27 @@ impl ByPolicy {
     fn named_by(&self, decision: &Decision) -> Arc<dyn Fetcher> {
         decision.upstreams.clone().unwrap_or_else(|| Arc::clone(&self.own))
     }
+
+    async fn go(&self, request: FetchRequest) -> Result<Fetched, Error> {
+        let mut decided = 0;
+        loop {
+            decided += 1;
+            let decision = self.policy.decide(&request.module);
+            if !decision.lets_ask(&request.ask) {
+                let text =
+                    format!("not found: policy has no upstream asked about {} now", request.module);
+                return Err(Error::new(ErrorKind::NotStored, text));
+            }
+            let fetcher = self.named_by(&decision);
+            let rate_class = decision.rate_class.clone();
+            let permit = Some(Permit::new(Arc::clone(&self.policy), decision));
+            let asked = FetchRequest { rate_class, permit, ..request.clone() };
+            let result = fetcher.fetch(asked.clone()).await;
+            if result.is_ok() || asked.is_permitted() || decided == DECISIONS_MAX {
+                return result;
+            }
+        }
+    }
 }
 
 impl Fetcher for ByPolicy {
@@ -46,25 +70,6 @@ impl Fetcher for ByPolicy {
     }
 
     fn fetch(&self, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, Error>> {
-        let decision = self.policy.decide(&request.module);
-        if !may_ask(&decision, &request.ask) {
-            let text =
-                format!("not found: policy has no upstream asked about {} now", request.module);
-            return Box::pin(ready(Err(Error::new(ErrorKind::NotStored, text))));
-        }
-        let (fetcher, rate_class) = (self.named_by(&decision), decision.rate_class.clone());
-        Box::pin(async move { fetcher.fetch(FetchRequest { rate_class, ..request }).await })
-    }
-}
-
-/// Whether the policy in force lets an upstream be asked this.
-fn may_ask(decision: &Decision, ask: &FetchAsk) -> bool {
-    match ask {
-        FetchAsk::List => decision.list == ListSource::Upstream,
-        FetchAsk::Latest => decision.latest == ListSource::Upstream,
-        FetchAsk::Info(version) if version.canonical().is_none() => {
-            decision.list == ListSource::Upstream
-        }
-        FetchAsk::Info(_) | FetchAsk::Mod(_) | FetchAsk::Zip(_) => decision.mode != Mode::None,
+        Box::pin(self.go(request))
     }
 }

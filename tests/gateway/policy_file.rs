@@ -260,11 +260,11 @@ async fn a_pattern_has_upstreams_of_its_own_for_whatever_is_asked() {
 }
 
 #[tokio::test]
-async fn an_upstream_of_two_patterns_has_one_breaker_which_goes_with_the_file() {
+async fn upstreams_of_one_host_have_one_breaker_which_goes_with_the_file() {
     let shared = Upstream::start().await;
     shared.fault(When::prefix("/"), sick());
     let block = |name: &str| {
-        let url = shared.url();
+        let url = format!("{}/{name}", shared.url());
         format!(
             "download \"example.com/{name}\" {{\n  mode = \"sync\"\n  upstreams = {url:?}\n}}\n"
         )
@@ -278,7 +278,11 @@ async fn an_upstream_of_two_patterns_has_one_breaker_which_goes_with_the_file() 
     }
     let other = path_of("example.com/two", VERSION, "info");
     let left_alone = world.get_refused(&other, 503, &["left alone"]).await;
-    assert_eq!((outcome(&left_alone), shared.count(&other)), ("upstream_unavailable", 0));
+    let asked = shared.requests().len();
+    assert_eq!(
+        (outcome(&left_alone), asked),
+        ("upstream_unavailable", UPSTREAM_FAILURES_TO_OPEN as usize)
+    );
     let open =
         async |world: &World| world.metrics().await.metric("dipylon_upstream_breakers_open").sum();
     assert_eq!(open(&world).await, 1.0);
@@ -292,13 +296,17 @@ async fn an_upstream_of_two_patterns_has_one_breaker_which_goes_with_the_file() 
     until("it is forgotten", async || open(&world).await == 0.0).await;
 }
 
-#[tokio::test]
-async fn a_private_name_is_never_asked_of_an_upstream() {
-    let text = format!(
+/// What says that no upstream may see the module's name.
+fn secret() -> String {
+    format!(
         "{FETCHES}download \"example.com/lib\" {{\n  mode = \"none\"\n  list = \"storage\"\n  \
          latest = \"storage\"\n}}\n"
-    );
-    let world = started(&text).await;
+    )
+}
+
+#[tokio::test]
+async fn a_private_name_is_never_asked_of_an_upstream() {
+    let world = started(&secret()).await;
     world.add_module();
     for kind in ["info", "mod", "zip"] {
         let refused = world.get_refused(&file(kind), 404, &[VERSION]).await;
@@ -327,11 +335,7 @@ async fn a_name_that_becomes_private_is_asked_of_nobody_else_by_what_is_under_wa
         let _ended = client.try_request(http::Method::GET, &path, &[], "").await;
     });
     until("its upstream is asked", async || private.count(&file("zip")) == 1).await;
-    let secret = format!(
-        "{FETCHES}download \"example.com/lib\" {{\n  mode = \"none\"\n  list = \"storage\"\n  \
-         latest = \"storage\"\n}}\n"
-    );
-    rewrite(&mut world, &secret, "applied").await;
+    rewrite(&mut world, &secret(), "applied").await;
     gate.open();
     // Whole, cut off or refused, as far as it had come: what counts is who was asked.
     asking.await.expect("no panic");
@@ -340,6 +344,61 @@ async fn a_name_that_becomes_private_is_asked_of_nobody_else_by_what_is_under_wa
     })
     .await;
     assert_eq!(world.module_requests(), 0, "the gateway's own upstream has seen the name");
+}
+
+#[tokio::test]
+async fn a_name_that_becomes_private_is_asked_of_no_other_entry_and_not_once_more() {
+    let spare = Upstream::start().await;
+    let setup = Setup::disk().env("DIPYLON_UPSTREAM_HEADER_TIMEOUT", "2");
+    let setup = setup.env("GOPROXY", &format!("{{upstream}}|{}", spare.url()));
+    let mut world = with_file(setup, FETCHES).start().await;
+    spare.add(FakeModule::new(MODULE, VERSION));
+    world.upstream.fault(When::any(), Fault::HangBeforeHeaders);
+    let (client, path) = (world.gateway.client(), file("info"));
+    let asking = tokio::spawn(async move { client.get(&path).await });
+    until("the first entry is asked", async || world.asked(&file("info")) == 1).await;
+    rewrite(&mut world, &secret(), "applied").await;
+    let refused = asking.await.expect("no panic");
+    assert_eq!(
+        (refused.status.as_u16(), outcome(&refused)),
+        (404, "not_stored"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!((world.module_requests(), spare.total()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_name_that_becomes_private_while_it_stands_in_line_is_not_asked_for() {
+    let setup = Setup::disk().env("DIPYLON_UPSTREAM_CONCURRENCY", "1");
+    let mut world = with_file(setup, FETCHES).start().await;
+    let (gate, other) = (Gate::default(), path_of("example.com/other", VERSION, "info"));
+    world.add_module();
+    world.add(FakeModule::new("example.com/other", VERSION));
+    world.upstream.fault(When::path(&other), Fault::Gate(gate.clone()));
+    let ask = |path: String| {
+        let client = world.gateway.client();
+        tokio::spawn(async move { client.get(&path).await })
+    };
+    let holder = ask(other.clone());
+    until("the slot is taken", async || world.asked(&other) == 1).await;
+    let waiting = ask(file("info"));
+    until("it stands in line", async || {
+        let metrics = world.metrics().await;
+        metrics.metric("dipylon_layer_active_calls").label("layer", "upstream_limit").sum() == 2.0
+    })
+    .await;
+    rewrite(&mut world, &secret(), "applied").await;
+    gate.open();
+    assert_eq!(holder.await.expect("no panic").status, 200);
+    let refused = waiting.await.expect("no panic");
+    assert_eq!(
+        (refused.status.as_u16(), outcome(&refused)),
+        (404, "not_stored"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(world.asked(&file("info")), 0);
 }
 
 #[tokio::test]

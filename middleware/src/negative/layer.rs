@@ -56,12 +56,10 @@ impl Learns for NegativeLayer {
 
     /// Of all its files: none of them is served without the others.
     fn learn(&self, module: &ModulePath, version: &VersionQuery, error: &Error, asked: Era) {
-        if !self.memory.missing.purges().is_still(module, asked) {
-            return;
-        }
         for kind in [FileKind::Info, FileKind::Mod, FileKind::Zip] {
             let (module, version) = (module.clone(), version.clone());
-            self.memory.learn(StashKey { module, version, want: Want::File(kind) }, error);
+            let key = StashKey { module, version, want: Want::File(kind) };
+            self.memory.learn(&key, error, asked);
         }
     }
 

@@ -7,6 +7,7 @@ use tower::util::ServiceExt as _;
 use crate::error::{Error, ErrorKind};
 use crate::missing_paths::MissingPaths;
 use crate::ports::{Decision, Mode, Policy};
+use crate::purge::Era;
 use crate::remember::{Remember, Weigh};
 use crate::request::{Missed, StashKey, Want};
 use crate::response::{Answer, ModuleResponse};
@@ -67,10 +68,8 @@ impl<S: Stage<Missed, Reply = ModuleResponse>> Negative<S> {
             Ok(ModuleResponse { answer: Answer::File { .. }, .. }) => {
                 memory.missing.exists(&key.module);
             }
-            Err(error) if memory.missing.purges().is_still(&key.module, asked) => {
-                memory.learn(key, error);
-            }
-            _ => {}
+            Err(error) => memory.learn(&key, error, asked),
+            Ok(_) => {}
         }
         result
     }
@@ -106,7 +105,8 @@ impl Memory {
         }
     }
 
-    pub(super) fn learn(&self, key: StashKey, error: &Error) {
+    /// What was said to a question of that time, if it is one to remember.
+    pub(super) fn learn(&self, key: &StashKey, error: &Error, asked: Era) {
         if !error.kind().is_permanent() {
             return;
         }
@@ -114,7 +114,8 @@ impl Memory {
         let is_absent = error.kind() == ErrorKind::NotFound;
         let of_path = is_absent && self.missing.is_unlisted(&key.module, path_ttl);
         let reason = if of_path { Reason::Path } else { Reason::Version };
-        self.remembered.put(key, (error.clone(), reason));
+        let write = || self.remembered.put(key.clone(), (error.clone(), reason));
+        self.missing.purges().learn(&key.module, asked, write, || self.remembered.remove(key));
     }
 }
 

@@ -8,6 +8,7 @@ use dipylon_protocol::path::ModulePath;
 
 use super::Fetcher;
 use crate::budget::RateClass;
+use crate::request::FetchAsk;
 
 /// What to do about a version that is not in storage (`DownloadMode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,26 @@ impl Decision {
         self.mode == Mode::None
             && self.list == ListSource::Storage
             && self.latest == ListSource::Storage
+    }
+
+    /// Whether an upstream may be asked this.
+    pub fn lets_ask(&self, ask: &FetchAsk) -> bool {
+        match ask {
+            FetchAsk::List => self.list == ListSource::Upstream,
+            FetchAsk::Latest => self.latest == ListSource::Upstream,
+            FetchAsk::Info(version) if version.canonical().is_none() => {
+                self.list == ListSource::Upstream
+            }
+            FetchAsk::Info(_) | FetchAsk::Mod(_) | FetchAsk::Zip(_) => self.mode != Mode::None,
+        }
+    }
+
+    /// Whether the same upstreams are asked by both.
+    pub fn asks_the_same(&self, other: &Self) -> bool {
+        match (&self.upstreams, &other.upstreams) {
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+            (ours, theirs) => ours.is_none() && theirs.is_none(),
+        }
     }
 
     /// This mode and URL, and all else as for all modules.

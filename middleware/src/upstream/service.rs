@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::ports::{Fetched, Fetcher};
 use crate::request::FetchRequest;
 use crate::stack::stage;
@@ -22,6 +22,10 @@ impl Upstream {
     }
 
     async fn handle(self, request: FetchRequest) -> Result<Fetched, Error> {
+        if !request.is_permitted() {
+            let text = format!("not found: policy has {} asked for here no more", request.module);
+            return Err(Error::new(ErrorKind::NotStored, text));
+        }
         let kind = request.ask.kind();
         let started = Instant::now();
         let result = self.fetcher.fetch(request).await;

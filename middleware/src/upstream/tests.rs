@@ -1,9 +1,12 @@
 use std::sync::Arc;
 
+use dipylon_protocol::path::ModulePath;
+use parking_lot::Mutex;
+
 use super::Upstream;
 use crate::error::ErrorKind;
-use crate::ports::Payload;
-use crate::request::{FetchAsk, FetchRequest};
+use crate::ports::{Decision, Fetcher, Mode, Payload, Policy};
+use crate::request::{FetchAsk, FetchRequest, Permit};
 use crate::telemetry::{FetchKind, Outcome, Telemetry};
 use crate::testing::below::{Held, assert_passes_unchanged, error_from_below};
 use crate::testing::release::Release;
@@ -55,4 +58,42 @@ async fn a_caller_that_goes_away_ends_the_call_below_and_is_not_counted_as_answe
     held.assert_ends_with_its_caller(&upstream, request(FetchAsk::List)).await;
     let seconds = telemetry.metrics.fetch_seconds.get((FetchKind::List,));
     assert_eq!(seconds.get_sample_count(), 0);
+}
+
+/// A policy that can be replaced, as by a reload.
+struct Replaced(Mutex<Arc<Decision>>);
+
+impl Policy for Replaced {
+    fn decide(&self, _: &ModulePath) -> Arc<Decision> {
+        self.0.lock().clone()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_permitted_no_more_is_asked_of_nobody() {
+    let (telemetry, release) = (telemetry(), Release::new("example.com/m", "v1.0.0"));
+    let scripted = ScriptedUpstream::serving(&release);
+    let upstream = upstream(&scripted, &telemetry);
+    let fetches = Arc::new(Decision::new(Mode::Sync, ""));
+    let elsewhere: Arc<dyn Fetcher> = ScriptedUpstream::new();
+    let later = [
+        (Decision::new(Mode::Async, ""), true),
+        (Decision::new(Mode::None, ""), false),
+        (Decision { upstreams: Some(elsewhere), ..Decision::new(Mode::Sync, "") }, false),
+    ];
+    for (decision, goes) in later {
+        let policy = Arc::new(Replaced(Mutex::new(Arc::clone(&fetches))));
+        let permit = Permit::new(Arc::clone(&policy) as Arc<dyn Policy>, Arc::clone(&fetches));
+        let zip = request(FetchAsk::Zip(release.version.clone()));
+        let zip = FetchRequest { permit: Some(permit), ..zip };
+        call(&upstream, zip.clone()).await.expect("as it was decided");
+        let asked = scripted.asked().len();
+        *policy.0.lock() = Arc::new(decision.clone());
+        let result = call(&upstream, zip).await.map(drop);
+        assert_eq!(result.is_ok(), goes, "{decision:?}");
+        assert_eq!(scripted.asked().len(), asked + usize::from(goes), "{decision:?}");
+        if let Err(error) = result {
+            assert_eq!(error.kind(), ErrorKind::NotStored);
+        }
+    }
 }

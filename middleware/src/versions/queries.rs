@@ -12,7 +12,7 @@ use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use tower::util::ServiceExt as _;
 
-use super::answers::{Look, Times, is_failure};
+use super::answers::{Kept, Look, Times, is_failure};
 use super::service::{QueryKey, Shared, Versions, nothing_stored, unfinished, warn_late};
 use super::{NetworkMode, merge};
 use crate::error::{Error, ErrorKind};
@@ -146,9 +146,7 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
                     match &said {
                         Ok(_) => shared.missing.exists(&module),
                         Err(error) if error.kind() == ErrorKind::NotFound => {
-                            if shared.missing.purges().is_still(&module, era) {
-                                shared.queries.keep(key, Err(error.clone()));
-                            }
+                            shared.keep_query(&key, Err(error.clone()), era);
                         }
                         Err(_) => {}
                     }
@@ -225,16 +223,14 @@ impl Shared {
         found: Result<Option<&Version>, &Error>,
         asked: Era,
     ) -> Option<(Version, Duration)> {
-        let is_of_now = self.missing.purges().is_still(&key.0, asked);
         match found {
             Ok(Some(version)) => {
-                if is_of_now {
-                    self.queries.keep(key.clone(), Ok(version.clone()));
-                }
+                self.keep_query(key, Ok(version.clone()), asked);
                 None
             }
             Err(error) if is_failure(error) => {
                 let age_max = self.config.stale_if_error;
+                let is_of_now = self.missing.purges().is_still(&key.0, asked);
                 let older = match is_of_now {
                     true => self.queries.failed(key, age_max),
                     false => self.queries.older(key, age_max),
@@ -246,12 +242,17 @@ impl Shared {
             }
             // It exists no more, or policy has become another.
             _ => {
-                if is_of_now {
+                if self.missing.purges().is_still(&key.0, asked) {
                     self.queries.drop_one(key);
                 }
                 None
             }
         }
+    }
+
+    fn keep_query(&self, key: &QueryKey, said: Kept<Version>, asked: Era) {
+        let write = || self.queries.keep(key.clone(), said);
+        self.missing.purges().learn(&key.0, asked, write, || self.queries.drop_one(key));
     }
 }
 

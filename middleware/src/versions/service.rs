@@ -215,20 +215,25 @@ impl Shared {
             return Ok((self.with_older(key, listed), Outcome::MissDegraded));
         }
         // Who came after a purge of it has asked anew, and may have been answered: then this is for those who wait.
-        let is_of_now = self.missing.purges().is_still(&key.0, era);
+        let purges = self.missing.purges();
         let Some(error) = failure.as_ref().filter(|error| is_failure(error)) else {
-            if !is_of_now {
-                return kept;
-            }
-            if failure.is_none_or(|error| error.kind().is_absence()) {
-                self.learn(key, &kept);
-                self.lists.keep(key.clone(), kept.clone());
-            } else {
-                // It refuses: there is nothing to remember, and what it gave before is not given any more.
+            let write = || {
+                if failure.is_none_or(|error| error.kind().is_absence()) {
+                    self.learn(key, &kept);
+                    self.lists.keep(key.clone(), kept.clone());
+                } else {
+                    // It refuses: there is nothing to remember, and what it gave before is not given any more.
+                    self.lists.drop_one(key);
+                }
+            };
+            let undo = || {
+                self.missing.exists(&key.0);
                 self.lists.drop_one(key);
-            }
+            };
+            purges.learn(&key.0, era, write, undo);
             return kept;
         };
+        let is_of_now = purges.is_still(&key.0, era);
         let age_max = self.config.stale_if_error;
         let older = match is_of_now {
             true => self.lists.failed(key, age_max),

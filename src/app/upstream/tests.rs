@@ -1,8 +1,9 @@
 use bytes::Bytes;
-use dipylon_middleware::breaker::state::UPSTREAM_FAILURES_TO_OPEN;
+use dipylon_middleware::breaker::state::{OPEN_FOR, UPSTREAM_FAILURES_TO_OPEN};
 use dipylon_middleware::budget::RateClass;
 use dipylon_middleware::ports::{BoxFuture, Payload};
 use dipylon_middleware::request::{FetchAsk, RequestContext};
+use dipylon_middleware::retry::state::RETRIES_SAVED_MAX;
 use dipylon_protocol::path::ModulePath;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -107,32 +108,57 @@ async fn upstreams_at_one_host_share_its_rate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn upstreams_at_one_host_share_its_wish_to_be_left_alone_and_not_the_breaker() {
+async fn upstreams_at_one_host_share_its_wish_to_be_left_alone() {
     let config = config(|_| {});
     let [(first, one), (second, two)] = neighbours(&config);
-    let error = |kind| Error::new(kind, "on purpose");
-    *first.fails.lock() = Some(error(ErrorKind::UpstreamFailed));
-    for _ in 0..UPSTREAM_FAILURES_TO_OPEN {
-        one.send(list()).await.map(drop).unwrap_err();
-    }
-    let left_alone = one.send(list()).await.map(drop).unwrap_err();
-    assert_eq!(left_alone.kind(), ErrorKind::UpstreamUnavailable);
-    two.send(list()).await.map(drop).unwrap();
-    *second.fails.lock() = Some(error(ErrorKind::UpstreamThrottled).with_retry_after(60 * SECOND));
+    let throttled = Error::new(ErrorKind::UpstreamThrottled, "on purpose");
+    *second.fails.lock() = Some(throttled.with_retry_after(60 * SECOND));
     two.send(list()).await.map(drop).unwrap_err();
-    let asked = (first.asked.lock().len(), second.asked.lock().len());
-    // Long enough for the breaker to let one through.
-    tokio::time::sleep(10 * SECOND).await;
     for stack in [&one, &two] {
         for _ in 0..2 * UPSTREAM_FAILURES_TO_OPEN {
             let refused = stack.send(list()).await.map(drop).unwrap_err();
-            let kinds = [ErrorKind::UpstreamPaused, ErrorKind::UpstreamUnavailable];
-            assert!(kinds.contains(&refused.kind()), "{refused}");
+            assert_eq!(refused.kind(), ErrorKind::UpstreamPaused, "no failure: {refused}");
         }
     }
-    let refused = two.send(list()).await.map(drop).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::UpstreamPaused, "no failure of its own: {refused}");
-    assert_eq!((first.asked.lock().len(), second.asked.lock().len()), asked);
+    assert_eq!((first.asked.lock().len(), second.asked.lock().len()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn upstreams_at_one_host_share_its_breaker() {
+    let config = config(|_| {});
+    let [(first, one), (second, two)] = neighbours(&config);
+    *first.fails.lock() = Some(Error::new(ErrorKind::UpstreamFailed, "on purpose"));
+    for _ in 1..UPSTREAM_FAILURES_TO_OPEN {
+        one.send(list()).await.map(drop).unwrap_err();
+    }
+    two.send(list()).await.map(drop).expect("the host answers: it is one of two that fails");
+    for _ in 0..UPSTREAM_FAILURES_TO_OPEN {
+        one.send(list()).await.map(drop).unwrap_err();
+    }
+    for stack in [&one, &two] {
+        let left_alone = stack.send(list()).await.map(drop).unwrap_err();
+        assert_eq!(left_alone.kind(), ErrorKind::UpstreamUnavailable);
+    }
+    assert_eq!(second.asked.lock().len(), 1);
+    tokio::time::sleep(OPEN_FOR).await;
+    two.send(list()).await.map(drop).expect("one call is let through, and closes it");
+    one.send(list()).await.map(drop).unwrap_err();
+    assert_eq!(first.asked.lock().len(), 2 * UPSTREAM_FAILURES_TO_OPEN as usize);
+}
+
+#[tokio::test(start_paused = true)]
+async fn upstreams_at_one_host_share_what_may_be_tried_again() {
+    let config = config(|config| config.dipylon.upstream_attempts = 2);
+    let [(first, one), (second, two)] = neighbours(&config);
+    let error = Some(Error::new(ErrorKind::UpstreamFailed, "on purpose"));
+    (*first.fails.lock(), *second.fails.lock()) = (error.clone(), error);
+    let calls = 2 * RETRIES_SAVED_MAX as usize;
+    let failed = futures::future::join_all((0..calls).map(|_| one.send(list()))).await;
+    assert!(failed.iter().all(Result::is_err));
+    assert_eq!(first.asked.lock().len(), calls + RETRIES_SAVED_MAX as usize);
+    tokio::time::sleep(OPEN_FOR).await;
+    two.send(list()).await.map(drop).unwrap_err();
+    assert_eq!(second.asked.lock().len(), 1, "it is not tried again");
 }
 
 #[tokio::test(start_paused = true)]
