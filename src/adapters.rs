@@ -128,7 +128,8 @@ impl Adapters {
         let (policy, reload) = policy::open(read, config, Arc::new(upstreams), telemetry);
         let extras: Arc<dyn ExtraStore> = Arc::new(Extras(storage.clone()));
         let store = Arc::clone(&extras);
-        let source = sumdb_source(config, &settings, (http, carriers), store, telemetry)?;
+        let known = policy.clone();
+        let source = sumdb_source(config, &settings, (http, carriers), (store, known), telemetry)?;
         let names: Vec<String> =
             config.sum_dbs.iter().map(|database| database.name().to_owned()).collect();
         let sumdb = SumDbProxy::new(
@@ -332,7 +333,7 @@ fn sumdb_source(
     config: &Config,
     settings: &GoSettings,
     (http, carriers): (HttpClient, Carriers),
-    store: Arc<dyn ExtraStore>,
+    (store, policy): (Arc<dyn ExtraStore>, Arc<dyn Policy>),
     telemetry: &Telemetry,
 ) -> Result<SumDbSource, Error> {
     let bad = |error: &dyn std::fmt::Display| {
@@ -347,7 +348,7 @@ fn sumdb_source(
     }
     let offline = config.network_mode == config::NetworkMode::Offline;
     let proxies = settings.proxies.clone();
-    let source = SumDbSourceConfig { http, proxies, carriers, databases, store, offline };
+    let source = SumDbSourceConfig { http, proxies, carriers, databases, store, policy, offline };
     Ok(SumDbSource::new(source, telemetry))
 }
 

@@ -54,7 +54,8 @@ pub fn init_logs(config: &Config) -> Result<(), String> {
 /// One line: what could not be opened, or that the drain took too long.
 pub async fn serve(config: &Config, env: &(dyn Env + Sync)) -> Result<(), String> {
     let (stop, hangups) = (signals()?, hangups()?);
-    let telemetry = Telemetry::new().map_err(|error| error.to_string())?;
+    let telemetry = Telemetry::new().and_then(Telemetry::with_process);
+    let telemetry = telemetry.map_err(|error| error.to_string())?;
     let traces = traces::init(&trace_config(config))
         .map_err(|error| format!("TraceExporterURL or TraceHeaders is refused: {error}"))?;
     // Before anything runs that looks for credentials in the home directory.

@@ -46,6 +46,8 @@ pub enum ErrorKind {
     NotFoundForNow,
     /// Not stored, and the mode or the network mode forbids to fetch.
     NotStored,
+    /// Policy has changed, more than once, while it was asked for.
+    PolicyChanged,
     /// Not stored yet; a background fetch was started.
     AsyncAccepted,
     /// The client sends too many requests.
@@ -129,6 +131,7 @@ impl ErrorKind {
         Self::NotFound,
         Self::NotFoundForNow,
         Self::NotStored,
+        Self::PolicyChanged,
         Self::AsyncAccepted,
         Self::RateLimited,
         Self::UpstreamThrottled,
@@ -172,6 +175,7 @@ impl ErrorKind {
             Self::NotFound => (404, MINUTE, Info, Outcome::UpstreamNotFound),
             Self::NotFoundForNow => (404, NO, Warn, Outcome::UpstreamNotFound),
             Self::NotStored => (404, NO, Info, Outcome::NotStored),
+            Self::PolicyChanged => (503, NO, Warn, Outcome::Shed),
             Self::AsyncAccepted => (404, NO, Info, Outcome::AsyncAccepted),
             Self::RateLimited => (429, NO, Info, Outcome::Limited),
             Self::UpstreamThrottled => (429, NO, Warn, Outcome::UpstreamThrottled),
@@ -232,6 +236,7 @@ pub struct Error {
     retry_after: Option<Duration>,
     remembered: bool,
     from_elsewhere: bool,
+    unreachable: bool,
     cause: Option<Arc<str>>,
 }
 
@@ -245,6 +250,7 @@ impl Error {
             retry_after: None,
             remembered: false,
             from_elsewhere: false,
+            unreachable: false,
             cause: None,
         }
     }
@@ -285,6 +291,18 @@ impl Error {
     #[must_use]
     pub fn from_elsewhere(mut self) -> Self {
         self.from_elsewhere = true;
+        self
+    }
+
+    /// Whether the host that was asked could not even be reached: then nothing of it can.
+    pub fn is_unreachable(&self) -> bool {
+        self.unreachable && !self.from_elsewhere
+    }
+
+    /// Says that the host which was asked could not be reached.
+    #[must_use]
+    pub fn unreachable(mut self) -> Self {
+        self.unreachable = true;
         self
     }
 

@@ -12,6 +12,7 @@ use dipylon_protocol::version::Version;
 use tokio::time::Instant;
 
 use crate::budget::RateClass;
+use crate::error::{Error, ErrorKind};
 use crate::ports::{Decision, Policy};
 use crate::telemetry::{FetchKind, Timings};
 
@@ -344,6 +345,41 @@ pub struct SumDbFetch {
     pub context: RequestContext,
     /// Below the database's place at the upstream; it begins with a slash and is percent-encoded.
     pub path: Arc<str>,
+    /// Whose name it tells, if it tells one.
+    pub names: Option<Named>,
+}
+
+/// A module whose name goes out where policy does not keep it from every upstream. This is asked when it leaves, as
+/// for a [`Permit`].
+#[derive(Clone)]
+pub struct Named {
+    policy: Arc<dyn Policy>,
+    module: ModulePath,
+}
+
+impl Named {
+    /// As `policy` has it when it is asked.
+    pub fn new(policy: Arc<dyn Policy>, module: ModulePath) -> Self {
+        Self { policy, module }
+    }
+
+    /// Whether it may go out now.
+    ///
+    /// # Errors
+    /// `NotStored` where it must be kept from every upstream.
+    pub fn check(&self) -> Result<(), Error> {
+        if !self.policy.decide(&self.module).is_secret() {
+            return Ok(());
+        }
+        let text = format!("not found: policy keeps {} from every upstream", self.module);
+        Err(Error::new(ErrorKind::NotStored, text))
+    }
+}
+
+impl fmt::Debug for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Named({})", self.module)
+    }
 }
 
 /// Anything under `/sumdb/NAME/`.

@@ -24,12 +24,11 @@ use crate::config::Config;
 /// Runs of the `go` command at a time, as far as `direct` sees them.
 const GO_COMMANDS_MAX: usize = 64;
 
-/// What all upstreams at one host share, whichever lists name them: it is one server, which works or does not, and
+/// What all upstreams at one host share, whichever lists name them: it is one server, which can be reached or not, and
 /// which all of them load.
 #[derive(Clone)]
 pub(crate) struct UpstreamHost {
     breaker: BreakerLayer,
-    retry: RetryLayer,
     line: Line,
 }
 
@@ -47,11 +46,7 @@ impl UpstreamHost {
         let what = "requests to one upstream host (UpstreamConcurrency)";
         let limit = LimitLayer::new(what, slots, config.stash_timeout);
         let pace = PaceLayer::new(Arc::clone(&name), rate_of_a_host(config), telemetry);
-        Self {
-            breaker: BreakerLayer::upstream(name, telemetry),
-            retry: RetryLayer::new(config.dipylon.upstream_attempts, telemetry),
-            line: Line { pace, limit },
-        }
+        Self { breaker: BreakerLayer::host(name, telemetry), line: Line { pace, limit } }
     }
 
     /// The way to what an upstream at the host, which is below, carries of checksum databases: it counts as
@@ -88,8 +83,9 @@ fn rate_of_a_host(config: &Config) -> Option<Rate> {
     })
 }
 
-/// Upstream: one such stack for each proxy of the GOPROXY list. What is at one host shares that host's breaker,
-/// retries, slots and pace; a host that fails does not take the others with it.
+/// Upstream: one such stack for each proxy of the GOPROXY list, so that one that fails does not take the others with
+/// it. What is at one host shares that host's breaker, slots and pace; how it answers is each one's own: of two
+/// repositories on one server, one may fail alone.
 pub(crate) fn upstream_stack(
     config: &Config,
     attempt: Duration,
@@ -97,7 +93,8 @@ pub(crate) fn upstream_stack(
     host: &UpstreamHost,
     telemetry: &Telemetry,
 ) -> Border<FetchRequest, Fetched> {
-    let UpstreamHost { breaker, retry, line } = host.clone();
+    let UpstreamHost { breaker, line } = host.clone();
+    let (name, attempts_max) = (fetcher.name(), config.dipylon.upstream_attempts);
     let upstream = Upstream::new(fetcher, telemetry);
     // Innermost: bounds one attempt until its answer begins.
     let deadline = DeadlineLayer::new("upstream", attempt, ErrorKind::UpstreamTimeout);
@@ -110,9 +107,11 @@ pub(crate) fn upstream_stack(
     });
     let attempts = Stack::new(telemetry)
         // Outermost: what an open breaker refuses costs neither a slot nor an attempt.
-        .push(LayerName::UpstreamBreaker, breaker)
+        .push(LayerName::UpstreamHostBreaker, breaker)
+        // Below the host's: what that refuses is no failure of this upstream.
+        .push(LayerName::UpstreamBreaker, BreakerLayer::upstream(name, telemetry))
         // Above the slots: a call that waits before its next attempt gives its slot back.
-        .push(LayerName::UpstreamRetry, retry);
+        .push(LayerName::UpstreamRetry, RetryLayer::new(attempts_max, telemetry));
     // Below the retries: each attempt is one of the host's.
     line.below(attempts)
         // Below the attempts, so that both requests are one of them. Below the pace and the slots, so that it counts

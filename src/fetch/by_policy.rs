@@ -52,9 +52,13 @@ impl ByPolicy {
             let rate_class = decision.rate_class.clone();
             let permit = Some(Permit::new(Arc::clone(&self.policy), decision));
             let asked = FetchRequest { rate_class, permit, ..request.clone() };
-            let result = fetcher.fetch(asked.clone()).await;
-            if result.is_ok() || asked.is_permitted() || decided == DECISIONS_MAX {
-                return result;
+            match fetcher.fetch(asked).await {
+                Err(error) if error.kind() == ErrorKind::PolicyChanged => {
+                    if decided == DECISIONS_MAX {
+                        return Err(error);
+                    }
+                }
+                result => return result,
             }
         }
     }

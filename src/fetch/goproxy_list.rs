@@ -100,6 +100,10 @@ impl GoProxyListFetcher {
                     (switched_off(kind, &request), Separator::NotFound)
                 }
             };
+            // Whoever decided on this list decides anew: nobody else of it is asked.
+            if error.kind() == ErrorKind::PolicyChanged {
+                return Err(error);
+            }
             let is_not_found = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotStored);
             use ErrorKind::{UpstreamPaced, UpstreamPaused, UpstreamUnavailable};
             let was_left_alone =

@@ -172,10 +172,17 @@ impl HttpClient {
         let place: Arc<str> = place_of(&get.uri).into();
         let asked = host_of(&get.uri);
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.send(&get, None, &place).await?;
+            let response = self.send(&get, None, &place).await;
+            let is_elsewhere = host_of(&get.uri) != asked;
+            let response = response.map_err(|error| match is_elsewhere {
+                true => error.from_elsewhere(),
+                false => error,
+            })?;
             let Some(next) = redirect_target(&get.uri, &response, &place)? else {
-                let is_from_elsewhere = host_of(&get.uri) != asked;
-                return Ok(Answer { is_from_elsewhere, ..self.answer(response, place) });
+                return Ok(Answer {
+                    is_from_elsewhere: is_elsewhere,
+                    ..self.answer(response, place)
+                });
             };
             if next.authority() != get.uri.authority() {
                 get.authorization = None;
@@ -203,6 +210,7 @@ impl HttpClient {
         })?;
         match tokio::time::timeout(self.header_timeout, self.client.request(request)).await {
             Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) if error.is_connect() => Err(failed(&error, place).unreachable()),
             Ok(Err(error)) => Err(failed(&error, place)),
             Err(_) => {
                 let timeout = self.header_timeout;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dipylon_middleware::ports::{Fetched, Payload};
-use dipylon_middleware::request::{RequestContext, SumDbFetch};
+use dipylon_middleware::request::{Named, RequestContext, SumDbFetch};
 use dipylon_middleware::stack::Border;
 use dipylon_middleware::{Error, ErrorKind};
 use futures::FutureExt as _;
@@ -52,6 +52,7 @@ pub(crate) fn end_of_way(http: HttpClient, proxy: BaseUrl) -> Border<SumDbFetch,
     Border::new(tower::service_fn(move |request: SumDbFetch| {
         let (http, proxy) = (http.clone(), proxy.clone());
         async move {
+            request.names.as_ref().map_or(Ok(()), Named::check)?;
             let bytes = get(&http, &proxy, &request.path).await?;
             let upstream: Arc<str> = proxy.to_string().into();
             Ok::<_, Error>(Fetched { payload: Payload::Bytes(bytes), upstream })
@@ -84,8 +85,14 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    /// GETs `path`, which begins with a slash and is percent-encoded.
-    pub(crate) async fn get(&self, http: &HttpClient, path: &str) -> Result<Bytes, Error> {
+    /// GETs `path`, which begins with a slash and is percent-encoded, where the module that it `names` may be told.
+    pub(crate) async fn get(
+        &self,
+        http: &HttpClient,
+        path: &str,
+        names: Option<Named>,
+    ) -> Result<Bytes, Error> {
+        names.as_ref().map_or(Ok(()), Named::check)?;
         match self {
             Self::Tree(tree, base) => {
                 tree.read(&format!("{base}{path}"), MAX_SUMDB_BODY_BYTES).await
@@ -94,7 +101,7 @@ impl Route {
             Self::Carried(way, below) => {
                 let context = RequestContext::detached(Instant::now() + MAX_SUMDB_FETCH);
                 let path = format!("{below}{path}").into();
-                match way.send(SumDbFetch { context, path }).await?.payload {
+                match way.send(SumDbFetch { context, path, names }).await?.payload {
                     Payload::Bytes(bytes) => Ok(bytes),
                     _ => Err(Error::new(ErrorKind::Internal, "an upstream answered no bytes")),
                 }
@@ -195,7 +202,7 @@ async fn find(
             EntryKind::Direct => return Ok(Route::Http(site.url().clone())),
             EntryKind::Off => break,
         };
-        let probe = tokio::time::timeout(timeout, route.get(http, "/supported")).await;
+        let probe = tokio::time::timeout(timeout, route.get(http, "/supported", None)).await;
         let probed = probe.unwrap_or_else(|_| {
             let text = format!(
                 "a proxy did not say within {timeout:?} whether it carries {}",

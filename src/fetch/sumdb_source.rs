@@ -11,6 +11,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dipylon_middleware::ports::Policy;
+use dipylon_middleware::request::Named;
 use dipylon_middleware::telemetry::{FetchKind, Outcome, Telemetry};
 use dipylon_middleware::{Error, ErrorKind};
 use dipylon_protocol::route::SumDbPath;
@@ -57,6 +59,8 @@ pub struct SumDbSourceConfig {
     pub databases: Vec<DatabaseSite>,
     /// Where answers are kept.
     pub store: Arc<dyn ExtraStore>,
+    /// Whose names no database may be asked about.
+    pub policy: Arc<dyn Policy>,
     /// Whether nothing may be asked: what is kept still answers.
     pub offline: bool,
 }
@@ -98,6 +102,7 @@ struct Inner {
     slots: Semaphore,
     flights: Arc<Flights>,
     negatives: Cache<String, (Error, Instant)>,
+    policy: Arc<dyn Policy>,
     offline: bool,
     telemetry: Telemetry,
 }
@@ -131,6 +136,7 @@ impl SumDbSource {
             slots: Semaphore::new(MAX_SUMDB_REQUESTS),
             flights: Arc::default(),
             negatives: Cache::new(MAX_NEGATIVES),
+            policy: config.policy,
             offline: config.offline,
             telemetry: telemetry.clone(),
         };
@@ -293,7 +299,13 @@ impl Inner {
             // That a proxy cannot say whether it carries the database does not make the record missing.
             Error::new(ErrorKind::UpstreamFailed, error.message())
         })?;
-        let bytes = route.get(&self.http, &format!("/{path}")).await?;
+        let names = match path {
+            SumDbPath::Lookup { module, .. } => {
+                Some(Named::new(Arc::clone(&self.policy), module.clone()))
+            }
+            SumDbPath::Supported | SumDbPath::Latest | SumDbPath::Tile(_) => None,
+        };
+        let bytes = route.get(&self.http, &format!("/{path}"), names).await?;
         check(path, site.site.verifier(), &bytes)?;
         Ok(bytes)
     }

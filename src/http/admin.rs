@@ -13,13 +13,12 @@ use dipylon_middleware::storage_io::StorageHandle;
 use dipylon_middleware::telemetry::{RouteName, Telemetry};
 use dipylon_middleware::{Error, ErrorKind};
 use http::{Method, Response, StatusCode};
-use prometheus::{Encoder as _, TextEncoder};
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::query;
 use super::{HomePage, Operator};
+use super::{exposition, query};
 
 pub(super) const JSON: &str = "application/json; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -164,12 +163,7 @@ impl Admin {
                 "404 page not found: StatsExporter is off",
             ));
         }
-        let encoder = TextEncoder::new();
-        let mut text = Vec::new();
-        encoder.encode(&self.telemetry.registry.gather(), &mut text).map_err(|error| {
-            Error::new(ErrorKind::Internal, format!("cannot write the metrics: {error}"))
-        })?;
-        Ok(whole(encoder.format_type(), text))
+        exposition::page(&request.head.headers, &self.telemetry)
     }
 
     async fn catalog(&self, request: &EdgeRequest) -> Result<Response<Body>, Error> {

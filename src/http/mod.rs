@@ -1,6 +1,7 @@
 //! HTTP: the listener, the server with its drain, and the pages that are not about modules.
 
 mod admin;
+mod exposition;
 mod home;
 mod listener;
 mod operator;

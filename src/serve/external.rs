@@ -28,7 +28,8 @@ pub async fn external_storage(
             .to_owned());
     }
     let (stop, hangups) = (signals()?, hangups()?);
-    let telemetry = Telemetry::new().map_err(|error| error.to_string())?;
+    let telemetry = Telemetry::new().and_then(Telemetry::with_process);
+    let telemetry = telemetry.map_err(|error| error.to_string())?;
     let traces = traces::init(&trace_config(config))
         .map_err(|error| format!("TraceExporterURL or TraceHeaders is refused: {error}"))?;
     let variable = |name: &str| env.get(name).and_then(|value| value.into_string().ok());

@@ -6,7 +6,7 @@ use dipylon::fetch::ExtraStore;
 use dipylon::fetch::checksum::ChecksumDatabase;
 use dipylon::fetch::environment::{GoSettings, SettingsSource, SumDbSetting};
 use dipylon::fetch::sumdb_source::{Carriers, DatabaseSite, SumDbSource, SumDbSourceConfig};
-use dipylon_middleware::ports::{Expected, Verifier as _};
+use dipylon_middleware::ports::{Decision, Expected, Mode, Verifier as _};
 use dipylon_middleware::telemetry::Telemetry;
 use dipylon_middleware::{Error, ErrorKind};
 use dipylon_protocol::dirhash::Hash1;
@@ -46,6 +46,7 @@ fn verifier(settings: &GoSettings, store: &Arc<MemoryStore>) -> ChecksumDatabase
         carriers: Carriers::default(),
         databases,
         store: Arc::clone(&store),
+        policy: Arc::new(Decision::new(Mode::Sync, "")),
         offline: false,
     };
     let source = SumDbSource::new(config, &Telemetry::new().unwrap());

@@ -10,7 +10,7 @@ use dipylon::fetch::http_client::{HttpClient, HttpClientConfig};
 use dipylon::fetch::proxy_client::ProxyClient;
 use dipylon::fetch::sumdb_source::{Carriers, DatabaseSite, SumDbSource, SumDbSourceConfig};
 use dipylon_middleware::ErrorKind;
-use dipylon_middleware::ports::{Expected, Fetcher as _, Verifier as _};
+use dipylon_middleware::ports::{Decision, Expected, Fetcher as _, Mode, Verifier as _};
 use dipylon_middleware::request::FetchAsk;
 use dipylon_middleware::telemetry::Telemetry;
 use dipylon_protocol::dirhash::hash_go_mod;
@@ -59,6 +59,7 @@ async fn a_real_module_is_fetched_and_verified() {
         carriers: Carriers::default(),
         databases: vec![DatabaseSite::of_database(database).unwrap()],
         store: Arc::clone(&store),
+        policy: Arc::new(Decision::new(Mode::Sync, "")),
         offline: false,
     };
     let source = SumDbSource::new(config, &Telemetry::new().unwrap());

@@ -76,6 +76,7 @@ impl Fixture {
             carriers: Carriers::default(),
             databases: vec![site],
             store,
+            policy: Arc::new(Policies),
             offline,
         };
         let source = SumDbSource::new(config, &Telemetry::new().unwrap());

@@ -7,6 +7,7 @@
 
 mod background;
 mod bad_input;
+mod breakers;
 mod cases;
 mod check;
 mod dead_upstream;
@@ -19,6 +20,7 @@ mod misses;
 mod mode_table;
 mod modes;
 mod outcomes;
+mod policy_changes;
 mod policy_file;
 mod profiles;
 mod rate_limit;

@@ -1,8 +1,7 @@
 //! The download-mode file while the gateway runs: what changes it, what does not, and what is ours in it.
 
-use dipylon_middleware::breaker::state::UPSTREAM_FAILURES_TO_OPEN;
 use dipylon_testkit::module::FakeModule;
-use dipylon_testkit::upstream::{Fault, Gate, Upstream, When};
+use dipylon_testkit::upstream::{Upstream, When};
 use rustix::process::Signal;
 
 use crate::world::{
@@ -12,13 +11,13 @@ use crate::world::{
 /// Refuses every module that is not stored.
 const REFUSES: &str = "mode = \"none\"\ndownloadURL = \"\"\n";
 /// Fetches every module.
-const FETCHES: &str = "mode = \"sync\"\ndownloadURL = \"\"\n";
+pub(crate) const FETCHES: &str = "mode = \"sync\"\ndownloadURL = \"\"\n";
 
-async fn started(text: &str) -> World {
+pub(crate) async fn started(text: &str) -> World {
     with_file(Setup::disk(), text).start().await
 }
 
-fn with_file(setup: Setup, text: &str) -> Setup {
+pub(crate) fn with_file(setup: Setup, text: &str) -> Setup {
     setup.with_file("mode.hcl", text).env("ATHENS_DOWNLOAD_MODE", "file:{folder}/mode.hcl")
 }
 
@@ -40,7 +39,7 @@ async fn hang_up(world: &mut World, result: &str) {
 }
 
 /// Writes the file and sends SIGHUP, until there is this result once more. A look may come between the two.
-async fn rewrite(world: &mut World, text: &str, result: &str) {
+pub(crate) async fn rewrite(world: &mut World, text: &str, result: &str) {
     let before = reloads(world, result).await;
     write(world, text);
     world.gateway.signal(Signal::HUP);
@@ -62,7 +61,7 @@ fn refusals(world: &World) -> Vec<String> {
 }
 
 /// Whether a version of this module that is not stored is fetched, by its own name each time.
-async fn fetches(world: &World, name: &str) -> bool {
+pub(crate) async fn fetches(world: &World, name: &str) -> bool {
     let module = format!("example.com/{name}");
     world.add(FakeModule::new(&module, VERSION));
     world.get(&path_of(&module, VERSION, "mod")).await.status == 200
@@ -259,45 +258,8 @@ async fn a_pattern_has_upstreams_of_its_own_for_whatever_is_asked() {
     assert_eq!(private.total(), 0);
 }
 
-#[tokio::test]
-async fn upstreams_of_one_host_have_one_breaker_which_goes_with_the_file() {
-    let shared = Upstream::start().await;
-    shared.fault(When::prefix("/"), sick());
-    let block = |name: &str| {
-        let url = format!("{}/{name}", shared.url());
-        format!(
-            "download \"example.com/{name}\" {{\n  mode = \"sync\"\n  upstreams = {url:?}\n}}\n"
-        )
-    };
-    let text = format!("{FETCHES}{}{}", block("one"), block("two"));
-    let setup = Setup::disk().env("DIPYLON_UPSTREAM_ATTEMPTS", "1");
-    let mut world = with_file(setup, &text).start().await;
-    for patch in 0..UPSTREAM_FAILURES_TO_OPEN {
-        let path = path_of("example.com/one", &format!("v1.0.{patch}"), "info");
-        world.get_refused(&path, 502, &["the upstream is sick"]).await;
-    }
-    let other = path_of("example.com/two", VERSION, "info");
-    let left_alone = world.get_refused(&other, 503, &["left alone"]).await;
-    let asked = shared.requests().len();
-    assert_eq!(
-        (outcome(&left_alone), asked),
-        ("upstream_unavailable", UPSTREAM_FAILURES_TO_OPEN as usize)
-    );
-    let open =
-        async |world: &World| world.metrics().await.metric("dipylon_upstream_breakers_open").sum();
-    assert_eq!(open(&world).await, 1.0);
-    // A file that names it still leaves it alone; one that does not forgets it.
-    rewrite(&mut world, &format!("# other\n{text}"), "applied").await;
-    // Refused, or the one call that is let through after a while: a new breaker would be closed after either.
-    let sick_or_left_alone = world.get(&other).await.status;
-    assert!(sick_or_left_alone == 502 || sick_or_left_alone == 503, "{sick_or_left_alone}");
-    assert_eq!(open(&world).await, 1.0);
-    rewrite(&mut world, FETCHES, "applied").await;
-    until("it is forgotten", async || open(&world).await == 0.0).await;
-}
-
 /// What says that no upstream may see the module's name.
-fn secret() -> String {
+pub(crate) fn secret() -> String {
     format!(
         "{FETCHES}download \"example.com/lib\" {{\n  mode = \"none\"\n  list = \"storage\"\n  \
          latest = \"storage\"\n}}\n"
@@ -317,88 +279,6 @@ async fn a_private_name_is_never_asked_of_an_upstream() {
     world.get_refused(&path_of(MODULE, "master", "info"), 404, &["master"]).await;
     assert_eq!((world.upstream.total(), world.database.requests().len()), (0, 0));
     assert!(fetches(&world, "other").await);
-}
-
-#[tokio::test]
-async fn a_name_that_becomes_private_is_asked_of_nobody_else_by_what_is_under_way() {
-    let private = Upstream::start().await;
-    let text = format!(
-        "{FETCHES}download \"example.com/lib\" {{\n  mode = \"sync\"\n  upstreams = [{:?}]\n}}\n",
-        private.url()
-    );
-    let mut world = started(&text).await;
-    private.add(FakeModule::new(MODULE, VERSION));
-    let gate = Gate::default();
-    private.fault(When::suffix(".zip"), Fault::Gate(gate.clone()));
-    let (client, path) = (world.gateway.client(), file("zip"));
-    let asking = tokio::spawn(async move {
-        let _ended = client.try_request(http::Method::GET, &path, &[], "").await;
-    });
-    until("its upstream is asked", async || private.count(&file("zip")) == 1).await;
-    rewrite(&mut world, &secret(), "applied").await;
-    gate.open();
-    // Whole, cut off or refused, as far as it had come: what counts is who was asked.
-    asking.await.expect("no panic");
-    until("nothing is under way", async || {
-        world.metrics().await.metric("dipylon_single_flight_active").sum() == 0.0
-    })
-    .await;
-    assert_eq!(world.module_requests(), 0, "the gateway's own upstream has seen the name");
-}
-
-#[tokio::test]
-async fn a_name_that_becomes_private_is_asked_of_no_other_entry_and_not_once_more() {
-    let spare = Upstream::start().await;
-    let setup = Setup::disk().env("DIPYLON_UPSTREAM_HEADER_TIMEOUT", "2");
-    let setup = setup.env("GOPROXY", &format!("{{upstream}}|{}", spare.url()));
-    let mut world = with_file(setup, FETCHES).start().await;
-    spare.add(FakeModule::new(MODULE, VERSION));
-    world.upstream.fault(When::any(), Fault::HangBeforeHeaders);
-    let (client, path) = (world.gateway.client(), file("info"));
-    let asking = tokio::spawn(async move { client.get(&path).await });
-    until("the first entry is asked", async || world.asked(&file("info")) == 1).await;
-    rewrite(&mut world, &secret(), "applied").await;
-    let refused = asking.await.expect("no panic");
-    assert_eq!(
-        (refused.status.as_u16(), outcome(&refused)),
-        (404, "not_stored"),
-        "{}",
-        refused.text()
-    );
-    assert_eq!((world.module_requests(), spare.total()), (1, 0));
-}
-
-#[tokio::test]
-async fn a_name_that_becomes_private_while_it_stands_in_line_is_not_asked_for() {
-    let setup = Setup::disk().env("DIPYLON_UPSTREAM_CONCURRENCY", "1");
-    let mut world = with_file(setup, FETCHES).start().await;
-    let (gate, other) = (Gate::default(), path_of("example.com/other", VERSION, "info"));
-    world.add_module();
-    world.add(FakeModule::new("example.com/other", VERSION));
-    world.upstream.fault(When::path(&other), Fault::Gate(gate.clone()));
-    let ask = |path: String| {
-        let client = world.gateway.client();
-        tokio::spawn(async move { client.get(&path).await })
-    };
-    let holder = ask(other.clone());
-    until("the slot is taken", async || world.asked(&other) == 1).await;
-    let waiting = ask(file("info"));
-    until("it stands in line", async || {
-        let metrics = world.metrics().await;
-        metrics.metric("dipylon_layer_active_calls").label("layer", "upstream_limit").sum() == 2.0
-    })
-    .await;
-    rewrite(&mut world, &secret(), "applied").await;
-    gate.open();
-    assert_eq!(holder.await.expect("no panic").status, 200);
-    let refused = waiting.await.expect("no panic");
-    assert_eq!(
-        (refused.status.as_u16(), outcome(&refused)),
-        (404, "not_stored"),
-        "{}",
-        refused.text()
-    );
-    assert_eq!(world.asked(&file("info")), 0);
 }
 
 #[tokio::test]

@@ -20,11 +20,13 @@ const KNOWN_DUPLICATES: &[&str] = &[
     "getrandom",
     "hashbrown",
     "itertools",
+    "linux-raw-sys",
     "prost",
     "prost-derive",
     "quick-xml",
     "rand",
     "rand_core",
+    "rustix",
     "sha1",
     "syn",
 ];

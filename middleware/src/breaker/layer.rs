@@ -5,10 +5,10 @@ use prometheus::IntGauge;
 use tokio::time::Instant;
 use tower::Layer;
 
-use super::service::{Breaker, Shared};
+use super::service::{Breaker, Judge, Shared};
 use super::state::{STORAGE_FAILURES_TO_OPEN, UPSTREAM_FAILURES_TO_OPEN};
 use crate::error::ErrorKind;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{BreakerScope, Telemetry};
 
 /// Makes [`Breaker`]s that share one state.
 #[derive(Clone, Debug)]
@@ -17,22 +17,36 @@ pub struct BreakerLayer {
 }
 
 impl BreakerLayer {
-    /// Guards the upstream called `name`.
+    /// Guards the upstream host called `name`, which fails where it cannot be reached.
+    pub fn host(name: Arc<str>, telemetry: &Telemetry) -> Self {
+        let open = telemetry.metrics.breakers_open.get((BreakerScope::Host,)).clone();
+        let failures = (Judge::Reach, UPSTREAM_FAILURES_TO_OPEN);
+        Self::new(name, ErrorKind::UpstreamUnavailable, failures, open)
+    }
+
+    /// Guards what is asked of a host below one URL called `name`, which fails in whatever way.
     pub fn upstream(name: Arc<str>, telemetry: &Telemetry) -> Self {
-        let open = telemetry.metrics.breakers_open.get(()).clone();
-        Self::new(name, ErrorKind::UpstreamUnavailable, UPSTREAM_FAILURES_TO_OPEN, open)
+        let open = telemetry.metrics.breakers_open.get((BreakerScope::Upstream,)).clone();
+        let failures = (Judge::Answers, UPSTREAM_FAILURES_TO_OPEN);
+        Self::new(name, ErrorKind::UpstreamUnavailable, failures, open)
     }
 
     /// Guards the storage of this kind, a `StorageType`.
     pub fn storage(kind: &str, telemetry: &Telemetry) -> Self {
         let open = telemetry.metrics.storage_breaker_open.get(()).clone();
         let name = format!("{kind} storage").into();
-        Self::new(name, ErrorKind::StorageUnavailable, STORAGE_FAILURES_TO_OPEN, open)
+        let failures = (Judge::Answers, STORAGE_FAILURES_TO_OPEN);
+        Self::new(name, ErrorKind::StorageUnavailable, failures, open)
     }
 
-    fn new(name: Arc<str>, refusal: ErrorKind, failures_to_open: u32, open: IntGauge) -> Self {
+    fn new(
+        name: Arc<str>,
+        refusal: ErrorKind,
+        (judge, failures_to_open): (Judge, u32),
+        open: IntGauge,
+    ) -> Self {
         let (state, cause, epoch) = (Mutex::default(), Mutex::default(), Instant::now());
-        let shared = Shared { name, refusal, failures_to_open, state, cause, epoch, open };
+        let shared = Shared { name, refusal, judge, failures_to_open, state, cause, epoch, open };
         Self { shared: Arc::new(shared) }
     }
 }

@@ -6,8 +6,9 @@
 //! decides. A call that only asks whether the other side works (`/readyz`) is always let through.
 //!
 //! # Where it sits
-//! Around one upstream, outermost; around storage, directly below the deadline: what it refuses costs
-//! neither a retry nor a connection.
+//! Around one upstream host, outermost, where nobody to be reached is the failure; below it around each upstream
+//! there, where any is: of two repositories on one server one may fail alone. Around storage, directly below the
+//! deadline. What it refuses costs neither a retry nor a connection.
 //!
 //! # Telemetry
 //! `dipylon_upstream_breakers_open`, `dipylon_storage_breaker_open`; outcomes `upstream_unavailable`,
@@ -19,7 +20,7 @@
 //! failures.
 //!
 //! # Limits
-//! One state for each upstream, and one for storage.
+//! One state for each upstream host, one for each upstream, and one for storage.
 
 mod layer;
 mod service;

@@ -12,12 +12,38 @@ use crate::ports::{Fetched, StorageReply};
 use crate::request::{FetchRequest, StorageRequest};
 use crate::stack::{Stage, stage};
 
-/// What all calls of one upstream, or of storage, share.
+/// What counts as a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judge {
+    /// That there is no good answer.
+    Answers,
+    /// That there is nobody to give one. Who is reached and answers badly, or falls silent, has failed in one of
+    /// the things that it does.
+    Reach,
+}
+
+impl Judge {
+    fn verdict<Request: Attempt>(self, error: &Error) -> Verdict {
+        match (self, Request::verdict(error)) {
+            (Self::Reach, Verdict::Failing) if error.is_unreachable() => Verdict::Failing,
+            // A silence may be that of a connection from before.
+            (Self::Reach, Verdict::Failing) if error.kind() == ErrorKind::UpstreamTimeout => {
+                Verdict::Silent
+            }
+            (Self::Reach, Verdict::Failing) => Verdict::Answered,
+            (_, verdict) => verdict,
+        }
+    }
+}
+
+/// What all calls of one upstream host, of one upstream there, or of storage, share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) name: Arc<str>,
     /// What a refused call fails with.
     pub(super) refusal: ErrorKind,
+    /// What is counted.
+    pub(super) judge: Judge,
     /// Failures in a row that open it.
     pub(super) failures_to_open: u32,
     pub(super) state: Mutex<State>,
@@ -97,7 +123,7 @@ impl<S> Breaker<S> {
         let result = inner.oneshot(request).await;
         match &result {
             Ok(_) => shared.change(State::succeeded, None),
-            Err(error) => match Request::verdict(error) {
+            Err(error) => match shared.judge.verdict::<Request>(error) {
                 Verdict::Failing => shared.failed(error),
                 Verdict::Answered => shared.change(State::succeeded, None),
                 Verdict::Silent => {}

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::ports::{Fetched, Payload, StorageCall, StorageReply};
 use crate::request::{FetchAsk, FetchRequest, StorageRequest};
 use crate::stack::Stage;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{BreakerScope, Telemetry};
 use crate::testing::below::{Held, assert_passes_unchanged, failing};
 use crate::testing::{SECOND, call, context, error, leaf, module, settle, telemetry};
 
@@ -123,12 +123,55 @@ where
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_host_is_left_alone_where_it_cannot_be_reached_and_for_no_bad_answer() {
+    let elsewhere = error(ErrorKind::UpstreamFailed).unreachable().from_elsewhere();
+    let silent = error(ErrorKind::UpstreamTimeout);
+    let rows = [
+        (error(ErrorKind::UpstreamFailed), false),
+        (silent.clone(), false),
+        (elsewhere, false),
+        (silent.unreachable(), true),
+        (error(ErrorKind::UpstreamFailed).unreachable(), true),
+    ];
+    for (failure, opens) in rows {
+        let telemetry = telemetry();
+        let failing = leaf({
+            let failure = failure.clone();
+            move |_: FetchRequest| Err::<Fetched, _>(failure.clone())
+        });
+        let layer = BreakerLayer::host("https://one.example".into(), &telemetry);
+        let service = layer.layer(failing);
+        fail_often(&service, FAILURES_TO_OPEN).await;
+        let next = call(&service, list()).await.map(drop).expect_err("it fails, or is left alone");
+        assert_eq!(next.kind() == ErrorKind::UpstreamUnavailable, opens, "{failure}");
+        let open = telemetry.metrics.breakers_open.get((BreakerScope::Host,)).get();
+        assert_eq!(open, i64::from(opens), "{failure}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silence_neither_opens_a_host_s_breaker_nor_counts_as_reaching_it() {
+    let telemetry = telemetry();
+    let failure = Arc::new(Mutex::new(error(ErrorKind::UpstreamFailed).unreachable()));
+    let said = Arc::clone(&failure);
+    let failing = leaf(move |_: FetchRequest| Err::<Fetched, _>(said.lock().clone()));
+    let service = BreakerLayer::host("https://one.example".into(), &telemetry).layer(failing);
+    fail_often(&service, FAILURES_TO_OPEN - 1).await;
+    *failure.lock() = error(ErrorKind::UpstreamTimeout);
+    fail_often(&service, 2 * FAILURES_TO_OPEN).await;
+    assert_eq!(telemetry.metrics.breakers_open.get((BreakerScope::Host,)).get(), 0);
+    *failure.lock() = error(ErrorKind::UpstreamFailed).unreachable();
+    fail_often(&service, 1).await;
+    assert_eq!(telemetry.metrics.breakers_open.get((BreakerScope::Host,)).get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_upstream_that_keeps_failing_is_not_called_for_a_while() {
     let (telemetry, health) = (telemetry(), Health::default());
     let service = health.service(&telemetry);
     health.set(Some(ErrorKind::UpstreamFailed));
     fail_often(&service, FAILURES_TO_OPEN).await;
-    assert_eq!(telemetry.metrics.breakers_open.get(()).get(), 1);
+    assert_eq!(telemetry.metrics.breakers_open.get((BreakerScope::Upstream,)).get(), 1);
 
     tokio::time::advance(SECOND).await;
     let refused = call(&service, list()).await.map(drop).expect_err("the breaker is open");
@@ -150,7 +193,7 @@ async fn one_good_call_after_the_wait_closes_the_breaker() {
     for _ in 0..3 {
         call(&service, list()).await.map(drop).expect("upstream answers again");
     }
-    assert_eq!(telemetry.metrics.breakers_open.get(()).get(), 0);
+    assert_eq!(telemetry.metrics.breakers_open.get((BreakerScope::Upstream,)).get(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -162,7 +205,11 @@ async fn a_bad_call_after_the_wait_opens_it_again() {
     tokio::time::advance(OPEN_FOR).await;
     fail_often(&service, 5).await;
     assert_eq!(health.calls(), FAILURES_TO_OPEN as usize + 1, "one call was let through");
-    assert_eq!(telemetry.metrics.breakers_open.get(()).get(), 1, "counted once");
+    assert_eq!(
+        telemetry.metrics.breakers_open.get((BreakerScope::Upstream,)).get(),
+        1,
+        "counted once"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -177,7 +224,11 @@ async fn answers_that_say_no_are_no_failures() {
         fail_often(&service, 1).await;
         health.set(Some(ErrorKind::UpstreamFailed));
         fail_often(&service, FAILURES_TO_OPEN - 1).await;
-        assert_eq!(telemetry.metrics.breakers_open.get(()).get(), 0, "{kind:?}");
+        assert_eq!(
+            telemetry.metrics.breakers_open.get((BreakerScope::Upstream,)).get(),
+            0,
+            "{kind:?}"
+        );
     }
 }
 
@@ -189,10 +240,18 @@ async fn a_refusal_of_our_own_says_nothing_about_upstream() {
     fail_often(&service, FAILURES_TO_OPEN - 1).await;
     health.set(Some(ErrorKind::Overloaded));
     fail_often(&service, 20).await;
-    assert_eq!(telemetry.metrics.breakers_open.get(()).get(), 0, "not a failure");
+    assert_eq!(
+        telemetry.metrics.breakers_open.get((BreakerScope::Upstream,)).get(),
+        0,
+        "not a failure"
+    );
     health.set(Some(ErrorKind::UpstreamTimeout));
     fail_often(&service, 1).await;
-    assert_eq!(telemetry.metrics.breakers_open.get(()).get(), 1, "not a success either");
+    assert_eq!(
+        telemetry.metrics.breakers_open.get((BreakerScope::Upstream,)).get(),
+        1,
+        "not a success either"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -259,7 +318,11 @@ async fn a_storage_that_keeps_failing_is_refused_at_once_with_the_cause_and_no_f
         call(&service, list).await.expect_err("it fails");
     }
     assert_eq!(telemetry.metrics.storage_breaker_open.get(()).get(), 1);
-    assert_eq!(telemetry.metrics.breakers_open.get(()).get(), 0, "no upstream's");
+    assert_eq!(
+        telemetry.metrics.breakers_open.get((BreakerScope::Upstream,)).get(),
+        0,
+        "no upstream's"
+    );
     let read = storage_call(StorageCall::ReadExtra("a".into()));
     let refused = call(&service, read).await.expect_err("open");
     assert_eq!(calls.load(Ordering::SeqCst), STORAGE_FAILURES_TO_OPEN as usize, "not called");
@@ -313,7 +376,7 @@ async fn an_error_from_below_passes_unchanged() {
 #[tokio::test(start_paused = true)]
 async fn an_upstream_that_nobody_can_ask_any_more_counts_as_open_no_more() {
     let telemetry = telemetry();
-    let open = telemetry.metrics.breakers_open.get(());
+    let open = telemetry.metrics.breakers_open.get((BreakerScope::Upstream,));
     let layer = BreakerLayer::upstream("proxy.example".into(), &telemetry);
     let service = layer.layer(failing(ErrorKind::UpstreamFailed));
     fail_often(&service, FAILURES_TO_OPEN).await;
@@ -341,5 +404,5 @@ async fn a_caller_that_goes_away_ends_the_call_below_and_counts_as_no_failure() 
     for _ in 0..2 * FAILURES_TO_OPEN {
         held.assert_ends_with_its_caller(&service, list()).await;
     }
-    assert_eq!(telemetry.metrics.breakers_open.get(()).get(), 0);
+    assert_eq!(telemetry.metrics.breakers_open.get((BreakerScope::Upstream,)).get(), 0);
 }

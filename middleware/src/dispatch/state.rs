@@ -409,12 +409,12 @@ pub(super) fn spread(pause: Duration, key: &Key, turn: u32) -> Duration {
 /// say nothing of a version.
 pub(super) fn was_asked(kind: ErrorKind) -> bool {
     use ErrorKind::{
-        NoUpstream, Overloaded, Storage, StorageBusy, StorageUnavailable, UpstreamPaced,
-        UpstreamPaused, UpstreamUnavailable,
+        NoUpstream, Overloaded, PolicyChanged, Storage, StorageBusy, StorageUnavailable,
+        UpstreamPaced, UpstreamPaused, UpstreamUnavailable,
     };
     let of_upstream = matches!(kind, UpstreamUnavailable | UpstreamPaused | UpstreamPaced);
-    let of_ours =
-        matches!(kind, NoUpstream | Overloaded | Storage | StorageBusy | StorageUnavailable);
+    let of_store = matches!(kind, Storage | StorageBusy | StorageUnavailable);
+    let of_ours = of_store || matches!(kind, NoUpstream | Overloaded | PolicyChanged);
     !of_upstream && !of_ours
 }
 
@@ -425,14 +425,14 @@ pub(super) fn may_pass(kind: ErrorKind) -> bool {
         AdminRefused, AsyncAccepted, BadContent, BadRequest, ChecksumMismatch, ChecksumUnavailable,
         DeadlineExceeded, DeniedByFilter, DeniedByValidator, ImpossiblePath, Internal, InvalidPath,
         MethodNotAllowed, NoUpstream, NotFound, NotFoundForNow, NotStored, Overloaded,
-        PrivateChecksum, RateLimited, Storage, StorageBusy, StorageUnavailable, Unauthorized,
-        Unsupported, UpstreamFailed, UpstreamPaced, UpstreamPaused, UpstreamRefused,
+        PolicyChanged, PrivateChecksum, RateLimited, Storage, StorageBusy, StorageUnavailable,
+        Unauthorized, Unsupported, UpstreamFailed, UpstreamPaced, UpstreamPaused, UpstreamRefused,
         UpstreamRejected, UpstreamThrottled, UpstreamTimeout, UpstreamUnavailable, ValidatorFailed,
     };
     match kind {
         // A mistake of our own may be one of the moment, and what was accepted is not given up for it.
         BadContent | ChecksumUnavailable | DeadlineExceeded | Internal | NoUpstream
-        | NotFoundForNow | Overloaded | RateLimited | Storage | StorageBusy
+        | NotFoundForNow | Overloaded | PolicyChanged | RateLimited | Storage | StorageBusy
         | StorageUnavailable | UpstreamFailed | UpstreamPaced | UpstreamPaused
         | UpstreamThrottled | UpstreamTimeout | UpstreamUnavailable | ValidatorFailed => true,
         AdminRefused | AsyncAccepted | BadRequest | ChecksumMismatch | DeniedByFilter

@@ -2,14 +2,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use prometheus::{Histogram, IntGauge};
+use prometheus::IntGauge;
 use tower::util::ServiceExt as _;
 
 use crate::error::Error;
 use crate::request::HasContext;
 use crate::response::HasOutcome;
 use crate::stack::{Stage, stage};
-use crate::telemetry::{InFlight, LayerName, Metrics, Outcome, Telemetry, span};
+use crate::telemetry::{Histogram, InFlight, LayerName, Metrics, Outcome, Telemetry, span};
 
 /// The handles of one layer, resolved when the stack is built.
 #[derive(Clone)]

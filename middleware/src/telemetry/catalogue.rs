@@ -3,102 +3,30 @@
 //! The metric structs, the reference page (`docs/reference/telemetry.md`) and the tests that hold a
 //! scrape to this list all derive from it. Spans are named after [`LayerName`]s.
 
-use prometheus::{Histogram, IntCounter, IntGauge, Registry};
+use prometheus::{IntCounter, IntGauge, Registry};
 
+use super::exemplars::Exemplified;
+use super::histogram::Histogram;
 use super::labels::{Label, LabelInfo, LabelSet, label};
 use super::metrics::{Family, Instrument, MetricInfo};
 
 mod background;
+mod layers;
 mod lock;
+mod outcome;
 mod pace;
 mod policy;
 mod storage;
 mod upstream;
 
 pub use background::BackgroundEvent;
+pub use layers::LayerName;
 pub use lock::{LockAnswer, LockLoss, LockOperation, LockWait};
+pub use outcome::Outcome;
 pub use pace::{PaceReason, Paced};
 pub use policy::PolicyReload;
 pub use storage::{NearFill, NearRead, Presigned, StorageOperation};
-pub use upstream::Hedged;
-
-label! {
-    /// How a request, or one layer's part in it, ended. One closed list serves the metric label,
-    /// the span, the log event, `Cache-Status` and the error text.
-    Outcome = "outcome" {
-        /// Answered from the hot cache in memory.
-        HitMemory = "hit_memory",
-        /// Answered from storage.
-        HitStorage = "hit_storage",
-        /// Answered from memory while a newer answer is fetched.
-        StaleRevalidate = "stale_revalidate",
-        /// Answered with an older answer because upstream failed.
-        StaleError = "stale_error",
-        /// Not in storage; this request led the fetch.
-        MissLeader = "miss_leader",
-        /// Not in storage; this request shared another's fetch.
-        MissFollower = "miss_follower",
-        /// Not in storage, or storage could not be asked; answered, but nothing could be stored, or
-        /// without the lock across replicas.
-        MissDegraded = "miss_degraded",
-        /// A remembered "does not exist".
-        Negative = "negative",
-        /// Refused by the filter file.
-        DenyFilter = "deny_filter",
-        /// Refused by the validator hook.
-        DenyValidator = "deny_validator",
-        /// The validator hook could not be asked, or gave no clear answer.
-        ValidatorFailed = "validator_failed",
-        /// Refused for missing or wrong credentials.
-        DenyAuth = "deny_auth",
-        /// A private path that the checksum database does not know, or must not be asked about.
-        DenyPrivate = "deny_private",
-        /// Refused by a rate limit.
-        Limited = "limited",
-        /// Refused because the gateway is at a limit of its own.
-        Shed = "shed",
-        /// Sent elsewhere.
-        Redirected = "redirected",
-        /// Not in storage; a fetch goes on in the background.
-        AsyncAccepted = "async_accepted",
-        /// Not in storage, and the mode forbids to fetch.
-        NotStored = "not_stored",
-        /// Upstream says that it does not exist.
-        UpstreamNotFound = "upstream_not_found",
-        /// Upstream refuses us.
-        UpstreamRefused = "upstream_refused",
-        /// Upstream asks us to slow down.
-        UpstreamThrottled = "upstream_throttled",
-        /// Upstream did not answer in time.
-        UpstreamTimeout = "upstream_timeout",
-        /// Upstream failed.
-        UpstreamError = "upstream_error",
-        /// Upstream is left alone for a while after many failures.
-        UpstreamUnavailable = "upstream_unavailable",
-        /// Upstream answered with something that is not what was asked for.
-        UpstreamBadContent = "upstream_bad_content",
-        /// There is no upstream to ask.
-        NoUpstream = "no_upstream",
-        /// The bytes are not those the checksum database knows.
-        ChecksumMismatch = "checksum_mismatch",
-        /// The checksum database could not be asked.
-        ChecksumUnavailable = "checksum_unavailable",
-        /// Storage refuses, or what it has is damaged.
-        StorageError = "storage_error",
-        /// Storage could not be reached, did not answer in time, or is left alone for a while.
-        StorageUnavailable = "storage_unavailable",
-        /// The request itself is malformed.
-        Invalid = "invalid",
-        /// The request's own deadline passed.
-        Deadline = "deadline",
-        /// Done; for operations that are neither hit nor miss.
-        Ok = "ok",
-        /// A defect in the gateway.
-        Internal = "internal",
-        /// The caller went away before the end.
-        Dropped = "dropped",
-    }
-}
+pub use upstream::{BreakerScope, Hedged};
 
 label! {
     /// What was asked for: one of the URL templates, never a path.
@@ -123,88 +51,6 @@ label! {
         Admin = "admin",
         /// Nothing we know.
         Unknown = "unknown",
-    }
-}
-
-label! {
-    /// The layers and leaves, outside in. A span has its layer's name.
-    LayerName = "layer" {
-        /// Ids, `traceparent` and the root span.
-        RequestContext = "request_context",
-        /// One event when the body ends.
-        AccessLog = "access_log",
-        /// A panic becomes a 500.
-        CatchPanic = "catch_panic",
-        /// Connection and request limits; sheds.
-        Admission = "admission",
-        /// The request's deadline.
-        Deadline = "deadline",
-        /// Requests of each client.
-        RateLimit = "rate_limit",
-        /// Sends plain requests to https.
-        ForceSsl = "force_ssl",
-        /// Credentials.
-        Auth = "auth",
-        /// Pages of operators, compressed.
-        Compression = "compression",
-        /// Parses the path; typed requests begin.
-        Route = "route",
-        /// The filter file.
-        Filter = "filter",
-        /// The validator hook.
-        Validate = "validate",
-        /// List, latest and resolved queries.
-        Versions = "versions",
-        /// Small immutable files in memory.
-        HotCache = "hot_cache",
-        /// Hit or missed.
-        Lookup = "lookup",
-        /// How many misses may be in hand.
-        MissLimit = "miss_limit",
-        /// Remembered "does not exist".
-        Negative = "negative",
-        /// What the download mode says of a miss.
-        DownloadMode = "download_mode",
-        /// Does what the mode says.
-        Dispatch = "dispatch",
-        /// One stash per key in this process.
-        SingleFlight = "single_flight",
-        /// One stash per key among the replicas.
-        Lock = "lock",
-        /// Fetch slots.
-        Pool = "pool",
-        /// Fetch, verify, save, index.
-        Stash = "stash",
-        /// Looks for a near copy before the far store is asked.
-        StorageTier = "storage_tier",
-        /// Deadline of a storage call.
-        StorageDeadline = "storage_deadline",
-        /// Leaves a failing storage alone for a while.
-        StorageBreaker = "storage_breaker",
-        /// Tries again what may succeed the next time.
-        StorageRetry = "storage_retry",
-        /// Concurrent storage calls.
-        StorageLimit = "storage_limit",
-        /// The storage call itself.
-        StorageIo = "storage_io",
-        /// Leaves a failing upstream alone for a while.
-        UpstreamBreaker = "upstream_breaker",
-        /// Tries again what may succeed the next time.
-        UpstreamRetry = "upstream_retry",
-        /// Asks once more for a small file that is late.
-        UpstreamHedge = "upstream_hedge",
-        /// The pace at which one upstream host is asked.
-        UpstreamPace = "upstream_pace",
-        /// Deadline of one attempt.
-        UpstreamDeadline = "upstream_deadline",
-        /// Concurrent requests to one upstream host.
-        UpstreamLimit = "upstream_limit",
-        /// The upstream call itself.
-        Upstream = "upstream",
-        /// The walk over the GOPROXY list.
-        GoproxyList = "goproxy_list",
-        /// The checksum databases, for clients.
-        SumDb = "sumdb",
     }
 }
 
@@ -263,23 +109,40 @@ pub const SECONDS: &[f64] = &[
     5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0,
 ];
 
+/// Seconds within a layer, of which there are many: fewer bounds, over the same range.
+pub const LAYER_SECONDS: &[f64] =
+    &[0.0001, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0];
+
+/// The age of an answer that is given again, in seconds: from fresh to the longest that an older one may stand in.
+pub const AGE_SECONDS: &[f64] =
+    &[1.0, 10.0, 60.0, 300.0, 1_500.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0];
+
 macro_rules! metrics {
-    ($($(#[doc = $help:literal])+ $field:ident: $kind:ident<$labels:ty> = $name:literal;)+) => {
-        /// Handles to every metric; resolved once, shared by all layers.
+    ($($(#[doc = $help:literal])+ $field:ident: $kind:ident<$labels:ty>
+        = $name:literal $(within $bounds:ident)?;)+
+     collected: $($(#[doc = $collected_help:literal])+ $collected_kind:ident
+        = $collected_name:literal $(of $label:ident)?;)+) => {
+        /// Handles to every metric that layers write; resolved once, shared by all layers.
         pub struct Metrics { $($(#[doc = $help])+ pub $field: Family<$kind, $labels>,)+ }
 
         impl Metrics {
-            /// Registers every metric of the catalogue.
+            /// Registers every metric of the catalogue that layers write.
             ///
             /// # Errors
             /// When a name is registered already.
             pub fn register(registry: &Registry) -> prometheus::Result<Self> {
                 Ok(Self { $($field: Family::register(
-                    registry, $name, concat!($($help),+).trim(), SECONDS)?,)+ })
+                    registry, $name, concat!($($help),+).trim(), bounds!($kind $($bounds)?))?,)+ })
+            }
+
+            /// The exemplars of every histogram, by its name.
+            pub fn exemplars(&self) -> std::collections::BTreeMap<&'static str, Vec<Exemplified>> {
+                [$(($name, self.$field.exemplified())),+].into_iter()
+                    .filter(|(_, exemplified)| !exemplified.is_empty()).collect()
             }
         }
 
-        /// Every metric this program exposes, process metrics aside.
+        /// Every metric this program exposes.
         pub const METRICS: &[MetricInfo] = &[$(MetricInfo {
             name: $name,
             help: concat!($($help),+),
@@ -287,7 +150,29 @@ macro_rules! metrics {
             labels: <$labels as LabelSet>::NAMES,
             label_infos: <$labels as LabelSet>::INFOS,
             combinations: <$labels as LabelSet>::COUNT,
+            bounds: bounds!($kind $($bounds)?),
+        },)+ $(MetricInfo {
+            name: $collected_name,
+            help: concat!($($collected_help),+),
+            kind: super::metrics::MetricType::$collected_kind,
+            labels: &[$($label.name)?],
+            label_infos: &[$($label)?],
+            combinations: 1,
+            bounds: &[],
         },)+];
+    };
+}
+
+/// The bounds of a histogram: its own, or those of most; a metric of another kind has none.
+macro_rules! bounds {
+    (Histogram) => {
+        SECONDS
+    };
+    (Histogram $bounds:ident) => {
+        $bounds
+    };
+    ($kind:ident) => {
+        &[]
     };
 }
 
@@ -313,7 +198,7 @@ metrics! {
     /// Calls of each layer, by outcome.
     layer_calls: IntCounter<(LayerName, Outcome)> = "dipylon_layer_calls_total";
     /// Seconds spent in each layer and all below it.
-    layer_seconds: Histogram<(LayerName,)> = "dipylon_layer_duration_seconds";
+    layer_seconds: Histogram<(LayerName,)> = "dipylon_layer_duration_seconds" within LAYER_SECONDS;
     /// Calls of each layer that have not ended.
     layer_active: IntGauge<(LayerName,)> = "dipylon_layer_active_calls";
 
@@ -367,7 +252,7 @@ metrics! {
     /// Small files that were late and were to be asked for once more, by what came of it.
     hedges: IntCounter<(Hedged,)> = "dipylon_upstream_hedges_total";
     /// Breakers open now.
-    breakers_open: IntGauge<()> = "dipylon_upstream_breakers_open";
+    breakers_open: IntGauge<(BreakerScope,)> = "dipylon_upstream_breakers_open";
     /// Requests to upstreams that could not go at once, by what they had to wait for.
     paced: IntCounter<(PaceReason, Paced)> = "dipylon_upstream_paced_total";
     /// Upstream hosts that are left alone now because they asked for it (`Retry-After`).
@@ -403,17 +288,47 @@ metrics! {
     presigned: IntCounter<(Presigned,)> = "dipylon_presigned_total";
     /// Bytes of the zips that clients were sent to the object store for.
     presigned_bytes: IntCounter<()> = "dipylon_presigned_bytes_total";
+
+    collected:
+    /// 1; its label says which version of the program runs.
+    Gauge = "dipylon_build_info" of VERSION;
+    /// Threads that run tasks.
+    Gauge = "dipylon_runtime_workers";
+    /// Tasks that have not ended.
+    Gauge = "dipylon_runtime_alive_tasks";
+    /// Tasks that are ready and wait for a worker, beside the workers' own lines.
+    Gauge = "dipylon_runtime_queue_depth";
+    /// Seconds that workers were busy, together.
+    Counter = "dipylon_runtime_busy_seconds_total";
+    /// Times that workers had nothing to do and slept.
+    Counter = "dipylon_runtime_parks_total";
+    /// Seconds of processor time, user and system, whole ones.
+    Counter = "process_cpu_seconds_total";
+    /// File descriptors open.
+    Gauge = "process_open_fds";
+    /// File descriptors that may be open.
+    Gauge = "process_max_fds";
+    /// Bytes of memory that are resident.
+    Gauge = "process_resident_memory_bytes";
+    /// Bytes of address space.
+    Gauge = "process_virtual_memory_bytes";
+    /// When the process started, in seconds since 1970.
+    Gauge = "process_start_time_seconds";
+    /// Threads of the process.
+    Gauge = "process_threads";
 }
 
-/// The most series of the whole catalogue; a histogram counts one per bucket, sum and count.
+/// What `dipylon_build_info` says.
+pub const VERSION: LabelInfo = LabelInfo {
+    set: "Version",
+    name: "version",
+    about: "The program.",
+    values: &[(env!("CARGO_PKG_VERSION"), "The version of this build.")],
+};
+
+/// The most series of the whole catalogue.
 pub fn series_max() -> usize {
-    METRICS
-        .iter()
-        .map(|metric| match metric.kind {
-            super::MetricType::Histogram => metric.combinations * (SECONDS.len() + 3),
-            _ => metric.combinations,
-        })
-        .sum()
+    METRICS.iter().map(MetricInfo::series_max).sum()
 }
 
 /// Every label of the catalogue: for the reference page and the tests.
@@ -423,6 +338,7 @@ pub const LABELS: &[LabelInfo] = &[
     LayerName::INFO,
     StorageOperation::INFO,
     FetchKind::INFO,
+    BreakerScope::INFO,
     Hedged::INFO,
     Verification::INFO,
     Saved::INFO,
@@ -437,6 +353,7 @@ pub const LABELS: &[LabelInfo] = &[
     PolicyReload::INFO,
     PaceReason::INFO,
     Paced::INFO,
+    VERSION,
 ];
 
 /// A field of the log event `request`, or an attribute of a span, and what it holds.

@@ -8,10 +8,11 @@ use std::sync::OnceLock;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry,
+    Counter, CounterVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
+use super::exemplars::Exemplified;
+use super::histogram::{Histogram, HistogramVector};
 use super::labels::{LabelInfo, LabelSet};
 
 /// What kind of metric a family holds.
@@ -51,6 +52,18 @@ pub struct MetricInfo {
     pub label_infos: &'static [LabelInfo],
     /// The most series (label combinations) the metric can have.
     pub combinations: usize,
+    /// The upper bounds of a histogram's buckets, the last of which is unbounded and not among them.
+    pub bounds: &'static [f64],
+}
+
+impl MetricInfo {
+    /// The most lines that it can have in a scrape: a histogram has one for each bucket, and sum and count.
+    pub fn series_max(&self) -> usize {
+        match self.kind {
+            MetricType::Histogram => self.combinations * (self.bounds.len() + 3),
+            MetricType::Counter | MetricType::Gauge => self.combinations,
+        }
+    }
 }
 
 /// A `prometheus` metric that a [`Family`] can hold.
@@ -71,6 +84,10 @@ pub trait Instrument: Clone + Send + Sync + 'static {
     ) -> prometheus::Result<Self::Vector>;
     /// One child of the vector.
     fn child(vector: &Self::Vector, values: &[&str]) -> Self;
+    /// The exemplars of its children; none but histograms have any.
+    fn exemplified(_: &Self::Vector) -> Vec<Exemplified> {
+        Vec::new()
+    }
 }
 
 impl Instrument for IntCounter {
@@ -100,19 +117,33 @@ impl Instrument for IntGauge {
     }
 }
 
+impl Instrument for Counter {
+    const TYPE: MetricType = MetricType::Counter;
+    type Vector = CounterVec;
+    fn vector(n: &str, help: &str, labels: &[&str], _: &[f64]) -> prometheus::Result<CounterVec> {
+        CounterVec::new(Opts::new(n, help), labels)
+    }
+    fn child(vector: &CounterVec, values: &[&str]) -> Self {
+        vector.with_label_values(values)
+    }
+}
+
 impl Instrument for Histogram {
     const TYPE: MetricType = MetricType::Histogram;
-    type Vector = HistogramVec;
+    type Vector = HistogramVector;
     fn vector(
         n: &str,
         help: &str,
         labels: &[&str],
         at: &[f64],
-    ) -> prometheus::Result<HistogramVec> {
-        HistogramVec::new(HistogramOpts::new(n, help).buckets(at.to_vec()), labels)
+    ) -> prometheus::Result<HistogramVector> {
+        HistogramVector::new(n, help, labels, at)
     }
-    fn child(vector: &HistogramVec, values: &[&str]) -> Self {
-        vector.with_label_values(values)
+    fn child(vector: &HistogramVector, values: &[&str]) -> Self {
+        vector.child(values)
+    }
+    fn exemplified(vector: &HistogramVector) -> Vec<Exemplified> {
+        vector.exemplified()
     }
 }
 
@@ -138,6 +169,11 @@ impl<M: Instrument, L: LabelSet> Family<M, L> {
         registry.register(Box::new(vector.clone()))?;
         let children = (0..L::COUNT).map(|_| OnceLock::new()).collect();
         Ok(Self { vector, children, labels: PhantomData })
+    }
+
+    /// The exemplars of all children.
+    pub fn exemplified(&self) -> Vec<Exemplified> {
+        M::exemplified(&self.vector)
     }
 
     /// The child for these labels; resolved on first use.

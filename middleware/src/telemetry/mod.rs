@@ -1,8 +1,12 @@
 //! Telemetry: one catalogue, typed metrics, spans.
 
 pub mod catalogue;
+pub mod exemplars;
+pub mod histogram;
 pub mod labels;
 pub mod metrics;
+pub mod openmetrics;
+mod runtime;
 pub mod span;
 pub mod timings;
 
@@ -11,10 +15,11 @@ use std::sync::Arc;
 use prometheus::Registry;
 
 pub use catalogue::{
-    BackgroundEvent, FetchKind, Hedged, LayerName, LockAnswer, LockLoss, LockOperation, LockWait,
-    Metrics, NearFill, NearRead, Outcome, PaceReason, Paced, PolicyReload, Presigned, RouteName,
-    Saved, StorageOperation, Verification,
+    BackgroundEvent, BreakerScope, FetchKind, Hedged, LayerName, LockAnswer, LockLoss,
+    LockOperation, LockWait, Metrics, NearFill, NearRead, Outcome, PaceReason, Paced, PolicyReload,
+    Presigned, RouteName, Saved, StorageOperation, Verification,
 };
+pub use histogram::Histogram;
 pub use labels::LabelInfo;
 pub use metrics::{Family, InFlight, MetricInfo, MetricType};
 pub use timings::{Phase, Timings};
@@ -44,6 +49,20 @@ impl Telemetry {
         let metrics = Arc::new(Metrics::register(&registry)?);
         Ok(Self { metrics, registry })
     }
+
+    /// With what is collected of the process and its runtime, which must be running.
+    ///
+    /// # Errors
+    /// When it is there already.
+    pub fn with_process(self) -> prometheus::Result<Self> {
+        runtime::register(&self.registry)?;
+        Ok(self)
+    }
+
+    /// What there is now, as OpenMetrics text with exemplars.
+    pub fn openmetrics(&self) -> String {
+        openmetrics::encode(&self.registry.gather(), &self.metrics.exemplars())
+    }
 }
 
 #[cfg(test)]
@@ -59,7 +78,8 @@ mod tests {
     #[test]
     fn every_metric_has_our_prefix_and_a_help_text() {
         for metric in catalogue::METRICS {
-            assert!(metric.name.starts_with("dipylon_"), "{}", metric.name);
+            let is_known = ["dipylon_", "process_"].iter().any(|at| metric.name.starts_with(at));
+            assert!(is_known, "{}", metric.name);
             assert!(metric.help.trim().ends_with('.'), "{}: {:?}", metric.name, metric.help);
         }
     }

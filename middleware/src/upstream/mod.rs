@@ -13,7 +13,8 @@
 //! `dipylon_upstream_requests_total`, `dipylon_upstream_request_duration_seconds` by what was asked.
 //!
 //! # Failure modes
-//! The fetcher's errors, unchanged. `NotStored` for what is permitted no more, and nobody was asked.
+//! The fetcher's errors, unchanged. `PolicyChanged` for what is permitted no more, and nobody was
+//! asked.
 //!
 //! # Limits
 //! Those of the layers around it, and the fetcher's own on sizes.

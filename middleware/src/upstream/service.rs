@@ -1,12 +1,15 @@
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
 use crate::ports::{Fetched, Fetcher};
 use crate::request::FetchRequest;
 use crate::stack::stage;
 use crate::telemetry::{Outcome, Telemetry};
+
+/// When to ask again what policy has changed about.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Calls a [`Fetcher`].
 #[derive(Clone)]
@@ -23,8 +26,9 @@ impl Upstream {
 
     async fn handle(self, request: FetchRequest) -> Result<Fetched, Error> {
         if !request.is_permitted() {
-            let text = format!("not found: policy has {} asked for here no more", request.module);
-            return Err(Error::new(ErrorKind::NotStored, text));
+            let text =
+                format!("policy has changed while {} was asked for: ask again", request.module);
+            return Err(Error::new(ErrorKind::PolicyChanged, text).with_retry_after(ASK_AGAIN));
         }
         let kind = request.ask.kind();
         let started = Instant::now();

@@ -93,7 +93,7 @@ async fn what_is_permitted_no_more_is_asked_of_nobody() {
         assert_eq!(result.is_ok(), goes, "{decision:?}");
         assert_eq!(scripted.asked().len(), asked + usize::from(goes), "{decision:?}");
         if let Err(error) = result {
-            assert_eq!(error.kind(), ErrorKind::NotStored);
+            assert_eq!(error.kind(), ErrorKind::PolicyChanged);
         }
     }
 }

@@ -76,8 +76,8 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
     async fn handle(self, request: ModuleRequest) -> Result<ModuleResponse, Error> {
         let ModuleRequest { context, module, ask } = request;
         match ask {
-            Ask::List => self.shared.answer(context, module, Question::List).await,
-            Ask::Latest => self.shared.answer(context, module, Question::Latest).await,
+            Ask::List => self.shared.listed(context, module, Question::List).await,
+            Ask::Latest => self.shared.listed(context, module, Question::Latest).await,
             Ask::File(version, kind) => {
                 self.file(FileRequest { context, module, version, kind }).await
             }
@@ -89,7 +89,13 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
             return self.inner.oneshot(request).await;
         }
         let asked = request.version.clone();
-        let mut response = self.query(request).await?;
+        let (shared, module) = (Arc::clone(&self.shared), request.module.clone());
+        let before = shared.is_for_storage(&module, Question::List);
+        let mut result = self.clone().query(request.clone()).await;
+        if !before && shared.is_withdrawn(&result, &module, Question::List) {
+            result = self.query(request).await;
+        }
+        let mut response = result?;
         response.asked = Some(asked);
         Ok(response)
     }
@@ -119,6 +125,38 @@ impl Shared {
             stale_while_revalidate: self.config.stale_while_revalidate,
             stale_if_error: self.config.stale_if_error,
         }
+    }
+
+    /// Whether storage alone answers, by the policy in force.
+    fn is_for_storage(&self, module: &ModulePath, question: Question) -> bool {
+        let decision = self.policy.decide(module);
+        self.network_mode(&decision, question) == NetworkMode::Offline
+    }
+
+    /// Whether no upstream was asked because policy has left the question to storage in the meantime: then it is
+    /// storage's to answer.
+    fn is_withdrawn(
+        &self,
+        result: &Result<ModuleResponse, Error>,
+        module: &ModulePath,
+        question: Question,
+    ) -> bool {
+        let is_refused = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotStored);
+        is_refused && self.is_for_storage(module, question)
+    }
+
+    async fn listed(
+        self: Arc<Self>,
+        context: RequestContext,
+        module: ModulePath,
+        question: Question,
+    ) -> Result<ModuleResponse, Error> {
+        let before = self.is_for_storage(&module, question);
+        let result = Arc::clone(&self).answer(context.clone(), module.clone(), question).await;
+        if !before && self.is_withdrawn(&result, &module, question) {
+            return self.answer(context, module, question).await;
+        }
+        result
     }
 
     async fn answer(
@@ -213,6 +251,10 @@ impl Shared {
         let Asked { kept, failure } = asked;
         if let Ok((listed, Outcome::MissDegraded)) = kept {
             return Ok((self.with_older(key, listed), Outcome::MissDegraded));
+        }
+        // Policy's word is none about the module.
+        if failure.as_ref().is_some_and(|error| error.kind() == ErrorKind::NotStored) {
+            return kept;
         }
         // Who came after a purge of it has asked anew, and may have been answered: then this is for those who wait.
         let purges = self.missing.purges();

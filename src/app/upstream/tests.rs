@@ -3,7 +3,6 @@ use dipylon_middleware::breaker::state::{OPEN_FOR, UPSTREAM_FAILURES_TO_OPEN};
 use dipylon_middleware::budget::RateClass;
 use dipylon_middleware::ports::{BoxFuture, Payload};
 use dipylon_middleware::request::{FetchAsk, RequestContext};
-use dipylon_middleware::retry::state::RETRIES_SAVED_MAX;
 use dipylon_protocol::path::ModulePath;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -124,14 +123,11 @@ async fn upstreams_at_one_host_share_its_wish_to_be_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn upstreams_at_one_host_share_its_breaker() {
+async fn upstreams_at_one_host_are_left_alone_together_where_it_cannot_be_reached() {
     let config = config(|_| {});
     let [(first, one), (second, two)] = neighbours(&config);
-    *first.fails.lock() = Some(Error::new(ErrorKind::UpstreamFailed, "on purpose"));
-    for _ in 1..UPSTREAM_FAILURES_TO_OPEN {
-        one.send(list()).await.map(drop).unwrap_err();
-    }
-    two.send(list()).await.map(drop).expect("the host answers: it is one of two that fails");
+    let failed = Error::new(ErrorKind::UpstreamFailed, "on purpose").unreachable();
+    *first.fails.lock() = Some(failed);
     for _ in 0..UPSTREAM_FAILURES_TO_OPEN {
         one.send(list()).await.map(drop).unwrap_err();
     }
@@ -139,26 +135,28 @@ async fn upstreams_at_one_host_share_its_breaker() {
         let left_alone = stack.send(list()).await.map(drop).unwrap_err();
         assert_eq!(left_alone.kind(), ErrorKind::UpstreamUnavailable);
     }
-    assert_eq!(second.asked.lock().len(), 1);
+    assert_eq!(second.asked.lock().len(), 0);
     tokio::time::sleep(OPEN_FOR).await;
     two.send(list()).await.map(drop).expect("one call is let through, and closes it");
-    one.send(list()).await.map(drop).unwrap_err();
-    assert_eq!(first.asked.lock().len(), 2 * UPSTREAM_FAILURES_TO_OPEN as usize);
 }
 
 #[tokio::test(start_paused = true)]
-async fn upstreams_at_one_host_share_what_may_be_tried_again() {
-    let config = config(|config| config.dipylon.upstream_attempts = 2);
-    let [(first, one), (second, two)] = neighbours(&config);
-    let error = Some(Error::new(ErrorKind::UpstreamFailed, "on purpose"));
-    (*first.fails.lock(), *second.fails.lock()) = (error.clone(), error);
-    let calls = 2 * RETRIES_SAVED_MAX as usize;
-    let failed = futures::future::join_all((0..calls).map(|_| one.send(list()))).await;
-    assert!(failed.iter().all(Result::is_err));
-    assert_eq!(first.asked.lock().len(), calls + RETRIES_SAVED_MAX as usize);
-    tokio::time::sleep(OPEN_FOR).await;
-    two.send(list()).await.map(drop).unwrap_err();
-    assert_eq!(second.asked.lock().len(), 1, "it is not tried again");
+async fn of_two_upstreams_at_one_host_one_may_fail_alone() {
+    let config = config(|_| {});
+    for kind in [ErrorKind::UpstreamFailed, ErrorKind::UpstreamTimeout] {
+        let [(first, one), (second, two)] = neighbours(&config);
+        *first.fails.lock() = Some(Error::new(kind, "on purpose"));
+        // All at once, and again whenever one is let through: nothing of the other comes in between.
+        for round in 1..4 {
+            let calls = (0..2 * UPSTREAM_FAILURES_TO_OPEN).map(|_| one.send(list()));
+            assert!(futures::future::join_all(calls).await.iter().all(Result::is_err));
+            let left_alone = one.send(list()).await.map(drop).unwrap_err();
+            assert_eq!(left_alone.kind(), ErrorKind::UpstreamUnavailable);
+            two.send(list()).await.map(drop).expect("the other works");
+            assert_eq!(second.asked.lock().len(), round);
+            tokio::time::sleep(OPEN_FOR).await;
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,16 @@
 use super::super::labels::label;
 
 label! {
+    /// What a breaker is of.
+    BreakerScope = "scope" {
+        /// A host, which cannot be reached.
+        Host = "host",
+        /// One upstream, which fails in whatever way.
+        Upstream = "upstream",
+    }
+}
+
+label! {
     /// What came of a small file that was late.
     Hedged = "result" {
         /// The second request brought the answer.

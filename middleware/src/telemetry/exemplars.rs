@@ -1,0 +1,54 @@
+//! A trace for each bucket of a histogram: from a number to a request that made it.
+
+use std::time::SystemTime;
+
+use opentelemetry::TraceId;
+use parking_lot::Mutex;
+
+/// A value that was observed, and the trace it was observed in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Exemplar {
+    /// The trace, which is kept.
+    pub trace: TraceId,
+    /// What was observed.
+    pub value: f64,
+    /// When.
+    pub at: SystemTime,
+}
+
+/// The exemplars of one series, by bucket.
+#[derive(Clone, Debug)]
+pub struct Exemplified {
+    /// The values of its labels, in the order of the metric's labels.
+    pub labels: Vec<String>,
+    /// For each bound and for what is above the last, the newest.
+    pub buckets: Vec<Option<Exemplar>>,
+}
+
+/// The newest exemplar of each bucket.
+#[derive(Debug)]
+pub(super) struct Slots {
+    bounds: Box<[f64]>,
+    slots: Box<[Mutex<Option<Exemplar>>]>,
+}
+
+impl Slots {
+    pub(super) fn new(bounds: &[f64]) -> Self {
+        Self {
+            bounds: bounds.into(),
+            slots: (0..=bounds.len()).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    /// Nobody waits to leave one: where another is being left, that one is as good.
+    pub(super) fn leave(&self, trace: TraceId, value: f64) {
+        let bucket = self.bounds.partition_point(|bound| *bound < value);
+        if let Some(mut slot) = self.slots[bucket].try_lock() {
+            *slot = Some(Exemplar { trace, value, at: SystemTime::now() });
+        }
+    }
+
+    pub(super) fn all(&self) -> Vec<Option<Exemplar>> {
+        self.slots.iter().map(|slot| *slot.lock()).collect()
+    }
+}
