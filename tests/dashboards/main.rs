@@ -4,6 +4,7 @@
 //! expression is one of the catalogue. What needs one: every expression parses, every rule's cases
 //! pass, and after a load that breaks things on purpose no panel and no rule is empty.
 
+mod docs;
 mod live;
 mod load;
 mod looks;

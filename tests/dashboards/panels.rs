@@ -1,6 +1,7 @@
 //! The dashboards as files: what a person needs is there, and every name is one of the catalogue.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use serde_json::Value;
 
@@ -9,17 +10,21 @@ use crate::rules;
 
 /// Columns of Grafana's grid.
 const GRID_COLUMNS: u64 = 24;
-/// Rows have ids with room between them, so that a layer to come finds room among its own kind.
-const ROWS: [(u64, &str); 8] = [
-    (100, "Traffic"),
-    (200, "Outcomes"),
-    (300, "Hit ratio"),
-    (400, "Misses and single flight"),
-    (450, "Locks"),
-    (500, "Storage"),
-    (600, "Upstream"),
-    (700, "Runtime"),
+/// The dashboards, each with the ids that its panels may have: whole hundreds of its own, with room between
+/// them, so that a panel to come finds room among its own kind.
+pub(crate) const DASHBOARDS: [(&str, Range<u64>); 7] = [
+    ("overview", 100..300),
+    ("misses", 300..450),
+    ("locks", 450..500),
+    ("storage", 500..600),
+    ("upstreams", 600..700),
+    ("runtime", 700..800),
+    ("minutes", 800..900),
 ];
+/// What every dashboard lets people choose, in this order.
+const VARIABLES: [&str; 4] = ["datasource", "traces", "job", "instance"];
+/// What a link to another dashboard takes along: the time range, and what was chosen.
+const TAKEN_ALONG: &str = "${__url_time_range}&${__all_variables}";
 
 /// One expression of one panel.
 #[derive(Clone, Debug)]
@@ -34,10 +39,16 @@ pub(crate) struct Target {
 }
 
 /// The file of a dashboard.
-fn dashboard() -> Value {
-    let path = crate::world::folder().join("overview.json");
-    let text = std::fs::read_to_string(&path).expect("the dashboard is a file");
+fn dashboard(name: &str) -> Value {
+    let path = crate::world::folder().join(format!("{name}.json"));
+    let text = std::fs::read_to_string(&path);
+    let text = text.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every dashboard, by its name.
+pub(crate) fn dashboards() -> Vec<(&'static str, Value)> {
+    DASHBOARDS.iter().map(|(name, _)| (*name, dashboard(name))).collect()
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
@@ -49,7 +60,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 }
 
 /// The expressions of a dashboard, in the order of its panels.
-fn targets_of(dashboard: &Value) -> Vec<Target> {
+fn targets_of(name: &str, dashboard: &Value) -> Vec<Target> {
     let mut targets = Vec::new();
     let mut row = "";
     for panel in list(dashboard, "panels") {
@@ -60,7 +71,7 @@ fn targets_of(dashboard: &Value) -> Vec<Target> {
             let (title, letter) = (text(panel, "title"), text(target, "refId"));
             targets.push(Target {
                 id: panel["id"].as_u64().unwrap_or_default(),
-                place: format!("{row} / {title} / {letter}"),
+                place: format!("{name}: {row} / {title} / {letter}"),
                 expr: text(target, "expr").to_owned(),
                 legend: text(target, "legendFormat").to_owned(),
             });
@@ -69,9 +80,9 @@ fn targets_of(dashboard: &Value) -> Vec<Target> {
     targets
 }
 
-/// The expressions of every panel.
+/// The expressions of every panel of every dashboard.
 pub(crate) fn targets() -> Vec<Target> {
-    targets_of(&dashboard())
+    dashboards().iter().flat_map(|(name, dashboard)| targets_of(name, dashboard)).collect()
 }
 
 /// A variable that asks Prometheus for the values of a label.
@@ -84,12 +95,12 @@ pub(crate) struct Variable {
     pub(crate) all_value: Option<String>,
 }
 
-/// The variables of the dashboard but its data source, in their order.
+/// The variables of the dashboards but their data sources, in their order: all have the same.
 ///
 /// # Panics
 /// When one asks otherwise than by `label_values(selector, label)`.
 pub(crate) fn variables() -> Vec<Variable> {
-    let dashboard = dashboard();
+    let dashboard = dashboard(DASHBOARDS[0].0);
     let asking = list(&dashboard["templating"], "list").iter();
     asking.filter(|variable| text(variable, "type") == "query").map(variable).collect()
 }
@@ -133,54 +144,130 @@ fn lacks(panel: &Value) -> Vec<String> {
     if sources.into_iter().any(|one| text(&one["datasource"], "uid") != "${datasource}") {
         lacks.push(format!("{title:?} does not ask the data source that is chosen"));
     }
+    if list(panel, "links").is_empty() {
+        lacks.push(format!("{title:?} leads nowhere: say which dashboard one looks at next"));
+    }
+    for target in list(panel, "targets") {
+        // A trace is found from a point of a histogram, and there from a graph only.
+        let has_points = target["range"] == true && text(target, "expr").contains("_bucket");
+        if has_points && target["exemplar"] != true {
+            lacks.push(format!("{title:?} shows no exemplars of {}", target["refId"]));
+        }
+        if text(target, "legendFormat").contains("{{outcome}}")
+            && list(&panel["fieldConfig"]["defaults"], "links").is_empty()
+        {
+            lacks.push(format!("{title:?} does not lead from an outcome to its traces"));
+        }
+    }
     lacks
 }
 
 #[test]
-fn every_panel_has_a_title_a_unit_a_description_and_a_source() {
-    let dashboard = dashboard();
-    let found: Vec<String> = list(&dashboard, "panels").iter().flat_map(lacks).collect();
-    assert!(found.is_empty(), "{found:#?}");
-    assert!(!text(&dashboard, "description").is_empty() && !text(&dashboard, "uid").is_empty());
+fn every_panel_has_a_title_a_unit_a_description_a_source_and_a_way_on() {
+    for (name, dashboard) in dashboards() {
+        let found: Vec<String> = list(&dashboard, "panels").iter().flat_map(lacks).collect();
+        assert!(found.is_empty(), "{name}: {found:#?}");
+        assert!(text(&dashboard, "description").ends_with('.'), "{name} has no description");
+        assert_eq!(text(&dashboard, "uid"), format!("dipylon-{name}"));
+    }
 }
 
 #[test]
 fn a_panel_without_them_is_found() {
     let panel = serde_json::json!({"id": 9, "type": "stat", "targets": []});
-    assert_eq!(lacks(&panel).len(), 5, "{:#?}", lacks(&panel));
+    assert_eq!(lacks(&panel).len(), 6, "{:#?}", lacks(&panel));
+    let target = serde_json::json!({
+        "refId": "A", "range": true, "expr": "rate(x_bucket[5m])", "legendFormat": "{{outcome}}",
+    });
+    let panel = serde_json::json!({"id": 9, "type": "stat", "targets": [target]});
+    assert_eq!(lacks(&panel).len(), 7, "{:#?}", lacks(&panel));
 }
 
 #[test]
-fn rows_stand_in_the_order_of_the_stack_and_panels_have_ids_of_their_row() {
-    let dashboard = dashboard();
-    let mut rows = Vec::new();
+fn every_file_of_the_folder_is_a_dashboard_that_is_checked() {
+    let files = std::fs::read_dir(crate::world::folder()).expect("dashboards is a folder");
+    let files = files.map(|file| file.expect("a file of it").path());
+    let mut found: Vec<_> = files
+        .filter(|path| path.extension().is_some_and(|end| end == "json"))
+        .filter_map(|path| path.file_stem().map(|name| name.to_string_lossy().into_owned()))
+        .collect();
+    found.sort();
+    let mut known = DASHBOARDS.map(|(name, _)| name);
+    known.sort_unstable();
+    assert_eq!(found, known);
+}
+
+#[test]
+fn panels_begin_with_a_row_and_have_ids_of_their_dashboard() {
     let mut seen = BTreeSet::new();
-    for panel in list(&dashboard, "panels") {
-        let id = panel["id"].as_u64().expect("an id is a number");
-        assert!(seen.insert(id), "the id {id} stands twice");
-        if text(panel, "type") == "row" {
-            rows.push((id, text(panel, "title")));
+    for (name, range) in DASHBOARDS {
+        let dashboard = dashboard(name);
+        let panels = list(&dashboard, "panels");
+        assert_eq!(text(&panels[0], "type"), "row", "{name}");
+        for panel in panels {
+            let id = panel["id"].as_u64().expect("an id is a number");
+            assert!(seen.insert(id), "the id {id} stands twice");
+            assert!(range.contains(&id), "{name} has the id {id}: its own are {range:?}");
         }
-        let (row, title) = rows.last().expect("the first panel is a row");
-        let mut later = ROWS.iter().map(|(id, _)| *id).filter(|id| id > row);
-        let next = later.next().unwrap_or(row + 100);
-        assert!((*row..next).contains(&id), "{id} is in the row {title}");
     }
-    assert_eq!(rows, ROWS);
 }
 
 #[test]
 fn no_panel_lies_on_another_or_beside_the_grid() {
-    let dashboard = dashboard();
-    let mut cells = BTreeSet::new();
-    for panel in list(&dashboard, "panels") {
-        let at = |key: &str| panel["gridPos"][key].as_u64().expect("a place on the grid");
-        let (x, y, w, h) = (at("x"), at("y"), at("w"), at("h"));
-        assert!(w > 0 && h > 0 && x + w <= GRID_COLUMNS, "{}", panel["title"]);
-        for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
-            assert!(cells.insert(cell), "{} lies on another panel at {cell:?}", panel["title"]);
+    for (name, dashboard) in dashboards() {
+        let mut cells = BTreeSet::new();
+        for panel in list(&dashboard, "panels") {
+            let at = |key: &str| panel["gridPos"][key].as_u64().expect("a place on the grid");
+            let (x, y, w, h) = (at("x"), at("y"), at("w"), at("h"));
+            assert!(w > 0 && h > 0 && x + w <= GRID_COLUMNS, "{name}: {}", panel["title"]);
+            for cell in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
+                let is_free = cells.insert(cell);
+                assert!(is_free, "{name}: {} lies on another at {cell:?}", panel["title"]);
+            }
         }
     }
+}
+
+#[test]
+fn every_link_leads_to_a_dashboard_that_there_is_and_takes_along_what_was_chosen() {
+    let uids: Vec<String> = DASHBOARDS.iter().map(|(name, _)| format!("dipylon-{name}")).collect();
+    let mut reached = BTreeSet::new();
+    for (name, dashboard) in dashboards() {
+        for panel in list(&dashboard, "panels") {
+            for link in list(panel, "links") {
+                let url = text(link, "url");
+                let (uid, rest) = url
+                    .strip_prefix("/d/")
+                    .and_then(|rest| rest.split_once('?'))
+                    .unwrap_or_else(|| panic!("{name}: {}: {url}", panel["title"]));
+                assert!(uids.iter().any(|known| known == uid), "{name}: there is no {uid}");
+                assert_ne!(uid, format!("dipylon-{name}"), "{} leads to itself", panel["title"]);
+                assert_eq!(rest, TAKEN_ALONG, "{name}: {}", panel["title"]);
+                assert!(!text(link, "title").is_empty(), "{name}: {}", panel["title"]);
+                reached.insert(uid.to_owned());
+            }
+        }
+        // And from the top of each to all others, by their tag.
+        let top = list(&dashboard, "links");
+        assert!(top.len() == 1 && top[0]["includeVars"] == true && top[0]["keepTime"] == true);
+        assert_eq!((&top[0]["tags"], &top[0]["type"]), (&dashboard["tags"], &"dashboards".into()));
+    }
+    assert_eq!(reached.len(), DASHBOARDS.len(), "some are led to by nothing: {reached:?}");
+}
+
+#[test]
+fn an_exemplar_leads_to_its_trace_in_a_data_source_that_there_is() {
+    let path = crate::world::folder().join("provisioning/datasources/dipylon.yml");
+    let text = std::fs::read_to_string(&path).expect("the data sources are a file");
+    let at = |word: &str| text.find(word).unwrap_or_else(|| panic!("{word:?} in {text}"));
+    let exemplars = at("exemplarTraceIdDestinations:");
+    assert!(at("type: prometheus") < exemplars && exemplars < at("type: jaeger"));
+    assert!(text[exemplars..].trim_end().contains("- name: trace_id"), "{text}");
+    assert!(text[exemplars..].contains("datasourceUid: jaeger"), "{text}");
+    assert!(text.contains("    uid: jaeger\n"), "{text}");
+    let compose = concat!(env!("CARGO_MANIFEST_DIR"), "/docker-compose.yml");
+    let compose = std::fs::read_to_string(compose).expect("the compose file");
+    assert!(compose.contains("--enable-feature=exemplar-storage"), "Prometheus keeps none else");
 }
 
 #[test]
@@ -201,11 +288,14 @@ fn every_name_in_a_panel_is_one_of_the_catalogue() {
 }
 
 #[test]
-fn the_variables_ask_for_metrics_of_the_catalogue() {
-    let dashboard = dashboard();
-    let all = list(&dashboard["templating"], "list");
+fn the_variables_ask_for_metrics_of_the_catalogue_and_are_the_same_everywhere() {
+    let first = dashboard(DASHBOARDS[0].0);
+    for (name, dashboard) in dashboards() {
+        assert_eq!(dashboard["templating"], first["templating"], "{name}");
+    }
+    let all = list(&first["templating"], "list");
     let names: Vec<&str> = all.iter().map(|variable| text(variable, "name")).collect();
-    assert_eq!(names, ["datasource", "job", "instance"]);
+    assert_eq!(names, VARIABLES);
     for Variable { name, selector, label, .. } in variables() {
         assert_eq!(problems(&selector, &Recorded::new()), Vec::<String>::new(), "{name}");
         assert_eq!(label, name, "a variable has the name of its label");
