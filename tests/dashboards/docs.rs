@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::panels::{DASHBOARDS, dashboards};
+use crate::rules;
 
 /// Every page of `docs/`.
 fn pages() -> Vec<PathBuf> {
@@ -60,4 +61,23 @@ fn a_panel_is_named_by_its_dashboard_also_over_the_end_of_a_line() {
     let text = "* *Locks / Locks lost* and *Upstreams /\n  Asked for*, not *Spools* or *Row / x*.";
     let want = [("locks", "Locks lost"), ("upstreams", "Asked for")];
     assert_eq!(named(text), want.map(|(name, title)| (name.to_owned(), title.to_owned())));
+}
+
+#[test]
+fn the_section_of_every_alert_names_the_panel_to_look_at_and_what_to_do() {
+    let page = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/runbook.md"));
+    let sections: Vec<(&str, &str)> =
+        page.split("\n## ").skip(1).filter_map(|section| section.split_once('\n')).collect();
+    for alert in rules::all().iter().filter(|rule| rule.is_alert) {
+        let section = sections.iter().find(|(name, _)| *name == alert.name);
+        let (name, text) = section.unwrap_or_else(|| panic!("no section {}", alert.name));
+        assert!(!named(text).is_empty(), "{name} names no panel to look at");
+        for part in ["**Look at**", "**Do**"] {
+            assert!(text.contains(part), "{name} has no {part}");
+        }
+    }
+    let known = rules::all();
+    for (name, _) in sections {
+        assert!(known.iter().any(|rule| rule.name == name), "there is no alert {name}");
+    }
 }

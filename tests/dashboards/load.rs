@@ -39,7 +39,7 @@ const PAUSED: &str = "dipylon_tier_paused";
 const ASKED: &str = "dipylon_lock_operations_total";
 const RENEWED: [(&str, &str); 2] = [("operation", "renew"), ("result", "done")];
 
-fn path(module: &FakeModule, kind: &str) -> String {
+pub(crate) fn path(module: &FakeModule, kind: &str) -> String {
     format!("/{}/@v/{}.{kind}", module.path(), module.version())
 }
 
@@ -48,7 +48,7 @@ fn status(code: u16) -> Fault {
 }
 
 /// A module that upstream has, of this round only.
-fn fresh(world: &World, name: &str, round: usize) -> FakeModule {
+pub(crate) fn fresh(world: &World, name: &str, round: usize) -> FakeModule {
     let version = format!("v1.{round}.0");
     let module = FakeModule::new(&format!("example.com/{name}"), &version).filler(20_000);
     world.upstream.add(module.clone());
@@ -262,14 +262,14 @@ async fn outage(world: &World, locks: &mut RedisServer, round: usize) {
 }
 
 /// The sum of a metric's series that have these labels.
-async fn count(world: &World, metric: &str, labels: &[(&str, &str)]) -> f64 {
+pub(crate) async fn count(world: &World, metric: &str, labels: &[(&str, &str)]) -> f64 {
     let metrics = world.gateway.metrics().await;
     let question = metrics.metric(metric);
     labels.iter().fold(question, |question, (name, value)| question.label(name, value)).sum()
 }
 
 /// Waits until it holds.
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+pub(crate) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let began = Instant::now();
     while !holds().await {
         assert!(began.elapsed() < TROUBLE_MAX, "in {TROUBLE_MAX:?} not yet: {what}");

@@ -34,12 +34,20 @@ impl Prometheus {
     /// # Panics
     /// When it cannot be run, or is not up in time.
     pub(crate) async fn start(targets: &[SocketAddr]) -> Self {
+        Self::start_with(|address| configuration(targets, address)).await
+    }
+
+    /// Starts it with another configuration, which may have its own address.
+    ///
+    /// # Panics
+    /// As [`Prometheus::start`].
+    pub(crate) async fn start_with(configuration: impl Fn(SocketAddr) -> String) -> Self {
         let folder = TempDir::with_prefix("dipylon-prometheus-").expect("a temporary folder");
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = listener.local_addr().expect("it is bound");
         drop(listener);
         let config = folder.path().join("prometheus.yml");
-        std::fs::write(&config, configuration(targets, address)).expect("its configuration");
+        std::fs::write(&config, configuration(address)).expect("its configuration");
         let log = File::create(folder.path().join("log")).expect("a file for its log");
         let child = Command::new("prometheus")
             .arg(format!("--config.file={}", config.display()))
@@ -112,6 +120,18 @@ impl Prometheus {
         let job = |job: &str| format!("up{{job=\"{job}\"}} == 1");
         while self.series(&job(JOB)).await < gateways || self.series(&job(FOREIGN_JOB)).await == 0 {
             assert!(began.elapsed() < START_LIMIT, "not everything is scraped: {:?}", self.folder);
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Waits until `expr` has so many series.
+    ///
+    /// # Panics
+    /// When it has not in time.
+    pub(crate) async fn until(&self, expr: &str, series: usize) {
+        let began = Instant::now();
+        while self.series(expr).await < series {
+            assert!(began.elapsed() < START_LIMIT, "not {series} series yet: {expr}");
             tokio::time::sleep(PAUSE).await;
         }
     }

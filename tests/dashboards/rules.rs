@@ -138,6 +138,32 @@ fn every_alert_fires_in_one_case_and_stays_quiet_in_another() {
     }
 }
 
+/// The pairs of windows that the objective is asked in: the alert, how many times what is allowed, the long window
+/// and the short one, which is a twelfth of it.
+const BURNS: [(&str, &str, &str, &str); 4] = [
+    ("DipylonErrorBudgetBurnsFast", "14.4 * 0.001", "1h", "5m"),
+    ("DipylonErrorBudgetBurnsFast", "6 * 0.001", "6h", "30m"),
+    ("DipylonErrorBudgetBurnsSlowly", "3 * 0.001", "1d", "2h"),
+    ("DipylonErrorBudgetBurnsSlowly", "0.001", "3d", "6h"),
+];
+
+#[test]
+fn the_objective_is_asked_in_four_pairs_of_windows_and_each_is_recorded() {
+    let rules = all();
+    for (alert, allowed, long, short) in BURNS {
+        let rule = rules.iter().find(|rule| rule.name == alert).expect("the alert");
+        let name = |window: &str| format!("job:dipylon_failures:ratio_rate{window}");
+        let pair = format!("({} > {allowed} and {} > {allowed})", name(long), name(short));
+        assert!(rule.expr.contains(&pair), "{alert} lacks {pair}: {}", rule.expr);
+        for window in [long, short] {
+            let recorded = rules.iter().find(|rule| rule.name == name(window)).expect("its rule");
+            // Three times: what failed, nothing, and all there was.
+            assert_eq!(recorded.expr.matches(&format!("[{window}]")).count(), 3, "{window}");
+            assert_eq!(recorded.expr.matches('[').count(), 3, "{window}");
+        }
+    }
+}
+
 #[test]
 fn every_recording_rule_has_a_case() {
     let text = read("recording_test.yml");

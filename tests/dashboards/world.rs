@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::store::Store;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_dipylon");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_dipylon");
 const DATABASE: &str = "sum.test";
 /// A module that the filter file refuses.
 pub(crate) const REFUSED: &str = "example.com/refused";
@@ -81,7 +81,13 @@ impl World {
         Self::start(&variables).await
     }
 
-    async fn start(variables: &[(&str, &str)]) -> Self {
+    /// One with a store and a near tier on disks of its own, and these settings beside or in place of the others.
+    pub(crate) async fn start(variables: &[(&str, &str)]) -> Self {
+        Self::start_by(Path::new(PROGRAM), variables).await
+    }
+
+    /// The same of a program that becomes the gateway.
+    pub(crate) async fn start_by(program: &Path, variables: &[(&str, &str)]) -> Self {
         let upstream = Upstream::start().await;
         let database = ChecksumDb::new(DATABASE, 1);
         upstream.attach(&database);
@@ -91,7 +97,7 @@ impl World {
         std::fs::create_dir_all(&root).expect("a folder for the store");
         let filter = folder.path().join("filter");
         std::fs::write(&filter, format!("- {REFUSED}\n")).expect("a filter file");
-        let mut builder = Gateway::builder(PROGRAM)
+        let mut builder = Gateway::builder(program)
             .env("GOPROXY", &upstream.url())
             .env("GOSUMDB", database.verifier_key())
             .env("ATHENS_SUM_DBS", &format!("https://{DATABASE}"))
@@ -107,6 +113,11 @@ impl World {
             builder = builder.env(name, &value.replace("{folder}", &folder));
         }
         Self { upstream, database, gateway: builder.start().await, folder }
+    }
+
+    /// The folder of its store (`storage`) and of its near tier (`near`).
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Spoils the download-mode file, or mends it: the gateway that is flooded follows it.

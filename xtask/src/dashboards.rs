@@ -9,22 +9,30 @@ use crate::report;
 use crate::step::{Tally, cargo, run_with, step};
 
 /// What the suite needs: Prometheus with promtool, Redis as the lock service of a gateway, MinIO as the store
-/// of another.
-const NEEDS: [&str; 3] = ["the prometheus program", "the redis program", "minio"];
+/// of another, and what Grafana says of its dashboards.
+const NEEDS: [&str; 4] =
+    ["the prometheus program", "the redis program", "minio", "the grafana-schema program"];
+/// What its slow test needs beside, in which each alert is seen.
+const SLOW_NEEDS: [&str; 3] = ["the alertmanager program", "toxiproxy", "small file systems"];
 
-/// Runs the whole suite. Without one of its needs, what wants them is skipped, loudly.
-pub(crate) fn run(root: &Path) -> Tally {
+/// Runs the whole suite, its slow test only when that is asked for. Without one of its needs, what wants them is
+/// skipped, loudly.
+pub(crate) fn run(root: &Path, is_slow: bool) -> Tally {
     // Servers run for as long as it lives.
     let mut machine = Machine::new(false);
+    let slow_needs = if is_slow { &SLOW_NEEDS[..] } else { &[] };
     let found = step("programs and servers", || {
-        NEEDS
-            .iter()
-            .try_for_each(|words| machine.have(root, words).map_err(|why| why.to_string()))?;
+        let mut needs = NEEDS.iter().chain(slow_needs);
+        needs.try_for_each(|words| machine.have(root, words).map_err(|why| why.to_string()))?;
         machine.environment()
     });
     let mut args = vec!["test", "--package", "dipylon", "--test", "dashboards"];
     if found.is_ok() {
         args.extend(["--", "--include-ignored"]);
+        if !is_slow {
+            println!("left out by choice: what is slow; `cargo xtask dashboards --slow` runs it");
+            args.extend(["--skip", "slow_"]);
+        }
     }
     let env = found.as_deref().unwrap_or_default();
     let ended = step("dashboards", || run_with(root, &cargo(), &args, env));

@@ -13,8 +13,8 @@ pub(crate) enum Kind {
     Go { module: &'static str, package: &'static str },
     /// A program of ours around a Go module: the text of its `main.go`.
     GoMain { module: &'static str, source: &'static str },
-    /// An npm package, run by `node`: the script's place below its folder.
-    Npm { package: &'static str, script: &'static str },
+    /// An npm package, and others at exact versions beside it; run by `node`: the script's place below its folder.
+    Npm { package: &'static str, beside: &'static [&'static str], script: &'static str },
     /// A wheel in a virtual environment of its own.
     Pip { package: &'static str },
     /// The OpenTelemetry collector, put together by its own builder.
@@ -49,6 +49,8 @@ pub(crate) struct Launch {
     pub(crate) before: Vec<String>,
 }
 
+/// Of the version of Grafana that `docker-compose.yml` runs.
+const GRAFANA_SCHEMA: &str = "grafana-schema";
 const NO_NAME: &str = "";
 const DASHED_VERSION: &[&str] = &["--version"];
 
@@ -146,12 +148,26 @@ pub(crate) const COMPONENTS: &[Component] = &[
         version: "3.37.0",
         kind: Kind::Npm {
             package: "azurite",
+            beside: &[],
             script: "node_modules/azurite/dist/src/blob/main.js",
         },
         program: NO_NAME,
         proof: DASHED_VERSION,
         usual: true,
         what: "Azurite: Azure's blob storage",
+    },
+    Component {
+        name: GRAFANA_SCHEMA,
+        version: "11.6.1",
+        kind: Kind::Npm {
+            package: "@grafana/data",
+            beside: &["@grafana/schema@11.6.1", "typescript@5.7.3"],
+            script: "node_modules/typescript/bin/tsc",
+        },
+        program: NO_NAME,
+        proof: DASHED_VERSION,
+        usual: true,
+        what: "what Grafana says of its dashboards: types and units, and what checks types",
     },
     Component {
         name: "gcs",
@@ -339,6 +355,17 @@ mod tests {
             let apt = matches!(component.kind, Kind::Apt { .. });
             assert_eq!(component.version == "any", apt, "{}", component.name);
         }
+    }
+
+    #[test]
+    fn dashboards_are_held_to_the_grafana_that_the_compose_file_runs() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let compose = std::fs::read_to_string(root.join("docker-compose.yml")).unwrap();
+        let schema = component(GRAFANA_SCHEMA).unwrap();
+        let image = format!("image: grafana/grafana:{}\n", schema.version);
+        assert!(compose.contains(&image), "docker-compose.yml has no {image:?}");
+        let Kind::Npm { beside, .. } = schema.kind else { panic!("{:?}", schema.kind) };
+        assert_eq!(beside[0], format!("@grafana/schema@{}", schema.version));
     }
 
     #[test]

@@ -94,11 +94,12 @@ fn build(work: &Path, built: &Path, component: &Component) -> Result<(), String>
             checks_sums()?;
             collector::build(work, built)
         }
-        Kind::Npm { package, .. } => {
+        Kind::Npm { package, beside, .. } => {
             let exact = format!("{package}@{}", component.version);
             // Nothing that a package would like to run at install time is needed here.
             let quiet = ["--no-fund", "--no-audit", "--ignore-scripts"];
-            run(work, "npm", &[&["install", "--prefix", &out, &exact], &quiet[..]].concat())
+            let install = ["install", "--prefix", &out, &exact];
+            run(work, "npm", &[&install, beside, &quiet[..]].concat())
         }
         Kind::Pip { package } => {
             run(work, "python3", &["-m", "venv", &out])?;
