@@ -5,6 +5,8 @@
 //! pass, and after a load that breaks things on purpose no panel and no rule is empty.
 
 mod alerts;
+#[path = "../telemetry/collector.rs"]
+mod collector;
 mod docs;
 #[path = "../storage_faults/line.rs"]
 #[expect(dead_code, reason = "some of it is for other suites")]
@@ -14,6 +16,7 @@ mod load;
 mod looks;
 mod names;
 mod panels;
+mod pictures;
 mod prometheus;
 mod promql;
 mod rules;

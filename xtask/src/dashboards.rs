@@ -9,9 +9,14 @@ use crate::report;
 use crate::step::{Tally, cargo, run_with, step};
 
 /// What the suite needs: Prometheus with promtool, Redis as the lock service of a gateway, MinIO as the store
-/// of another, and what Grafana says of its dashboards.
-const NEEDS: [&str; 4] =
-    ["the prometheus program", "the redis program", "minio", "the grafana-schema program"];
+/// of another, what Grafana says of its dashboards, and a collector for the trace of the docs.
+const NEEDS: [&str; 5] = [
+    "the prometheus program",
+    "the redis program",
+    "minio",
+    "the grafana-schema program",
+    "the otelcol program",
+];
 /// What its slow test needs beside, in which each alert is seen.
 const SLOW_NEEDS: [&str; 3] = ["the alertmanager program", "toxiproxy", "small file systems"];
 
@@ -46,4 +51,33 @@ pub(crate) fn run(root: &Path, is_slow: bool) -> Tally {
         tally = tally.missing(left_out);
     }
     tally
+}
+
+/// The pictures of the docs: what a live run needs to give a trace.
+const LIVE_NEEDS: [&str; 2] = ["the otelcol program", "the redis program"];
+/// Where the suite draws, and where it fetches spans.
+const DRAWN: &str = "pictures::the_pictures_in_the_docs";
+const FETCHED: &str = "pictures::live::a_cold_zip";
+
+/// Draws `docs/pictures` anew: from the dashboards, and from the trace in the repository or one of a live run.
+pub(crate) fn pictures(root: &Path, is_live: bool) -> bool {
+    let mut machine = Machine::new(false);
+    let ready = || {
+        LIVE_NEEDS
+            .iter()
+            .try_for_each(|words| machine.have(root, words).map_err(|why| why.to_string()))
+    };
+    if let Some(Err(why)) = is_live.then(ready) {
+        eprintln!("xtask: no live run: {why}");
+        return false;
+    }
+    let env = [("DIPYLON_BLESS".to_owned(), "1".to_owned())];
+    let draw = |name: &str, more: &[&str]| {
+        let args = ["test", "--package", "dipylon", "--test", "dashboards", "--"];
+        let args = [&args[..], more, &[name]].concat();
+        let ended = step(name, || run_with(root, &cargo(), &args, &env));
+        // A name that no test has any more would be content with nothing.
+        ended.good && report::sum(&ended.lines).passed == 1
+    };
+    (!is_live || draw(FETCHED, &["--ignored"])) && draw(DRAWN, &[])
 }

@@ -5,6 +5,7 @@
 //! - `ci` is `lint`, `test`, `bench --once`, `compose`, `loadtest --smoke`: what `.ci/run` calls.
 //! - `dashboards [--slow]` holds dashboards and rules to the catalogue, to Grafana's schema and to a real
 //!   Prometheus; slow, it sees each alert in Alertmanager.
+//! - `pictures [--live]` draws the pictures of the docs.
 //! - `compose` holds the compose file, the Dockerfile and the balancer to their own parsers.
 //! - `loadtest` drives two gateways with k6 and judges what comes back.
 //! - `bench` runs the benches, holds them to their budgets and keeps their numbers.
@@ -41,6 +42,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   lint            cargo fmt --check, clippy, dependencies (bans, licences, duplicates, unused), tidy
   dashboards      dashboards, rules and alerts, against the catalogue, Grafana's schema and a real Prometheus
   dashboards --slow   the same, and each alert seen in Alertmanager by breaking what it watches; four minutes more
+  pictures        draws docs/pictures anew: the layout of each dashboard, and a trace
+  pictures --live the same, with the trace of a live run: two gateways, Redis, an OpenTelemetry collector
   compose         docker-compose.yml, the Dockerfile and nginx.conf, by their own parsers
   loadtest [SCENARIO...] [FLAGS]   k6 against two gateways with Redis and MinIO; --help lists scenarios and flags
   loadtest --smoke                 all scenarios, short, against the build that the tests use
@@ -68,6 +71,8 @@ fn main() -> ExitCode {
         ["lint"] => return exit(lint::run(&root) == 0),
         ["dashboards"] => dashboards::run(&root, false),
         ["dashboards", "--slow"] => dashboards::run(&root, true),
+        ["pictures"] => return exit(dashboards::pictures(&root, false)),
+        ["pictures", "--live"] => return exit(dashboards::pictures(&root, true)),
         ["bench"] => bench::run(&root, Set::Program, Length::Full),
         ["bench", "--servers"] => bench::run(&root, Set::Servers, Length::Full),
         ["bench", "--servers", "--quick"] => bench::run(&root, Set::Servers, Length::Quick),
