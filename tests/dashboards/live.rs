@@ -6,12 +6,14 @@ use dipylon_testkit::services::redis::RedisServer;
 
 use crate::load::{FLOOD_REQUESTS, flood, overload, round};
 use crate::looks::{Looks, assert_hidden_is_found};
-use crate::prometheus::{Prometheus, promtool};
+use crate::prometheus::{Prometheus, promtool, promtool_of};
 use crate::store::Store;
 use crate::variables::Chosen;
 use crate::world::World;
 use crate::{panels, rules};
 
+/// How promtool reads the text of metrics, and says what its linter has against them.
+const CHECK_METRICS: [&str; 2] = ["check", "metrics"];
 /// The longest that the load goes on until nothing is empty.
 const LOAD_MAX: Duration = Duration::from_secs(120);
 /// The panels *Gateways up*, and *Series* and *Seconds of a scrape*: what they ask for every target has.
@@ -67,6 +69,9 @@ async fn after_a_load_with_faults_no_panel_and_no_rule_is_empty() {
         assert_eq!(rule["health"], "ok", "{rule}");
     }
     assert_hidden_is_found(&prometheus).await;
+    for world in [&used, &flooded] {
+        assert_metrics_are_clean(world).await;
+    }
     println!(
         "{} expressions of panels and {} rules have data after {rounds} rounds, in {} looks",
         panels::targets().len(),
@@ -89,6 +94,27 @@ async fn assert_only_gateways_count(prometheus: &Prometheus, chosen: &Chosen, ga
     for id in SCRAPES {
         assert_eq!(shown(id).await.len(), gateways, "the panel {id}: {chosen:?}");
     }
+}
+
+/// The classic text of a gateway that has counted all it can, by Prometheus's own linter: names, units, help.
+async fn assert_metrics_are_clean(world: &World) {
+    let answer = world.gateway.get("/metrics").await;
+    let kind = answer.header("content-type").unwrap_or_default();
+    assert!(
+        kind.starts_with("text/plain"),
+        "who asks for nothing else gets the classic text: {kind}"
+    );
+    promtool_of(&CHECK_METRICS, answer.text()).unwrap_or_else(|said| panic!("{said}"));
+}
+
+#[test]
+#[ignore = "needs the prometheus program: run by cargo xtask test"]
+fn promtool_finds_what_is_wrong_with_metrics() {
+    let clean = "# HELP a_total A.\n# TYPE a_total counter\na_total 1\n";
+    assert_eq!(promtool_of(&CHECK_METRICS, clean), Ok(()));
+    let text = "# HELP a A.\n# TYPE a counter\na 1\n";
+    let said = promtool_of(&CHECK_METRICS, text).expect_err("a counter without its end");
+    assert!(said.contains("counter metrics should have \"_total\" suffix"), "{said}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -184,8 +185,28 @@ fn escaped(text: &str) -> String {
 /// # Errors
 /// What it said, when it is not content.
 pub(crate) fn promtool(args: &[&str]) -> Result<(), String> {
-    let output = Command::new("promtool").args(args).current_dir(folder()).output();
-    let output = output.map_err(|error| format!("promtool (Debian: prometheus): {error}"))?;
+    promtool_of(args, "")
+}
+
+/// Runs promtool among the rules, with a text to read.
+///
+/// # Errors
+/// As [`promtool`].
+pub(crate) fn promtool_of(args: &[&str], text: &str) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("promtool (Debian: prometheus): {error}");
+    let mut command = Command::new("promtool");
+    command.args(args).current_dir(folder()).stdin(Stdio::piped());
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+    let mut input = child.stdin.take().ok_or("promtool takes no text")?;
+    // It reads all before it says anything.
+    let written = input.write_all(text.as_bytes());
+    drop(input);
+    let output = child.wait_with_output().map_err(failed)?;
     let said = [output.stdout, output.stderr].concat();
-    output.status.success().then_some(()).ok_or_else(|| String::from_utf8_lossy(&said).into_owned())
+    let said = String::from_utf8_lossy(&said).into_owned();
+    if !output.status.success() {
+        return Err(said);
+    }
+    written.map_err(failed)
 }
