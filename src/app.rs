@@ -364,7 +364,7 @@ impl Build<'_> {
             .over(LayerName::Route, Route::new(modules, sumdb, admin, &config.cache_control));
         // Makes the context that all layers, and `observe` around them, need: so it stands outside.
         let prefix = config.path_prefix.as_str();
-        let context = RequestContextLayer::new(prefix, ours.request_timeout)
+        let context = RequestContextLayer::new(prefix, ours.request_timeout, telemetry)
             .trusting(trusted_proxies(&ours.trusted_proxies));
         Border::new(context.layer(inside))
     }

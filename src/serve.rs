@@ -16,7 +16,7 @@ use crate::credentials;
 use crate::http::{Bodies, Listener, Server, ServerConfig, Tls, serve_profiles};
 use crate::policy::reload::Reload;
 use crate::telemetry::logs::{self, Form};
-use crate::telemetry::traces::{self, TraceConfig};
+use crate::telemetry::traces::{self, TraceConfig, Traces};
 use tracing::level_filters::LevelFilter;
 
 #[cfg(feature = "external")]
@@ -54,10 +54,7 @@ pub fn init_logs(config: &Config) -> Result<(), String> {
 /// One line: what could not be opened, or that the drain took too long.
 pub async fn serve(config: &Config, env: &(dyn Env + Sync)) -> Result<(), String> {
     let (stop, hangups) = (signals()?, hangups()?);
-    let telemetry = Telemetry::new().and_then(Telemetry::with_process);
-    let telemetry = telemetry.map_err(|error| error.to_string())?;
-    let traces = traces::init(&trace_config(config))
-        .map_err(|error| format!("TraceExporterURL or TraceHeaders is refused: {error}"))?;
+    let (telemetry, traces) = telemetry(config, env)?;
     // Before anything runs that looks for credentials in the home directory.
     let home = env.get("HOME").map(std::path::PathBuf::from);
     credentials::install(config, home.as_deref())?;
@@ -136,8 +133,21 @@ async fn run(
     })
 }
 
+/// Metrics, and traces as the keys say, or the standard variables where they say nothing.
+fn telemetry(config: &Config, env: &dyn Env) -> Result<(Telemetry, Traces), String> {
+    let telemetry = Telemetry::new().and_then(Telemetry::with_process);
+    let telemetry = telemetry.map_err(|error| error.to_string())?;
+    let variable = |name: &str| env.get(name).and_then(|value| value.into_string().ok());
+    let traces = traces::init(&trace_config(config), &variable, &telemetry).map_err(|error| {
+        format!("traces cannot be sent (TraceExporterURL, TraceHeaders): {error}")
+    })?;
+    Ok((telemetry.traced(traces.tracer()), traces))
+}
+
 fn trace_config(config: &Config) -> TraceConfig {
-    let development = config.go_env == "development";
+    // In development everything is kept, as in Athens. The default is no word of the operator's.
+    let fraction = config.trace_sampling_fraction;
+    let is_said = config.go_env != "development" && fraction < 1.0;
     TraceConfig {
         export: config.trace_exporter == config::TraceExporter::Otlp,
         url: config.trace_exporter_url.as_str().to_owned(),
@@ -148,7 +158,9 @@ fn trace_config(config: &Config) -> TraceConfig {
             .iter()
             .map(|(name, value)| (name.clone(), value.expose().to_owned()))
             .collect(),
-        fraction: if development { 1.0 } else { config.trace_sampling_fraction },
+        fraction: is_said.then_some(fraction),
+        keeps_notable: config.dipylon.trace_keep_notable,
+        slow: config.dipylon.trace_slow.if_any(),
     }
 }
 

@@ -405,6 +405,8 @@ pub struct Moment(pub u64);
 
 /// A lock that another has.
 pub struct Held {
+    /// Who has it, as far as the service says; the text of a claim's owner where that is one of ours.
+    pub by: Option<Arc<str>>,
     /// When it lapses unless it is renewed, where the service says.
     pub lapses_in: Option<Duration>,
     /// Resolves when it is released, where the service tells; never otherwise. A release between the

@@ -14,15 +14,15 @@ use tokio::time::Instant;
 use crate::budget::RateClass;
 use crate::error::{Error, ErrorKind};
 use crate::ports::{Decision, Policy};
-use crate::telemetry::{FetchKind, Timings};
+use crate::telemetry::{FetchKind, Timings, Trace};
 
 /// What travels with every request through every stage.
 #[derive(Clone, Debug)]
 pub struct RequestContext {
     /// Request id: the client's, or a new one.
     pub id: Arc<str>,
-    /// Trace context; holds the span of the layer that is calling.
-    pub trace: opentelemetry::Context,
+    /// The trace, and in it the span of the layer that is calling.
+    pub trace: Trace,
     /// When the caller stops waiting.
     pub deadline: Instant,
     /// Where the time went.
@@ -32,12 +32,7 @@ pub struct RequestContext {
 impl RequestContext {
     /// A context outside any HTTP request: start-up, background work, tests.
     pub fn detached(deadline: Instant) -> Self {
-        Self {
-            id: "-".into(),
-            trace: opentelemetry::Context::new(),
-            deadline,
-            timings: Arc::default(),
-        }
+        Self { id: "-".into(), trace: Trace::default(), deadline, timings: Arc::default() }
     }
 }
 

@@ -139,7 +139,8 @@ impl ExternalStorage {
             .push_if(LayerName::Auth, auth)
             .over(LayerName::Route, serving);
         // Each call of the store has a deadline of its own; a save may take as long as it moves.
-        let context = RequestContextLayer::new(&options.path_prefix, options.call_timeout);
+        let context =
+            RequestContextLayer::new(&options.path_prefix, options.call_timeout, telemetry);
         Self { edge: Border::new(context.layer(inside)), telemetry: telemetry.clone() }
     }
 

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dipylon_middleware::blob::ByteStream;
+use dipylon_middleware::telemetry::trace::Onward;
 use dipylon_middleware::{Error, ErrorKind};
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::{Scheme, Uri};
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
@@ -41,7 +42,6 @@ const HTTP2_PROBE: Duration = Duration::from_secs(15);
 const IDLE_CONNECTION: Duration = Duration::from_secs(60);
 
 const USER_AGENT: &str = concat!("dipylon/", env!("CARGO_PKG_VERSION"));
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Timeouts, HTTP proxies and trust.
 #[derive(Clone, Debug)]
@@ -97,8 +97,8 @@ pub struct Get {
     pub uri: Uri,
     /// `Authorization`, sent to this host only.
     pub authorization: Option<HeaderValue>,
-    /// The W3C trace context to hand on.
-    pub traceparent: Option<String>,
+    /// The trace to hand on.
+    pub trace: Option<Onward>,
     /// Whether to offer gzip: worth it for lists, never for zips.
     pub accept_gzip: bool,
 }
@@ -106,7 +106,7 @@ pub struct Get {
 impl Get {
     /// A plain GET of `uri`.
     pub fn new(uri: Uri) -> Self {
-        Self { uri, authorization: None, traceparent: None, accept_gzip: false }
+        Self { uri, authorization: None, trace: None, accept_gzip: false }
     }
 }
 
@@ -231,9 +231,6 @@ impl HttpClient {
         if let Some(value) = &get.authorization {
             request = request.header(header::AUTHORIZATION, value);
         }
-        if let Some(value) = &get.traceparent {
-            request = request.header(TRACEPARENT, value);
-        }
         if get.accept_gzip {
             request = request.header(header::ACCEPT_ENCODING, "gzip");
         }
@@ -244,7 +241,11 @@ impl HttpClient {
         {
             request = request.header(header::PROXY_AUTHORIZATION, value);
         }
-        request.body(json.map_or_else(Full::default, Full::new))
+        let mut request = request.body(json.map_or_else(Full::default, Full::new))?;
+        if let Some(trace) = &get.trace {
+            trace.put(request.headers_mut());
+        }
+        Ok(request)
     }
 
     fn answer(&self, response: Response, place: Arc<str>) -> Answer {

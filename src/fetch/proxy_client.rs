@@ -5,7 +5,6 @@ use std::sync::Arc;
 use dipylon_middleware::Error;
 use dipylon_middleware::ports::{BoxFuture, Fetched, Fetcher, Payload};
 use dipylon_middleware::request::{FetchAsk, FetchRequest};
-use dipylon_middleware::telemetry::span::traceparent_if_kept;
 use http::StatusCode;
 
 use super::base_url::BaseUrl;
@@ -44,7 +43,7 @@ impl ProxyClient {
             .get(Get {
                 uri,
                 authorization: self.base.authorization().cloned(),
-                traceparent: traceparent_if_kept(&request.context.trace),
+                trace: request.context.trace.onward_if_kept(),
                 accept_gzip: request.ask == FetchAsk::List,
             })
             .await?;

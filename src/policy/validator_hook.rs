@@ -13,7 +13,6 @@ use bytes::Bytes;
 use dipylon_middleware::blob::ByteStream;
 use dipylon_middleware::ports::{BoxFuture, Validator};
 use dipylon_middleware::request::RequestContext;
-use dipylon_middleware::telemetry::span;
 use dipylon_middleware::{Error, ErrorKind};
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::query::VersionQuery;
@@ -62,7 +61,7 @@ impl ValidatorHook {
         question: &Question<'_>,
     ) -> Result<(StatusCode, String), String> {
         let json = serde_json::to_vec(question).map_err(|error| error.to_string())?;
-        let to = Get { traceparent: span::traceparent(&context.trace), ..self.to.clone() };
+        let to = Get { trace: context.trace.onward(), ..self.to.clone() };
         let answer =
             self.http.post(&to, Bytes::from(json)).await.map_err(|error| error.to_string())?;
         Ok((answer.status, first_line(answer.body).await))

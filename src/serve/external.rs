@@ -1,15 +1,13 @@
 //! `dipylon external-storage`: the configured store, served over Athens's external storage protocol.
 
 use dipylon_middleware::auth::Credentials;
-use dipylon_middleware::telemetry::Telemetry;
 
-use super::{hangups, listen, reload, signals, tcp, tls_config, trace_config};
+use super::{hangups, listen, reload, signals, tcp, tls_config};
 use crate::adapters::open_spools;
 use crate::app::storage_stack;
 use crate::config::{Config, Env, StorageType};
 use crate::external_storage::{ExternalStorage, Options};
 use crate::storage;
-use crate::telemetry::traces;
 
 /// Serves the store of `StorageType` until SIGINT or SIGTERM, then drains within `ShutdownTimeout`. It
 /// listens at `address`, else where the gateway of this configuration would, with its TLS, its basic auth
@@ -28,10 +26,7 @@ pub async fn external_storage(
             .to_owned());
     }
     let (stop, hangups) = (signals()?, hangups()?);
-    let telemetry = Telemetry::new().and_then(Telemetry::with_process);
-    let telemetry = telemetry.map_err(|error| error.to_string())?;
-    let traces = traces::init(&trace_config(config))
-        .map_err(|error| format!("TraceExporterURL or TraceHeaders is refused: {error}"))?;
+    let (telemetry, traces) = super::telemetry(config, env)?;
     let variable = |name: &str| env.get(name).and_then(|value| value.into_string().ok());
     let said = |error: dipylon_middleware::Error| error.to_string();
     let backend = storage::open(config, &variable, &telemetry).await.map_err(said)?;

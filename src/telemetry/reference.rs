@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use dipylon_middleware::telemetry::catalogue::{
-    FieldInfo, LABELS, METRICS, REQUEST_EVENT, ROOT_SPAN, SECONDS, series_max,
+    FieldInfo, LABELS, METRICS, REQUEST_EVENT, SECONDS, SpanAttribute, SpanEvent, Work, series_max,
 };
-use dipylon_middleware::telemetry::{LabelInfo, MetricInfo};
+use dipylon_middleware::telemetry::labels::Label;
+use dipylon_middleware::telemetry::{LabelInfo, LayerName, MetricInfo, RouteName};
 
 const INTRODUCTION: &str = "\
 # Telemetry
@@ -28,12 +29,10 @@ gateway exposes the same series for one module as for a million.
 
 const TRACES_INTRODUCTION: &str = "
 Sent by OTLP (`TraceExporter = \"otlp\"`, `TraceExporterURL`) over gRPC, or HTTP with
-`OtlpProtocol = \"http\"`. A request with a `traceparent` continues that trace and follows its sampling;
-the others are kept in the share `TraceSamplingFraction` (all of them where `GoEnv` is `development`).
-A fetch goes upstream with a `traceparent` of the same trace. The root span is named after the route and
-has these attributes; each layer below it has a span with the layer's name and `dipylon.outcome`.
-A fetch in the background is a trace of its own: its root `background_stash` links to the request that
-caused it.
+`OtlpProtocol = \"http\"`. [docs/traces.md](../traces.md) says which traces are kept, how one reads, and which
+standard variables are followed.
+
+A span has one of these names; each has `dipylon.outcome`.
 ";
 
 const LOG_INTRODUCTION: &str = "
@@ -50,7 +49,7 @@ pub fn page() -> String {
     LABELS.iter().for_each(|label| push_label(&mut page, label));
     page.push_str("\n## Traces\n");
     page.push_str(TRACES_INTRODUCTION);
-    push_fields(&mut page, "attribute", ROOT_SPAN);
+    push_spans(&mut page);
     page.push_str("\n## Log\n");
     page.push_str(LOG_INTRODUCTION);
     push_fields(&mut page, "field", REQUEST_EVENT);
@@ -107,8 +106,23 @@ fn push_label(page: &mut String, label: &LabelInfo) {
     }
 }
 
+fn push_spans(page: &mut String) {
+    let _ = write!(page, "\n| span | is |\n|---|---|\n");
+    for (set, what) in [
+        (RouteName::INFO, "the root of a request, named after what was asked for"),
+        (LayerName::INFO, "a layer's part in it"),
+    ] {
+        let _ = writeln!(page, "| any [`{}`](#{}) | {what} |", set.name, anchor(&set));
+    }
+    push_fields(page, "", Work::INFO.values);
+    push_fields(page, "attribute", SpanAttribute::INFO.values);
+    push_fields(page, "event", SpanEvent::INFO.values);
+}
+
 fn push_fields(page: &mut String, title: &str, fields: &[FieldInfo]) {
-    let _ = write!(page, "\n| {title} | meaning |\n|---|---|\n");
+    if !title.is_empty() {
+        let _ = write!(page, "\n| {title} | meaning |\n|---|---|\n");
+    }
     for (name, meaning) in fields {
         let _ = writeln!(page, "| `{name}` | {} |", cell(meaning));
     }

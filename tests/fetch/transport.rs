@@ -1,17 +1,18 @@
 //! Connections that fail, stall and lie, and the headers that are sent.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dipylon::fetch::http_client::{HttpClient, HttpClientConfig};
 use dipylon_middleware::ErrorKind;
 use dipylon_middleware::ports::{Fetcher, Payload};
 use dipylon_middleware::request::FetchAsk;
+use dipylon_middleware::telemetry::trace::{
+    FinishedTrace, KeepRules, Parent, SpanRef, SpanSink, Tracer,
+};
 use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::upstream::{End, Fault, Upstream, When};
 use futures::StreamExt as _;
-use opentelemetry::trace::{
-    SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState,
-};
 
 use crate::support::{
     MODULE, SHORT, VERSION, config, every_ask, fetch, go_mod, info, proxy, proxy_with, refused,
@@ -183,29 +184,28 @@ async fn a_zip_that_announces_too_much_is_refused_at_once() {
 async fn the_trace_goes_on_upstream_and_gzip_is_offered_for_lists_only() {
     let (upstream, _) = upstream().await;
     let client = proxy(&upstream);
-    let span = |flags| {
-        SpanContext::new(
-            TraceId::from_hex("0af7651916cd43dd8448eb211c80319c").unwrap(),
-            SpanId::from_hex("b7ad6b7169203331").unwrap(),
-            flags,
-            false,
-            TraceState::default(),
-        )
-    };
-    let traced = |flags, ask| {
+    let tracer = Tracer::new(KeepRules::NONE, Arc::new(Nowhere));
+    let traced = |is_sampled, ask| {
+        let ids = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331";
+        let (span, state) = (SpanRef::parse(ids).unwrap(), Some("vendor=opaque".into()));
+        let parent = Parent { span, is_sampled, state };
         let mut asked = request(MODULE, ask);
-        asked.context.trace = opentelemetry::Context::new().with_remote_span_context(span(flags));
+        asked.context.trace = tracer.request(Some(parent), Instant::now());
         asked
     };
     // What is not kept here is nobody else's business.
-    client.fetch(traced(TraceFlags::NOT_SAMPLED, FetchAsk::List)).await.unwrap();
+    client.fetch(traced(false, FetchAsk::List)).await.unwrap();
     assert!(upstream.requests().remove(0).headers.get("traceparent").is_none());
     for ask in every_ask() {
         upstream.clear_requests();
-        client.fetch(traced(TraceFlags::SAMPLED, ask.clone())).await.unwrap();
+        let asked = traced(true, ask.clone());
+        let traceparent = asked.context.trace.traceparent().unwrap();
+        client.fetch(asked).await.unwrap();
         let headers = upstream.requests().remove(0).headers;
-        let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         assert_eq!(headers["traceparent"], traceparent);
+        assert!(traceparent.starts_with("00-0af7651916cd43dd8448eb211c80319c-"), "{traceparent}");
+        assert!(traceparent.ends_with("-01"), "{traceparent}");
+        assert_eq!(headers["tracestate"], "vendor=opaque");
         assert_eq!(headers["user-agent"], concat!("dipylon/", env!("CARGO_PKG_VERSION")));
         let gzip = headers.get("accept-encoding").is_some();
         assert_eq!(gzip, ask == FetchAsk::List, "{ask:?}");
@@ -239,4 +239,11 @@ async fn a_connection_is_used_again_after_a_404() {
         assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
         assert!(error.message().ends_with("connection 1"), "{error}");
     }
+}
+
+/// Takes spans and keeps none.
+struct Nowhere;
+
+impl SpanSink for Nowhere {
+    fn take(&self, _: FinishedTrace) {}
 }

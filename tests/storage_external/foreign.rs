@@ -9,13 +9,13 @@ use dipylon_middleware::request::RequestContext;
 use dipylon_middleware::stack::Border;
 use dipylon_middleware::storage_io::{StorageHandle, StorageIo};
 use dipylon_middleware::telemetry::Telemetry;
+use dipylon_middleware::telemetry::trace::{
+    FinishedTrace, KeepRules, Parent, SpanRef, SpanSink, Tracer,
+};
 use dipylon_protocol::route::FileKind;
 use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::storage_suite::{
     Subject, extras, names as name_cases, new_version, read_range, versions,
-};
-use opentelemetry::trace::{
-    SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState,
 };
 
 use crate::bench::{client, is_absent, is_stored, list, names, try_read};
@@ -221,14 +221,12 @@ async fn the_trace_of_a_call_goes_along_where_it_is_kept() {
     let io = StorageIo::new(Arc::clone(subject.storage()), &Telemetry::new().unwrap());
     let handle = StorageHandle::new(Border::new(io));
     let (module, _) = names(&small());
-    let ids = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331";
-    for (flags, sent) in
-        [(TraceFlags::SAMPLED, Some(format!("{ids}-01"))), (TraceFlags::NOT_SAMPLED, None)]
-    {
-        let trace = TraceId::from_hex(&ids[3..35]).unwrap();
-        let span = SpanId::from_hex(&ids[36..]).unwrap();
-        let span = SpanContext::new(trace, span, flags, true, TraceState::NONE);
-        let trace = opentelemetry::Context::new().with_remote_span_context(span);
+    let tracer = Tracer::new(KeepRules::NONE, Arc::new(Nowhere));
+    for is_sampled in [true, false] {
+        let span = SpanRef::parse("0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331").unwrap();
+        let parent = Parent { span, is_sampled, state: Some("vendor=opaque".into()) };
+        let trace = tracer.request(Some(parent), std::time::Instant::now());
+        let sent = is_sampled.then(|| trace.traceparent().unwrap());
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
         let context = RequestContext { trace, ..RequestContext::detached(deadline) };
         handle.list(&context, &module).await.unwrap();
@@ -239,8 +237,17 @@ async fn the_trace_of_a_call_goes_along_where_it_is_kept() {
         for call in calls {
             let got = call.headers.get("traceparent").map(|value| value.to_str().unwrap());
             assert_eq!(got, sent.as_deref(), "{}", call.path);
+            let state = call.headers.get("tracestate").map(|value| value.to_str().unwrap());
+            assert_eq!(state, is_sampled.then_some("vendor=opaque"), "{}", call.path);
         }
         foreign.remove("/example.com/a/@v/v1.0.0.info");
         foreign.forget_requests();
     }
+}
+
+/// Takes spans and keeps none.
+struct Nowhere;
+
+impl SpanSink for Nowhere {
+    fn take(&self, _: FinishedTrace) {}
 }

@@ -171,6 +171,16 @@ async fn everything_exposed_is_declared_and_everything_declared_is_exposed() {
     })
     .await;
     seen.extend(scraped(&world).await);
+    // A collector that is not there.
+    let world = World::start(&[
+        ("ATHENS_TRACE_EXPORTER", "otlp"),
+        ("ATHENS_TRACE_EXPORTER_URL", "http://127.0.0.1:1"),
+    ])
+    .await;
+    assert_eq!(world.get(&file(VERSION, "info")).await.status, 200);
+    until("spans are lost", async || scraped(&world).await.contains("dipylon_trace_spans_total"))
+        .await;
+    seen.extend(scraped(&world).await);
     // More connections than there may be.
     let world = World::start(&[("DIPYLON_MAX_CONNECTIONS", "4")]).await;
     let idle: Vec<_> =

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dipylon_middleware::telemetry::catalogue::{LayerName, RouteName};
-use dipylon_middleware::telemetry::labels::Label as _;
+use dipylon_middleware::telemetry::SpanName;
 
 use crate::collector::{Collector, Span};
 use crate::world::{VERSION, World, file};
@@ -91,11 +90,7 @@ async fn a_cold_miss(protocol: &str) {
     for layer in COLD_ZIP {
         assert!(names.contains(layer), "no span {layer} in {names:?}");
     }
-    let declared: BTreeSet<&str> = LayerName::ALL
-        .iter()
-        .map(|layer| layer.as_str())
-        .chain(RouteName::ALL.iter().map(|route| route.as_str()))
-        .collect();
+    let declared: BTreeSet<&str> = SpanName::all().map(SpanName::as_str).collect();
     assert!(names.is_subset(&declared), "{names:?}");
     for span in &spans {
         assert!(!span.attribute("dipylon.outcome").is_empty(), "{} has no outcome", span.name);

@@ -115,7 +115,7 @@ pub(crate) fn ends(criterion: &mut Criterion) {
 fn http(criterion: &mut Criterion) {
     let group = &mut criterion.benchmark_group("layers http");
     read(group, "bare leaf", &hello::<Request<()>>(), &http_request());
-    let context = RequestContextLayer::new("", LONG);
+    let context = RequestContextLayer::new("", LONG, &telemetry());
     read(group, "request_context", &context.layer(hello::<EdgeRequest>()), &http_request());
     let ours =
         TrustedProxies::new(|address| address.is_ipv4() && address.to_string().starts_with("10."));

@@ -1,5 +1,5 @@
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt as _;
@@ -11,7 +11,8 @@ use crate::error::{Error, Severity};
 use crate::render::{self, Served};
 use crate::request::{EdgeRequest, RequestContext};
 use crate::stack::{Stage, stage};
-use crate::telemetry::{InFlight, Outcome, Telemetry, span};
+use crate::telemetry::trace::{Attributes, RootEnd};
+use crate::telemetry::{InFlight, Outcome, SpanAttribute, SpanName, Telemetry};
 
 /// Bytes of a path that are logged.
 pub const PATH_BYTES_MAX: usize = 512;
@@ -50,6 +51,8 @@ pub(super) struct Record {
     severity: Severity,
     pub(super) sent_bytes: u64,
     cut: bool,
+    /// How long the client waited for the head of its answer.
+    waited: Option<Duration>,
     _active: InFlight,
 }
 
@@ -73,6 +76,7 @@ impl Record {
             severity: Severity::Info,
             sent_bytes: 0,
             cut: false,
+            waited: None,
             _active: active,
         }
     }
@@ -86,6 +90,7 @@ impl Record {
     }
 
     fn answered(&mut self, response: &Response<Body>) {
+        self.waited = Some(self.started.elapsed());
         self.status = response.status();
         self.served = response.extensions().get::<Served>().cloned().unwrap_or_default();
         self.severity = self.served.severity;
@@ -94,25 +99,65 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let seconds = self.started.elapsed().as_secs_f64();
+        let ended = Instant::now();
+        let seconds = ended.duration_since(self.started).as_secs_f64();
         let Served { route, outcome, .. } = self.served;
         let metrics = &self.telemetry.metrics;
-        metrics.request_seconds.get((route,)).observe(seconds);
         metrics.requests.get((route, outcome)).inc();
         metrics.sent_bytes.get((route,)).inc_by(self.sent_bytes);
         if self.events {
             self.write(seconds);
         }
+        self.end_trace(ended);
+        // Whether the trace is kept is known from here on.
+        metrics.request_seconds.get((route,)).observe_in(seconds, self.context.trace.exemplar());
     }
 }
 
 impl Record {
+    /// By the semantic conventions for HTTP servers only a failure of the server's makes its span an error.
+    fn end_trace(&self, ended: Instant) {
+        let Served { route, outcome, .. } = self.served;
+        let failed = self.cut || self.status.is_server_error();
+        let error = failed.then(|| self.served.error.as_deref().unwrap_or(outcome.as_str()));
+        let end = RootEnd {
+            name: SpanName::Request(route),
+            outcome,
+            error,
+            is_loud: self.severity != Severity::Info,
+            waited: self.waited.unwrap_or_else(|| ended.duration_since(self.started)),
+            ended,
+        };
+        self.context.trace.end(&end, |attributes| self.describe(attributes));
+    }
+
+    fn describe(&self, attributes: &mut Attributes) {
+        let sent_bytes = i64::try_from(self.sent_bytes).unwrap_or(i64::MAX);
+        attributes.extend([
+            (SpanAttribute::Method, self.method.as_str().into()),
+            (SpanAttribute::Path, self.path.as_str().into()),
+            (SpanAttribute::Route, self.served.route.as_str().into()),
+            (SpanAttribute::Status, i64::from(self.status.as_u16()).into()),
+            (SpanAttribute::SentBytes, sent_bytes.into()),
+            (SpanAttribute::RequestId, (&*self.context.id).into()),
+        ]);
+        if self.cut {
+            attributes.push((SpanAttribute::Cut, true.into()));
+        }
+        let Served { module, version, .. } = &self.served;
+        for (name, value) in [(SpanAttribute::Module, module), (SpanAttribute::Version, version)] {
+            if let Some(value) = value {
+                attributes.push((name, value.as_str().into()));
+            }
+        }
+    }
+
     fn write(&self, seconds: f64) {
         macro_rules! event {
             ($level:ident) => {
                 tracing::$level!(
                     request_id = %self.context.id,
-                    trace_id = span::trace_id(&self.context.trace),
+                    trace_id = self.context.trace.span().map(|span| span.trace.to_string()),
                     http_method = %self.method,
                     http_path = self.path,
                     http_status = self.status.as_u16(),

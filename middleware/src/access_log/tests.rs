@@ -9,9 +9,11 @@ use crate::body::{self, Body};
 use crate::error::{Error, ErrorKind, Severity};
 use crate::render::Served;
 use crate::request::EdgeRequest;
-use crate::telemetry::{Outcome, RouteName, Telemetry};
+use crate::telemetry::trace::FinishedSpan;
+use crate::telemetry::{Kept, Outcome, RouteName, SpanAttribute, SpanName, Telemetry};
 use crate::testing::below::{Held, error_from_below, hello};
 use crate::testing::events::Events;
+use crate::testing::spans::{ALL, NOTABLE, parent, traced};
 use crate::testing::upstream::{Piece, stream};
 use crate::testing::{call, edge, header, leaf, telemetry, text_of};
 
@@ -203,4 +205,76 @@ async fn services_of_one_layer_share_the_count_of_requests() {
     assert_eq!(telemetry.metrics.requests_active.get(()).get(), 2, "no body has ended");
     assert_eq!((text_of(first).await, text_of(second).await), ("hello".into(), "hello".into()));
     assert_eq!(telemetry.metrics.requests_active.get(()).get(), 0);
+}
+
+fn in_a_trace(telemetry: &Telemetry) -> EdgeRequest {
+    let mut request = edge("GET", "/x");
+    let parent = parent("0af7651916cd43dd8448eb211c80319c", false);
+    request.context.trace = telemetry.tracer.request(Some(parent), std::time::Instant::now());
+    request
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_trace_ends_with_the_last_byte_and_says_what_is_known_of_the_answer() {
+    let (telemetry, spans) = traced(NOTABLE);
+    let response = answer(false, &telemetry, in_a_trace(&telemetry), || Ok(whole_zip())).await;
+    assert!(spans.batches().is_empty(), "the body is not sent");
+    assert_eq!(text_of(response).await, "abcdef");
+    let root: FinishedSpan = spans.one(SpanName::Request(RouteName::Zip));
+    assert_eq!((root.outcome, root.error.clone()), (Outcome::MissLeader, None));
+    for (name, value) in [
+        (SpanAttribute::Method, "GET"),
+        (SpanAttribute::Path, "/x"),
+        (SpanAttribute::Route, "zip"),
+        (SpanAttribute::Status, "200"),
+        (SpanAttribute::SentBytes, "6"),
+        (SpanAttribute::RequestId, "edge-1"),
+        (SpanAttribute::Module, "example.com/m"),
+        (SpanAttribute::Version, "v1.0.0"),
+        (SpanAttribute::Kept, "miss"),
+        (SpanAttribute::Cut, ""),
+    ] {
+        assert_eq!(root.said(name), value, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trace_is_kept_for_what_is_logged_as_a_warning_or_an_error() {
+    for kind in ErrorKind::ALL {
+        let (telemetry, spans) = traced(NOTABLE);
+        let fails = || Err(Error::new(*kind, "on purpose"));
+        drop(answer(false, &telemetry, in_a_trace(&telemetry), fails).await);
+        let row = kind.row();
+        let wanted = match row.severity {
+            Severity::Info => row.outcome.is_miss().then_some(Kept::Miss),
+            Severity::Warn | Severity::Error => Some(Kept::Error),
+        };
+        let batches = spans.batches();
+        assert_eq!(batches.first().map(|batch| batch.kept), wanted, "{kind:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_failure_of_ours_makes_the_root_span_an_error() {
+    for (kind, failed) in [(ErrorKind::NotFound, None), (ErrorKind::Storage, Some("why"))] {
+        let (telemetry, spans) = traced(ALL);
+        let mut request = in_a_trace(&telemetry);
+        request.context.trace = telemetry.tracer.request(None, std::time::Instant::now());
+        drop(answer(false, &telemetry, request, move || Err(Error::new(kind, "why"))).await);
+        let root = spans.one(SpanName::Request(RouteName::Unknown));
+        assert_eq!(root.error.as_deref(), failed, "{kind:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_cut_makes_its_trace_worth_keeping() {
+    let (telemetry, spans) = traced(NOTABLE);
+    let cut = || Ok(zip_answer(Piece::Fail(ErrorKind::UpstreamFailed)));
+    let response = answer(false, &telemetry, in_a_trace(&telemetry), cut).await;
+    response.into_body().collect().await.expect_err("cut");
+    let root = spans.one(SpanName::Request(RouteName::Zip));
+    assert_eq!(root.said(SpanAttribute::Kept), "error");
+    assert_eq!(root.said(SpanAttribute::Cut), "true");
+    assert_eq!(root.outcome, Outcome::UpstreamError);
+    assert!(root.error.is_some(), "{root:?}");
 }

@@ -9,7 +9,6 @@ use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::query::VersionQuery;
 use dipylon_protocol::route::FileKind;
 use futures::FutureExt as _;
-use opentelemetry::trace::{Link, SpanContext, SpanKind, TraceContextExt as _, Tracer as _};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -26,7 +25,8 @@ use crate::request::{FileRequest, RequestContext, StashKey, StashRequest, Want};
 use crate::response::Stashed;
 use crate::stack::Border;
 use crate::storage_io::StorageHandle;
-use crate::telemetry::{BackgroundEvent, Outcome, Telemetry, span};
+use crate::telemetry::trace::{RootEnd, SpanRef};
+use crate::telemetry::{BackgroundEvent, Kept, Outcome, SpanAttribute, Telemetry, Work};
 
 /// How long a write of the queue's store is waited for.
 pub const STORE_PATIENCE: Duration = Duration::from_secs(5);
@@ -73,7 +73,7 @@ pub struct Background(Arc<Shared>);
 #[derive(Clone)]
 struct Cause {
     request_id: Arc<str>,
-    span: Option<SpanContext>,
+    span: Option<SpanRef>,
 }
 
 struct Shared {
@@ -125,8 +125,8 @@ impl Background {
     async fn enqueue(&self, request: &FileRequest) {
         let shared = &self.0;
         let key = Key { module: request.module.clone(), version: request.version.clone() };
-        let span = request.context.trace.span().span_context().clone();
-        let cause = Cause { request_id: Arc::clone(&request.context.id), span: Some(span) };
+        let span = request.context.trace.span();
+        let cause = Cause { request_id: Arc::clone(&request.context.id), span };
         if shared.ports.store.is_none() {
             let offer = shared.offer(&key, cause);
             if offer == Offer::Accepted {
@@ -415,19 +415,32 @@ impl Shared {
     async fn stash(&self, key: &Key, cause: Cause) -> Ended {
         let context = RequestContext {
             id: Arc::clone(&cause.request_id),
-            trace: linked_trace(cause.span),
+            trace: self.ports.telemetry.tracer.work(Work::BackgroundStash, cause.span),
             deadline: Instant::now() + self.config.timeout,
             timings: Arc::default(),
         };
-        let (ended, outcome) = match self.stashed(&context, key).await {
-            Ok(outcome) => (Ended::Stored, outcome),
-            Err(error) => {
-                let outcome = error.outcome();
-                (Ended::Failed(error), outcome)
-            }
+        context.trace.keep(Kept::Miss);
+        let result = self.stashed(&context, key).await;
+        let (outcome, error) = match &result {
+            Ok(outcome) => (*outcome, None),
+            Err(error) => (error.outcome(), Some(error.message())),
         };
-        span::end(&context.trace, outcome, None);
-        ended
+        let end = RootEnd {
+            name: Work::BackgroundStash.into(),
+            outcome,
+            error,
+            is_loud: error.is_some(),
+            waited: Duration::ZERO,
+            ended: std::time::Instant::now(),
+        };
+        context.trace.end(&end, |attributes| {
+            attributes.push((SpanAttribute::Module, key.module.as_str().into()));
+            attributes.push((SpanAttribute::Version, key.version.as_str().into()));
+        });
+        match result {
+            Ok(_) => Ended::Stored,
+            Err(error) => Ended::Failed(error),
+        }
     }
 
     /// Ends well where the version is stored whole, however it came there.
@@ -471,17 +484,4 @@ async fn patiently(written: impl Future<Output = Result<(), Error>>) -> Result<(
 /// The panic itself is in the log: the hook of the process writes it.
 fn panicked() -> Error {
     Error::new(ErrorKind::Internal, "the gateway made a mistake: the attempt panicked")
-}
-
-/// A new trace, linked to the request that caused it: the request's own trace ends before.
-fn linked_trace(cause: Option<SpanContext>) -> opentelemetry::Context {
-    let links = cause.map(Link::with_context).into_iter().collect();
-    let tracer = opentelemetry::global::tracer(span::SCOPE);
-    let root = opentelemetry::Context::new();
-    let background = tracer
-        .span_builder("background_stash")
-        .with_kind(SpanKind::Internal)
-        .with_links(links)
-        .start_with_context(&tracer, &root);
-    root.with_span(background)
 }

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::query::VersionQuery;
 use dipylon_protocol::route::FileKind;
-use opentelemetry::trace::{SpanKind, TraceContextExt as _};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -22,7 +21,7 @@ use crate::purge::{Era, Learns, Purges};
 use crate::request::{Plan, Planned, RequestContext, StashKey, StashRequest, Want};
 use crate::response::{Answer, Files, Finished, Stashed};
 use crate::stack::Border;
-use crate::telemetry::{BackgroundEvent, LayerName, Outcome, Telemetry, span};
+use crate::telemetry::{BackgroundEvent, Outcome, SpanAttribute, Telemetry, Work};
 use crate::testing::below::{Held, assert_passes_unchanged, error_from_below};
 use crate::testing::release::Release;
 use crate::testing::storage::MemoryStorage;
@@ -128,18 +127,20 @@ struct Setup {
     may_fetch: MayFetch,
     entries_max: usize,
     workers_max: usize,
+    telemetry: Telemetry,
 }
 
 impl Setup {
     fn new(open: bool) -> Self {
         let (stashes, fetcher) = (Stashes::new(open), ScriptedUpstream::new());
         let may_fetch: MayFetch = Arc::new(|_, _| true);
-        Self { stashes, fetcher, store: None, may_fetch, entries_max: 1_000, workers_max: 1_000 }
+        let (entries_max, workers_max, telemetry) = (1_000, 1_000, telemetry());
+        Self { stashes, fetcher, store: None, may_fetch, entries_max, workers_max, telemetry }
     }
 
     fn bench(self) -> Bench {
-        let (tasks, telemetry) = (TaskTracker::new(), telemetry());
-        let Self { stashes, fetcher, store, may_fetch, entries_max, workers_max } = self;
+        let tasks = TaskTracker::new();
+        let Self { stashes, fetcher, store, may_fetch, entries_max, workers_max, telemetry } = self;
         let learned = Arc::<Learned>::default();
         let config = BackgroundConfig { timeout: 90 * SECOND, entries_max, workers_max };
         let ports = BackgroundPorts {
@@ -356,20 +357,23 @@ async fn a_drain_waits_for_the_commit_of_a_background_stash() {
 
 #[tokio::test(start_paused = true)]
 async fn a_background_stash_has_a_trace_of_its_own_linked_to_its_cause() {
-    spans::install();
-    let bench = bench(true);
-    let root = opentelemetry::Context::new();
-    let cause = span::start(&root, LayerName::Dispatch.as_str(), SpanKind::Server);
-    let cause_trace = cause.span().span_context().trace_id();
+    let (telemetry, spans) = spans::traced(spans::NOTABLE);
+    let bench = Setup { telemetry, ..Setup::new(true) }.bench();
+    let trace = spans::root(&bench.telemetry);
+    let cause = trace.span().expect("a trace");
     let mut planned = planned(Plan::StashInBackground);
-    planned.request.context = RequestContext { trace: cause, ..planned.request.context };
+    planned.request.context = RequestContext { trace, ..planned.request.context };
     call(&bench.dispatch, planned).await.expect_err("404");
     settle().await;
-    let linked = spans::linked_to(cause_trace);
+    let own = {
+        let asked = bench.stashes.asked();
+        asked[0].context.trace.span().expect("a trace").trace
+    };
+    assert_ne!(own, cause.trace);
+    let linked = spans.linked_to(cause.trace);
     assert_eq!(linked.len(), 1);
-    assert_eq!(linked[0].name, "background_stash");
-    let own = linked[0].span_context.trace_id();
-    assert_ne!(own, cause_trace);
-    let asked = bench.stashes.asked();
-    assert_eq!(asked[0].context.trace.span().span_context().trace_id(), own);
+    assert_eq!((linked[0].name, linked[0].trace), (Work::BackgroundStash.into(), own));
+    assert_eq!(linked[0].said(SpanAttribute::Module), "example.com/m");
+    assert_eq!(linked[0].said(SpanAttribute::Version), "v1.0.0");
+    assert_eq!(linked[0].said(SpanAttribute::Kept), "miss");
 }

@@ -15,7 +15,8 @@
 //! # Telemetry
 //! `dipylon_lock_*`: wait, hold, operations, losses, and the gauge `dipylon_lock_degraded`; the span
 //! events `lock_acquired`, `lock_held_elsewhere`, `lock_stored_elsewhere`, `lock_settled_elsewhere` and
-//! `lock_degraded`; the outcome `miss_degraded` for what was fetched without the lock.
+//! `lock_degraded`; the outcome `miss_degraded` for what was fetched without the lock. The owner of a lock names
+//! the span that holds it, so a replica that waits links to it, where the service tells who that is.
 //!
 //! # Failure modes
 //! None that a client sees. A service that gives no sign of life for `Timeout`, or `MaxRetries` times
@@ -33,6 +34,7 @@
 mod health;
 mod holding;
 mod layer;
+mod owner;
 mod service;
 mod state;
 #[cfg(test)]

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
-use opentelemetry::KeyValue;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tower::util::ServiceExt as _;
 
 use super::health::{LockHealth, Service};
 use super::holding::{Holding, Keeper, RELEASE_ATTEMPTS, RELEASE_PAUSE};
+use super::owner::{owner, span_of};
 use super::state::{Contest, Footing, LockLimits, Next, Why};
 use crate::blob::Blob;
 use crate::error::Error;
@@ -22,7 +22,8 @@ use crate::request::{StashRequest, Want};
 use crate::response::{Files, Finished, Stashed, Stored};
 use crate::stack::{Stage, stage};
 use crate::storage_io::StorageHandle;
-use crate::telemetry::{InFlight, LockWait, Outcome, Telemetry, span};
+use crate::telemetry::trace::{Attributes, SpanRef};
+use crate::telemetry::{InFlight, LockWait, Outcome, SpanAttribute, SpanEvent, Telemetry};
 
 /// How long one look in storage may take. One that takes longer found nothing.
 pub const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -113,9 +114,11 @@ impl Shared {
     /// Athens's key, and an owner that is nobody else's; and a seed for how the wish waits.
     fn claim(&self, request: &StashRequest) -> (LockClaim, u64) {
         let number = self.wishes.fetch_add(1, Ordering::Relaxed);
+        let trace = &request.context.trace;
+        let span = trace.is_kept().then(|| trace.span()).flatten();
         let claim = LockClaim {
             key: format!("{}@{}", request.key.module, request.key.version).into(),
-            owner: format!("dipylon-{:016x}-{number}", self.instance).into(),
+            owner: owner(self.instance, number, span).into(),
         };
         (claim, self.instance.wrapping_add(number))
     }
@@ -157,6 +160,8 @@ struct Found {
     verdict: Option<Verdict>,
     error: Option<LockError>,
     was_held: bool,
+    /// The span that had the lock when it was last asked for.
+    holder: Option<SpanRef>,
 }
 
 impl Wish<'_> {
@@ -201,7 +206,12 @@ impl Wish<'_> {
             }
             Ok(Acquired::Held(held)) => {
                 if !std::mem::replace(&mut found.was_held, true) {
-                    self.note("lock_held_elsewhere", Vec::new());
+                    self.note(SpanEvent::LockHeldElsewhere, Vec::new());
+                }
+                let holder = held.by.as_deref().and_then(span_of);
+                if let Some(holder) = holder.filter(|holder| found.holder != Some(*holder)) {
+                    self.request.context.trace.link(holder);
+                    found.holder = Some(holder);
                 }
                 found.released = Some(held.released);
                 found.since = found.since.or(held.since);
@@ -236,7 +246,7 @@ impl Wish<'_> {
 
     fn hold(&self, fencing: u64, asked: Instant) -> Holding {
         let attribute = i64::try_from(fencing).unwrap_or(i64::MAX);
-        self.note("lock_acquired", vec![KeyValue::new("fencing", attribute)]);
+        self.note(SpanEvent::LockAcquired, vec![(SpanAttribute::Fencing, attribute.into())]);
         tracing::debug!(request_id = %self.request.context.id, key = %self.claim.key, fencing,
             "a lock was acquired");
         let Shared { service, limits, purges, tasks, telemetry, .. } = self.shared;
@@ -310,11 +320,11 @@ impl Wish<'_> {
     fn ending(&self, footing: Option<Footing>, found: Found) -> (Ending, LockWait) {
         match (footing, found) {
             (None, Found { stashed: Some(stashed), .. }) => {
-                self.note("lock_stored_elsewhere", Vec::new());
+                self.note(SpanEvent::LockStoredElsewhere, Vec::new());
                 (Ending::Stored(Box::new(stashed)), LockWait::Stored)
             }
             (None, Found { verdict: Some(verdict), .. }) => {
-                self.note("lock_settled_elsewhere", Vec::new());
+                self.note(SpanEvent::LockSettledElsewhere, Vec::new());
                 (Ending::Settled(verdict), LockWait::Settled)
             }
             (Some(Footing::Locked), Found { holding: Some(holding), .. }) => {
@@ -332,7 +342,7 @@ impl Wish<'_> {
     }
 
     fn degrade(&self, why: Why, error: Option<LockError>) {
-        self.note("lock_degraded", vec![KeyValue::new("reason", why.as_str())]);
+        self.note(SpanEvent::LockDegraded, vec![(SpanAttribute::Reason, why.as_str().into())]);
         if why == Why::Overdue {
             tracing::warn!(request_id = %self.request.context.id, key = %self.claim.key,
                 "another replica held the lock for the whole StashTimeout: fetched without it");
@@ -360,8 +370,8 @@ impl Wish<'_> {
         });
     }
 
-    fn note(&self, event: &'static str, attributes: Vec<KeyValue>) {
-        span::event(&self.request.context.trace, event, attributes);
+    fn note(&self, event: SpanEvent, attributes: Attributes) {
+        self.request.context.trace.event(event, attributes);
     }
 }
 

@@ -1,8 +1,8 @@
 //! Counts and times every layer alike.
 //!
 //! # What it does
-//! Adds calls by outcome, seconds and calls in flight to the layer below it, and a child span where
-//! the trace is kept. A layer therefore declares only what is special to it.
+//! Adds calls by outcome, seconds and calls in flight to the layer below it, and a record of the call to the
+//! trace, which becomes a span if the trace is kept. A layer therefore declares only what is special to it.
 //!
 //! # Where it sits
 //! Around every layer and leaf: `Stack::push` puts it there.
@@ -16,7 +16,7 @@
 //! that and is overwritten on completion.
 //!
 //! # Limits
-//! Two clock readings and one boxed future per call.
+//! Two clock readings, which the record shares, and one boxed future per call.
 
 mod layer;
 mod service;

@@ -9,7 +9,8 @@ use crate::error::Error;
 use crate::request::HasContext;
 use crate::response::HasOutcome;
 use crate::stack::{Stage, stage};
-use crate::telemetry::{Histogram, InFlight, LayerName, Metrics, Outcome, Telemetry, span};
+use crate::telemetry::trace::Entered;
+use crate::telemetry::{Histogram, InFlight, LayerName, Metrics, Outcome, Telemetry};
 
 /// The handles of one layer, resolved when the stack is built.
 #[derive(Clone)]
@@ -53,7 +54,9 @@ impl<S> Observe<S> {
         let mut call = Call::start(handles, &mut request);
         let result = inner.oneshot(request).await;
         call.outcome = result.outcome();
-        call.error = result.as_ref().err().map(|error| error.message().to_owned());
+        if call.span.is_some() {
+            call.error = result.as_ref().err().map(|error| error.message().to_owned());
+        }
         result
     }
 }
@@ -64,7 +67,7 @@ stage!(Observe<S>: any Request, where S::Reply: HasOutcome);
 struct Call {
     handles: Handles,
     started: Instant,
-    span: Option<opentelemetry::Context>,
+    span: Option<Entered>,
     outcome: Outcome,
     error: Option<String>,
     _active: InFlight,
@@ -72,14 +75,9 @@ struct Call {
 
 impl Call {
     fn start(handles: Handles, request: &mut impl HasContext) -> Self {
-        let context = request.context_mut();
-        let span = span::child(&context.trace, handles.layer);
-        if let Some(child) = &span {
-            context.trace = child.clone();
-        }
         Self {
             started: Instant::now(),
-            span,
+            span: request.context_mut().trace.enter(),
             outcome: Outcome::Dropped,
             error: None,
             _active: InFlight::enter(&handles.active),
@@ -91,10 +89,13 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let Handles { layer, metrics, seconds, .. } = &self.handles;
+        let ended = Instant::now();
         metrics.layer_calls.get((*layer, self.outcome)).inc();
-        seconds.observe(self.started.elapsed().as_secs_f64());
-        if let Some(context) = &self.span {
-            span::end(context, self.outcome, self.error.as_deref());
+        let exemplar = self.span.as_ref().and_then(Entered::exemplar);
+        seconds.observe_in(ended.duration_since(self.started).as_secs_f64(), exemplar);
+        if let Some(span) = self.span.take() {
+            let times = (self.started, ended);
+            span.end((*layer).into(), times, self.outcome, self.error.as_deref());
         }
     }
 }

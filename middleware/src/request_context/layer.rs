@@ -5,6 +5,7 @@ use tower::Layer;
 
 use super::forwarded::TrustedProxies;
 use super::service::RequestContextService;
+use crate::telemetry::{Telemetry, Tracer};
 
 /// Makes [`RequestContextService`]s.
 #[derive(Clone, Debug)]
@@ -12,13 +13,15 @@ pub struct RequestContextLayer {
     prefix: Arc<str>,
     patience: Duration,
     trusted: Option<TrustedProxies>,
+    tracer: Tracer,
 }
 
 impl RequestContextLayer {
     /// `prefix` is the configured path prefix without a trailing slash, or empty; a request's
     /// deadline starts as `patience` from now.
-    pub fn new(prefix: &str, patience: Duration) -> Self {
-        Self { prefix: prefix.trim_end_matches('/').into(), patience, trusted: None }
+    pub fn new(prefix: &str, patience: Duration, telemetry: &Telemetry) -> Self {
+        let (prefix, tracer) = (prefix.trim_end_matches('/').into(), telemetry.tracer.clone());
+        Self { prefix, patience, trusted: None, tracer }
     }
 
     /// Believes `X-Forwarded-*` of these peers only. Without it anybody is believed, as in Athens.
@@ -38,6 +41,7 @@ impl<S> Layer<S> for RequestContextLayer {
             prefix: Arc::clone(&self.prefix),
             patience: self.patience,
             trusted: self.trusted.clone(),
+            tracer: self.tracer.clone(),
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Ids, trace context, the root span, and the headers that every answer carries.
+//! Ids, the trace, and the headers that every answer carries.
 //!
 //! # What it does
 //! Makes an `EdgeRequest` of an HTTP request: a request id (the client's `Athens-Request-ID` or
-//! `X-Request-Id`, else a new one), a server span under the client's `traceparent`, and the path below
-//! the configured prefix. Says who the client is: the other end of the connection, or, where that is a
+//! `X-Request-Id`, else a new one), a trace, which is the client's where it sends a `traceparent`, and
+//! the path below the configured prefix. Says who the client is: the other end of the connection, or, where that is a
 //! trusted proxy, the last of `X-Forwarded-For` that is none. Puts `X-Request-Id`, `Athens-Request-ID`,
 //! `traceparent`, `Cache-Status` and `Server-Timing` on every answer.
 //!
@@ -11,10 +11,10 @@
 //! Outermost: everything below has a context.
 //!
 //! # Telemetry
-//! The root span, by the semantic conventions for HTTP servers; its outcome comes from the answer.
+//! Begins the trace; `access_log`, which sees the last byte, ends it.
 //!
 //! # Failure modes
-//! A request id that is too long or not printable is replaced. With trusted proxies configured, what
+//! A request id that is too long or not printable is replaced; a malformed `traceparent` begins a new trace. With trusted proxies configured, what
 //! anybody else says in `X-Forwarded-*` is removed.
 //!
 //! # Limits

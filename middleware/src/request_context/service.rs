@@ -3,8 +3,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, Request, Response};
-use opentelemetry::KeyValue;
-use opentelemetry::trace::{SpanKind, TraceContextExt as _};
 use tower::util::ServiceExt as _;
 
 use super::forwarded::TrustedProxies;
@@ -14,7 +12,8 @@ use crate::error::Error;
 use crate::render::{self, Served};
 use crate::request::{EdgeRequest, RequestContext};
 use crate::stack::{Stage, stage};
-use crate::telemetry::{Timings, span};
+use crate::telemetry::trace::Parent;
+use crate::telemetry::{Kept, Timings, Tracer};
 
 /// What the server knows of the connection a request came by; an extension of the request.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,6 +31,7 @@ pub struct RequestContextService<S> {
     pub(super) prefix: Arc<str>,
     pub(super) patience: Duration,
     pub(super) trusted: Option<TrustedProxies>,
+    pub(super) tracer: Tracer,
 }
 
 impl<S: Stage<EdgeRequest, Reply = Response<Body>>> RequestContextService<S> {
@@ -41,11 +41,10 @@ impl<S: Stage<EdgeRequest, Reply = Response<Body>>> RequestContextService<S> {
         let connection = head.extensions.get::<Connection>().copied().unwrap_or_default();
         let context = RequestContext {
             id: ids::request_id(&head.headers),
-            trace: span::start(&ids::remote_trace(&head.headers), "request", SpanKind::Server),
+            trace: self.tracer.request(Parent::of(&head.headers), started),
             deadline: tokio::time::Instant::now() + self.patience,
             timings: Arc::new(Timings::default()),
         };
-        describe(&context, &head);
         let path = below_prefix(head.uri.path(), &self.prefix);
         let Connection { peer, secure } = connection;
         let peer = match &self.trusted {
@@ -68,19 +67,13 @@ fn below_prefix(path: &str, prefix: &str) -> Option<String> {
     path.strip_prefix(prefix).filter(|rest| rest.starts_with('/')).map(str::to_owned)
 }
 
-fn describe(context: &RequestContext, head: &http::request::Parts) {
-    let span = context.trace.span();
-    if span.is_recording() {
-        span.set_attribute(KeyValue::new("http.request.method", head.method.to_string()));
-        span.set_attribute(KeyValue::new("url.path", head.uri.path().to_owned()));
-        span.set_attribute(KeyValue::new("dipylon.request_id", context.id.to_string()));
-    }
-}
-
-/// Puts the headers of every answer on, and ends the root span.
+/// Puts the headers of every answer on. A client that keeps traces is told of a miss that this one is kept.
 fn finish(response: &mut Response<Body>, context: &RequestContext, started: Instant) {
     let served = response.extensions().get::<Served>().cloned().unwrap_or_default();
-    let traceparent = span::traceparent(&context.trace);
+    if served.outcome.is_miss() {
+        context.trace.keep(Kept::Miss);
+    }
+    let traceparent = context.trace.traceparent();
     let timing = context.timings.server_timing(started.elapsed());
     let headers = [
         ("x-request-id", Some(context.id.to_string())),
@@ -94,15 +87,6 @@ fn finish(response: &mut Response<Body>, context: &RequestContext, started: Inst
             response.headers_mut().insert(HeaderName::from_static(name), value);
         }
     }
-    let span = context.trace.span();
-    if span.is_recording() {
-        span.update_name(served.route.as_str());
-        span.set_attribute(KeyValue::new("http.route", served.route.as_str()));
-        let status = i64::from(response.status().as_u16());
-        span.set_attribute(KeyValue::new("http.response.status_code", status));
-    }
-    let failed = response.status().is_server_error().then(|| served.outcome.as_str());
-    span::end(&context.trace, served.outcome, failed);
 }
 
 stage!(RequestContextService<S>: Request<()> => Response<Body>, over EdgeRequest => Response<Body>);

@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use opentelemetry::trace::{SpanContext, TraceContextExt as _};
 use prometheus::IntGauge;
 use tokio::time::Instant;
 use tower::util::ServiceExt as _;
@@ -11,10 +10,11 @@ use crate::purge::{Era, Purges};
 use crate::request::{StashKey, StashRequest};
 use crate::response::Stashed;
 use crate::stack::{Stage, stage};
-use crate::telemetry::{InFlight, Outcome};
+use crate::telemetry::trace::SpanRef;
+use crate::telemetry::{InFlight, Kept, Outcome};
 
 /// What a flight brings: its result, and the leader's span for followers to link to.
-pub(super) type Landed = (Result<Stashed, Error>, SpanContext);
+pub(super) type Landed = (Result<Stashed, Error>, Option<SpanRef>);
 
 /// Runs `S` once per key.
 #[derive(Clone, Debug)]
@@ -32,12 +32,14 @@ impl<S: Stage<StashRequest, Reply = Stashed>> SingleFlight<S> {
         let era = purges.era(&request.key.module);
         let (key, deadline) = ((request.key.clone(), era), request.context.deadline);
         let trace = request.context.trace.clone();
+        // Who leads and who follows: neither is a hit.
+        trace.keep(Kept::Miss);
         let landed = flights
             .join(key, deadline, |landing| async move {
                 let _active = InFlight::enter(&active);
                 let mut request = request;
                 request.context.deadline = Instant::now() + stash_timeout;
-                let leader = request.context.trace.span().span_context().clone();
+                let leader = request.context.trace.span();
                 let result = inner.oneshot(request).await;
                 landing.land((result.clone(), leader));
                 if let Ok(stashed) = result {
@@ -48,8 +50,8 @@ impl<S: Stage<StashRequest, Reply = Stashed>> SingleFlight<S> {
             .await;
         match landed {
             Ok(((result, leader), role)) => {
-                if role == Role::Follower && leader.is_valid() {
-                    trace.span().add_link(leader, Vec::new());
+                if let (Role::Follower, Some(leader)) = (role, leader) {
+                    trace.link(leader);
                 }
                 result.map(|stashed| with_role(stashed, role))
             }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use dipylon_protocol::route::FileKind;
 use futures::future::join_all;
-use opentelemetry::trace::{SpanKind, TraceContextExt as _};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -12,11 +11,12 @@ use tower::Layer as _;
 
 use super::{SingleFlight, SingleFlightLayer};
 use crate::error::{Error, ErrorKind};
+use crate::observe::ObserveLayer;
 use crate::purge::{Modules, Purge, Purges};
 use crate::request::{StashKey, StashRequest, Want};
 use crate::response::{Files, FinishGuard, Finished, Stashed};
 use crate::stack::Stage;
-use crate::telemetry::{Outcome, Telemetry, span};
+use crate::telemetry::{LayerName, Outcome, Telemetry};
 use crate::testing::below::{assert_passes_unchanged, error_from_below};
 use crate::testing::spans;
 use crate::testing::{SECOND, call, context_for, leaf, module, query, settle, stashed, telemetry};
@@ -109,27 +109,29 @@ async fn a_hundred_callers_cost_one_stash_and_all_but_one_are_followers() {
 
 #[tokio::test(start_paused = true)]
 async fn a_follower_s_span_links_to_the_leader_s() {
-    spans::install();
-    let (telemetry, below) = (telemetry(), Below::ok());
-    let service = below.under(&telemetry);
-    let traced = |name| {
+    let ((telemetry, spans), below) = (spans::traced(spans::ALL), Below::ok());
+    let service = ObserveLayer::new(LayerName::SingleFlight, &telemetry);
+    let service = service.layer(below.under(&telemetry));
+    let traced = || {
         let mut request = request();
-        let root = opentelemetry::Context::new();
-        request.context.trace = span::start(&root, name, SpanKind::Server);
+        request.context.trace = spans::root(&telemetry);
         request
     };
-    let (leader, follower) = (traced("leader"), traced("follower"));
-    let of = |request: &StashRequest| request.context.trace.span().span_context().clone();
+    let (leader, follower) = (traced(), traced());
+    let of = |request: &StashRequest| request.context.trace.span().expect("a trace");
     let (led, followed) = (of(&leader), of(&follower));
-    let trace = follower.context.trace.clone();
     let (first, second) = tokio::join!(call(&service, leader), call(&service, follower));
     assert_eq!(first.expect("the leader").outcome, Outcome::MissLeader);
     assert_eq!(second.expect("the follower").outcome, Outcome::MissFollower);
-    trace.span().end();
-    let linked = spans::linked_to(led.trace_id());
+    settle().await;
+    let linked = spans.linked_to(led.trace);
     assert_eq!(linked.len(), 1, "{linked:?}");
-    assert_eq!(linked[0].span_context.span_id(), followed.span_id());
-    assert_eq!(linked[0].links.links[0].span_context, led);
+    assert_eq!((linked[0].trace, linked[0].parent), (followed.trace, Some(followed.span)));
+    let leaders = spans
+        .all()
+        .into_iter()
+        .find(|span| span.trace == led.trace && span.name == LayerName::SingleFlight.into());
+    assert_eq!(linked[0].links[0].span, leaders.expect("the leader's span").id);
 }
 
 #[tokio::test(start_paused = true)]

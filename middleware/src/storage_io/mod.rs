@@ -10,7 +10,7 @@
 //!
 //! # Telemetry
 //! `dipylon_storage_operations_total`, `dipylon_storage_operation_duration_seconds` by operation. A backend
-//! that calls over HTTP finds the `traceparent` to send in `caller_traceparent`. Over stacks it counts nothing:
+//! that calls over HTTP finds the trace to hand on in `caller_trace`. Over stacks it counts nothing:
 //! they do. The checks beside a walk are not counted.
 //!
 //! # Failure modes
@@ -29,4 +29,4 @@ mod tests;
 
 pub use handle::StorageHandle;
 pub use patience::{ANSWER_MAX, CHECK_EACH, WALK_MAX};
-pub use service::{StorageIo, caller_context, caller_traceparent, note_progress};
+pub use service::{StorageIo, caller_context, caller_trace, note_progress};

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::ports::{Storage, StorageCall, StorageReply};
 use crate::request::{RequestContext, StorageRequest};
 use crate::stack::stage;
-use crate::telemetry::span::traceparent_if_kept;
+use crate::telemetry::trace::Onward;
 use crate::telemetry::{Outcome, StorageOperation, Telemetry};
 
 tokio::task_local! {
@@ -30,10 +30,10 @@ pub fn caller_context() -> Option<RequestContext> {
     CALLER.try_with(|caller| caller.context.clone()).ok()
 }
 
-/// The `traceparent` that a backend hands on with a call it makes over HTTP; nothing unless the trace is
-/// kept. A task that the backend starts does not know it: ask before.
-pub fn caller_traceparent() -> Option<String> {
-    CALLER.try_with(|caller| traceparent_if_kept(&caller.context.trace)).ok().flatten()
+/// The trace that a backend hands on with a call it makes over HTTP; nothing unless it is kept. A task that
+/// the backend starts does not know it: ask before.
+pub fn caller_trace() -> Option<Onward> {
+    CALLER.try_with(|caller| caller.context.trace.onward_if_kept()).ok().flatten()
 }
 
 /// Says that the storage call under way has come further, so that [`ANSWER_MAX`](super::ANSWER_MAX) begins

@@ -1,7 +1,7 @@
 //! Every metric, label value and outcome, declared once.
 //!
 //! The metric structs, the reference page (`docs/reference/telemetry.md`) and the tests that hold a
-//! scrape to this list all derive from it. Spans are named after [`LayerName`]s.
+//! scrape to this list all derive from it. So do the names of spans, and all that they can say.
 
 use prometheus::{IntCounter, IntGauge, Registry};
 
@@ -17,6 +17,7 @@ mod outcome;
 mod pace;
 mod policy;
 mod storage;
+mod trace;
 mod upstream;
 
 pub use background::BackgroundEvent;
@@ -26,6 +27,7 @@ pub use outcome::Outcome;
 pub use pace::{PaceReason, Paced};
 pub use policy::PolicyReload;
 pub use storage::{NearFill, NearRead, Presigned, StorageOperation};
+pub use trace::{Kept, SpanAttribute, SpanEvent, SpanFate, SpanName, Work};
 pub use upstream::{BreakerScope, Hedged};
 
 label! {
@@ -289,6 +291,11 @@ metrics! {
     /// Bytes of the zips that clients were sent to the object store for.
     presigned_bytes: IntCounter<()> = "dipylon_presigned_bytes_total";
 
+    /// Traces kept, by why.
+    traces_kept: IntCounter<(Kept,)> = "dipylon_traces_kept_total";
+    /// Spans of traces that are kept, by what became of them.
+    trace_spans: IntCounter<(SpanFate,)> = "dipylon_trace_spans_total";
+
     collected:
     /// 1; its label says which version of the program runs.
     Gauge = "dipylon_build_info" of VERSION;
@@ -353,10 +360,12 @@ pub const LABELS: &[LabelInfo] = &[
     PolicyReload::INFO,
     PaceReason::INFO,
     Paced::INFO,
+    Kept::INFO,
+    SpanFate::INFO,
     VERSION,
 ];
 
-/// A field of the log event `request`, or an attribute of a span, and what it holds.
+/// A field of the log event `request`, and what it holds.
 pub type FieldInfo = (&'static str, &'static str);
 
 /// The fields of the log event `request`, which is written once for each request. Those marked with
@@ -376,15 +385,4 @@ pub const REQUEST_EVENT: &[FieldInfo] = &[
     ("cut", "Whether the body ended before its end."),
     ("duration_ms", "Milliseconds from the request's head to the last byte of the answer."),
     ("error?", "The error's text, as the client got it."),
-];
-
-/// The attributes of the root span, whose name is the route. A span for each layer lies below it, with
-/// the layer's name.
-pub const ROOT_SPAN: &[FieldInfo] = &[
-    ("http.request.method", "The method."),
-    ("url.path", "The path as it came."),
-    ("http.route", "What was asked for: the label `route`."),
-    ("http.response.status_code", "The status."),
-    ("dipylon.request_id", "The id of the request, as in the log."),
-    ("dipylon.outcome", "How it ended; every layer's span has it too."),
 ];

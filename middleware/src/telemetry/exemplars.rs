@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use opentelemetry::TraceId;
+use super::trace::TraceId;
 use parking_lot::Mutex;
 
 /// A value that was observed, and the trace it was observed in.

@@ -1,4 +1,4 @@
-//! Telemetry: one catalogue, typed metrics, spans.
+//! Telemetry: one catalogue, typed metrics, traces.
 
 pub mod catalogue;
 pub mod exemplars;
@@ -7,22 +7,24 @@ pub mod labels;
 pub mod metrics;
 pub mod openmetrics;
 mod runtime;
-pub mod span;
 pub mod timings;
+pub mod trace;
 
 use std::sync::Arc;
 
 use prometheus::Registry;
 
 pub use catalogue::{
-    BackgroundEvent, BreakerScope, FetchKind, Hedged, LayerName, LockAnswer, LockLoss,
+    BackgroundEvent, BreakerScope, FetchKind, Hedged, Kept, LayerName, LockAnswer, LockLoss,
     LockOperation, LockWait, Metrics, NearFill, NearRead, Outcome, PaceReason, Paced, PolicyReload,
-    Presigned, RouteName, Saved, StorageOperation, Verification,
+    Presigned, RouteName, Saved, SpanAttribute, SpanEvent, SpanFate, SpanName, StorageOperation,
+    Verification, Work,
 };
 pub use histogram::Histogram;
 pub use labels::LabelInfo;
 pub use metrics::{Family, InFlight, MetricInfo, MetricType};
 pub use timings::{Phase, Timings};
+pub use trace::{Trace, Tracer};
 
 /// What a layer is built with: metric handles and the registry they live in.
 #[derive(Clone)]
@@ -31,6 +33,8 @@ pub struct Telemetry {
     pub metrics: Arc<Metrics>,
     /// Where `/metrics` gathers from.
     pub registry: Registry,
+    /// Begins traces.
+    pub tracer: Tracer,
 }
 
 impl std::fmt::Debug for Telemetry {
@@ -40,14 +44,20 @@ impl std::fmt::Debug for Telemetry {
 }
 
 impl Telemetry {
-    /// A fresh registry with the whole catalogue.
+    /// A fresh registry with the whole catalogue; no traces are recorded.
     ///
     /// # Errors
     /// When the catalogue names one metric twice.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         let metrics = Arc::new(Metrics::register(&registry)?);
-        Ok(Self { metrics, registry })
+        Ok(Self { metrics, registry, tracer: Tracer::default() })
+    }
+
+    /// With traces begun by `tracer`.
+    #[must_use]
+    pub fn traced(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
     }
 
     /// With what is collected of the process and its runtime, which must be running.

@@ -192,13 +192,13 @@ impl State {
         lease: Duration,
     ) -> Acquired {
         let now = Instant::now();
-        if let Some((_, lapses)) = self.held.get(&claim.key)
+        if let Some((owner, lapses)) = self.held.get(&claim.key)
             && *lapses > now
             && !self.owns(claim)
         {
-            let lapses_in = Some(*lapses - now);
+            let (by, lapses_in) = (Some(Arc::clone(owner)), Some(*lapses - now));
             let (released, since) = (Box::pin(std::future::pending()), Some(self.moment()));
-            return Acquired::Held(Held { lapses_in, released, since });
+            return Acquired::Held(Held { by, lapses_in, released, since });
         }
         if let (Some(since), Some((verdict, moment, forgotten))) =
             (since, self.verdicts.get(&claim.key))

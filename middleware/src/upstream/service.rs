@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind};
 use crate::ports::{Fetched, Fetcher};
 use crate::request::FetchRequest;
 use crate::stack::stage;
-use crate::telemetry::{Outcome, Telemetry};
+use crate::telemetry::{Kept, Outcome, SpanAttribute, Telemetry};
 
 /// When to ask again what policy has changed about.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -31,6 +31,9 @@ impl Upstream {
             return Err(Error::new(ErrorKind::PolicyChanged, text).with_retry_after(ASK_AGAIN));
         }
         let kind = request.ask.kind();
+        // Whatever comes of it, this is no hit; so it can be said upstream that the trace is kept.
+        request.context.trace.keep(Kept::Miss);
+        request.context.trace.attribute(SpanAttribute::Upstream, &*self.fetcher.name());
         let started = Instant::now();
         let result = self.fetcher.fetch(request).await;
         let metrics = &self.telemetry.metrics;

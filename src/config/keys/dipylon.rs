@@ -135,6 +135,11 @@ table! {
         otlp_protocol: OtlpProtocol = "OtlpProtocol", ["DIPYLON_OTLP_PROTOCOL"], OtlpProtocol::Grpc;
         /// Headers for the collector of traces, such as the one that authenticates.
         trace_headers: SecretMap = "TraceHeaders", ["DIPYLON_TRACE_HEADERS"], SecretMap::default();
+        /// Keeps the traces of misses, of slow answers and of what is logged as a warning or an error, whatever
+        /// `TraceSamplingFraction` and the caller say.
+        trace_keep_notable: bool = "TraceKeepNotable", ["DIPYLON_TRACE_KEEP_NOTABLE"], true;
+        /// From when on an answer is slow: how long it took to begin. `0s`: none is.
+        trace_slow: GoDuration = "TraceSlow", ["DIPYLON_TRACE_SLOW"], GoDuration::SECOND;
         /// Another blob endpoint than the account's own, for emulators and private clouds; with the
         /// account in the path where an emulator wants it.
         azure_endpoint: UrlText = "AzureEndpoint", ["DIPYLON_AZURE_ENDPOINT"],

@@ -94,12 +94,12 @@ table! {
         /// with a warning.
         trace_exporter: TraceExporter = "TraceExporter", ["ATHENS_TRACE_EXPORTER"],
             TraceExporter::Off;
-        /// The collector. `https://` means TLS. Empty: the standard `OTEL_EXPORTER_OTLP_*`
-        /// variables.
+        /// The collector. `https://` means TLS. Empty, or the default: the standard
+        /// `OTEL_EXPORTER_OTLP_*` variables come first.
         trace_exporter_url: UrlText = "TraceExporterURL", ["ATHENS_TRACE_EXPORTER_URL"],
             url("http://localhost:4317");
-        /// The share of traces that is recorded when the caller has not decided. In development all
-        /// are.
+        /// The share of traces that is kept when the caller has not decided. In development all are. At the
+        /// default the standard `OTEL_TRACES_SAMPLER` comes first.
         trace_sampling_fraction: f64 = "TraceSamplingFraction", ["ATHENS_TRACE_SAMPLING_FRACTION"],
             1.0,
             check(fraction());

@@ -15,6 +15,8 @@ pub struct GoDuration(Duration);
 impl GoDuration {
     /// No time at all.
     pub const ZERO: Self = Self(Duration::ZERO);
+    /// One second.
+    pub const SECOND: Self = Self(Duration::from_secs(1));
 
     /// The duration; nothing where it is none.
     pub fn if_any(self) -> Option<Duration> {

@@ -82,15 +82,17 @@ impl EtcdLock {
         if answer.succeeded() {
             return Acquired::Granted { fencing: token(revision) };
         }
+        let mut by = None;
         for response in answer.op_responses() {
             let TxnOpResponse::Get(found) = response else { continue };
             let ours = found.kvs().iter().find(|kv| kv.value() == claim.owner.as_bytes());
             if let Some(ours) = ours {
                 return Acquired::Granted { fencing: token(ours.create_revision()) };
             }
+            by = found.kvs().first().and_then(|kv| kv.value_str().ok()).map(Arc::from);
         }
         let released = self.released(prefix_of(&claim.key), revision);
-        Acquired::Held(Held { lapses_in: None, released, since: Some(Moment(token(revision))) })
+        Acquired::Held(Held { by, lapses_in: None, released, since: Some(Moment(token(revision))) })
     }
 
     /// Deletes the claim's key where it lies under our lease, and leaves what was found there.

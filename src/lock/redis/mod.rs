@@ -30,7 +30,8 @@ use super::verdicts;
 use super::wakers::Wakers;
 
 /// The lock is set, found to be ours, or another's: then when it lapses. Or, for who asks again, what was found
-/// since. The clock is read last: old servers write nothing after they have read it.
+/// since. The clock is read last: old servers write nothing after they have read it. Of another's lock the owner is
+/// told, as much of it as one of ours has.
 const ACQUIRE: &str = "
 local granted, lapses = 1, -1
 local owner = redis.call('GET', KEYS[1])
@@ -43,13 +44,13 @@ else
     local found = redis.pcall('GET', ARGV[4] .. ':{' .. KEYS[1] .. '}')
     local moment, verdict = string.match(type(found) == 'string' and found or '', '^(%d+) (.*)$')
     if moment and tonumber(moment) >= tonumber(ARGV[3]) then
-      return {2, -1, 0, verdict}
+      return {2, -1, 0, verdict, ''}
     end
   end
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 end
 local time = redis.call('TIME')
-return {granted, lapses, time[1] * 1000000 + time[2], ''}";
+return {granted, lapses, time[1] * 1000000 + time[2], '', string.sub(owner or '', 1, 128)}";
 
 const RENEW: &str = "
 if redis.call('GET', KEYS[1]) == ARGV[1] then
@@ -133,7 +134,7 @@ impl RedisLock {
             call.arg(&*claim.owner).arg(self.lease_millis);
             call.arg(since.map(|Moment(micros)| micros.to_string()).unwrap_or_default());
             call.arg(verdicts::NAME);
-            let (state, lapses, micros, found): (i64, i64, u64, Vec<u8>) =
+            let (state, lapses, micros, found, by): (i64, i64, u64, Vec<u8>, Vec<u8>) =
                 self.link.run(&call).await?;
             match state {
                 GRANTED => return Ok(Acquired::Granted { fencing: micros }),
@@ -146,7 +147,8 @@ impl RedisLock {
                     // Negative where it does not expire, which is no lock of ours or of Athens's.
                     let lapses_in = u64::try_from(lapses).ok().map(Duration::from_millis);
                     let (released, since) = (Box::pin(waker.woken()), Some(Moment(micros)));
-                    return Ok(Acquired::Held(Held { lapses_in, released, since }));
+                    let by = std::str::from_utf8(&by).ok().map(Arc::from);
+                    return Ok(Acquired::Held(Held { by, lapses_in, released, since }));
                 }
             }
         }

@@ -88,7 +88,9 @@ impl AzureLock {
                 }
                 Leased::Refused | Leased::Unsure => {
                     let released = Box::pin(waker.woken());
-                    return Ok(Acquired::Held(Held { lapses_in: None, released, since: None }));
+                    // A lease does not say whose it is.
+                    let (by, lapses_in, since) = (None, None, None);
+                    return Ok(Acquired::Held(Held { by, lapses_in, released, since }));
                 }
                 Leased::Missing => leases.make(errand, &name).await?,
             }

@@ -107,7 +107,7 @@ impl ObjectLock {
                 Judged::Ours(mark) => {
                     return self.again(errand, claim, &name, seen.tag, mark).await;
                 }
-                Judged::Stands(lapses_in) => return Ok(held(lapses_in, waker)),
+                Judged::Stands(left, by) => return Ok(held(Some(left), by, waker)),
                 Judged::Lapsed(after) => {
                     let mark = Mark::new(&claim.owner, self.token(after), self.terms.lease);
                     let body = mark.bytes();
@@ -129,7 +129,7 @@ impl ObjectLock {
         }
         match was_seen {
             // It changes all the time: somebody has it.
-            true => Ok(held(None, waker)),
+            true => Ok(held(None, None, waker)),
             // What nobody was seen to hold shall not be waited for.
             false => Err(LockError::new("the store refuses to write a lock where it shows none")),
         }
@@ -161,6 +161,7 @@ impl ObjectLock {
 
     fn judge(&self, claim: &LockClaim, seen: &Seen) -> Judged {
         let mark = Mark::read(&seen.body);
+        let by = mark.as_ref().map(|mark| Arc::from(&*mark.owner));
         let (lease, age, fencing) = match mark {
             Some(mark) if *mark.owner == *claim.owner => return Judged::Ours(mark),
             Some(mark) => (mark.lease().min(self.terms.longest), Duration::ZERO, mark.fencing),
@@ -168,7 +169,7 @@ impl ObjectLock {
         };
         let since = self.sightings.look(&claim.key, &seen.tag, Instant::now(), age);
         match lease.checked_sub(since).filter(|left| !left.is_zero()) {
-            Some(left) => Judged::Stands(Some(left)),
+            Some(left) => Judged::Stands(left, by),
             None => Judged::Lapsed(fencing),
         }
     }
@@ -295,12 +296,13 @@ impl ObjectLock {
 /// What a waiter makes of a lock that it saw.
 enum Judged {
     Ours(Mark),
-    Stands(Option<Duration>),
+    /// For how long, and whose it is where that is one of ours.
+    Stands(Duration, Option<Arc<str>>),
     Lapsed(u64),
 }
 
-fn held(lapses_in: Option<Duration>, waker: Waker) -> Acquired {
-    Acquired::Held(Held { lapses_in, released: Box::pin(waker.woken()), since: None })
+fn held(lapses_in: Option<Duration>, by: Option<Arc<str>>, waker: Waker) -> Acquired {
+    Acquired::Held(Held { by, lapses_in, released: Box::pin(waker.woken()), since: None })
 }
 
 fn forgetful() -> LockError {

@@ -12,7 +12,8 @@ use bytes::{Bytes, BytesMut};
 use dipylon_middleware::blob::ByteStream;
 use dipylon_middleware::body::{self, Body};
 use dipylon_middleware::error::Error;
-use dipylon_middleware::storage_io::caller_traceparent;
+use dipylon_middleware::storage_io::caller_trace;
+use dipylon_middleware::telemetry::trace::Onward;
 use futures::StreamExt as _;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Scheme, Uri};
@@ -52,7 +53,6 @@ const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_SAID_CHARS: usize = 240;
 
 const USER_AGENT: &str = concat!("dipylon/", env!("CARGO_PKG_VERSION"));
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Connections to one server.
 #[derive(Clone)]
@@ -117,11 +117,11 @@ impl Link {
         range: Option<&str>,
     ) -> Result<Reply, Failure> {
         let mut uri = self.uri(path)?;
-        let traceparent = caller_traceparent();
+        let trace = caller_trace();
         for _ in 0..=MAX_REDIRECTS {
             let answer = self
                 .sent_twice(|| {
-                    let mut request = self.request(Method::GET, &uri, traceparent.as_deref())?;
+                    let mut request = self.request(Method::GET, &uri, trace.as_ref())?;
                     if let Some(range) = range {
                         put(request.headers_mut(), header::RANGE, range);
                     }
@@ -145,10 +145,10 @@ impl Link {
         bytes: Bytes,
     ) -> Result<Reply, Failure> {
         let uri = self.uri(path)?;
-        let traceparent = caller_traceparent();
+        let trace = caller_trace();
         let answer = self
             .sent_twice(|| {
-                let mut request = self.request(method.clone(), &uri, traceparent.as_deref())?;
+                let mut request = self.request(method.clone(), &uri, trace.as_ref())?;
                 *request.body_mut() = body::full(bytes.clone());
                 Ok(request)
             })
@@ -179,7 +179,7 @@ impl Link {
         &self,
         method: Method,
         uri: &Uri,
-        traceparent: Option<&str>,
+        trace: Option<&Onward>,
     ) -> Result<Request<Body>, Failure> {
         let mut request = Request::new(body::empty());
         *request.method_mut() = method;
@@ -191,8 +191,8 @@ impl Link {
         {
             headers.insert(header::AUTHORIZATION, value.clone());
         }
-        if let Some(value) = traceparent {
-            put(headers, TRACEPARENT, value);
+        if let Some(trace) = trace {
+            trace.put(headers);
         }
         // A tunnel carries the HTTP proxy's credentials itself; a plain request must.
         if uri.scheme() == Some(&Scheme::HTTP)

@@ -174,8 +174,8 @@ impl Storage for External {
         Box::pin(async move {
             version.zip.complete().await?;
             let engine = Arc::clone(&self.engine);
-            let traceparent = dipylon_middleware::storage_io::caller_traceparent();
-            detached(async move { engine.save(&version, traceparent).await }).await
+            let trace = dipylon_middleware::storage_io::caller_trace();
+            detached(async move { engine.save(&version, trace).await }).await
         })
     }
 

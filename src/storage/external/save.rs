@@ -14,6 +14,7 @@ use std::time::Duration;
 use dipylon_middleware::body;
 use dipylon_middleware::error::Error;
 use dipylon_middleware::ports::{NewVersion, SaveResult};
+use dipylon_middleware::telemetry::trace::Onward;
 use futures::StreamExt as _;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
@@ -37,23 +38,23 @@ impl Engine {
     pub(super) async fn save(
         &self,
         new: &NewVersion,
-        traceparent: Option<String>,
+        trace: Option<Onward>,
     ) -> Result<SaveResult, Error> {
         refuse_torn(new)?;
-        self.saves.run(self.save_once(new, traceparent)).await
+        self.saves.run(self.save_once(new, trace)).await
     }
 
     async fn save_once(
         &self,
         new: &NewVersion,
-        traceparent: Option<String>,
+        trace: Option<Onward>,
     ) -> Result<SaveResult, Error> {
         if !self.is_ours().await?
             && let Some(existed) = self.existing(new).await?
         {
             return Ok(existed);
         }
-        self.send(new, traceparent.as_deref()).await
+        self.send(new, trace.as_ref()).await
     }
 
     /// `Existed` where a server that is not ours has the version whole.
@@ -65,10 +66,10 @@ impl Engine {
             .map(|length| SaveResult::Existed { same: same_mod && length == new.zip.written() }))
     }
 
-    async fn send(&self, new: &NewVersion, traceparent: Option<&str>) -> Result<SaveResult, Error> {
+    async fn send(&self, new: &NewVersion, trace: Option<&Onward>) -> Result<SaveResult, Error> {
         let what = format!("save {}@{}", new.module, new.version);
         let path = version_path(&new.module, &new.version, "save");
-        let posted = self.post(new, &what, &path, traceparent).await;
+        let posted = self.post(new, &what, &path, trace).await;
         let reply = posted.map_err(|failure| self.link.failed(&what, &path, &failure))?;
         if reply.status != StatusCode::OK {
             return Err(reply.refusal().await);
@@ -89,10 +90,10 @@ impl Engine {
         new: &NewVersion,
         what: &str,
         path: &str,
-        traceparent: Option<&str>,
+        trace: Option<&Onward>,
     ) -> Result<Reply, Failure> {
         let uri = self.link.uri(path)?;
-        let mut request = self.link.request(Method::POST, &uri, traceparent)?;
+        let mut request = self.link.request(Method::POST, &uri, trace)?;
         let boundary = form::boundary();
         let kind = HeaderValue::from_str(&form::content_type(&boundary))
             .map_err(|error| Failure::of(error.to_string()))?;

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dipylon_middleware::error::Error;
+use dipylon_middleware::storage_io::caller_trace;
 use http::header::{HeaderValue, IF_NONE_MATCH};
 use http::{Method, Uri};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -102,6 +103,10 @@ impl Connector {
         if ends_an_upload(request.method(), request.uri()) && self.conditions.are_known() {
             // The crate has no conditional end of an upload in parts; the header is no signed one.
             request.headers_mut().insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
+        }
+        // Nor are these.
+        if let Some(trace) = caller_trace() {
+            trace.put(request.headers_mut());
         }
         let answer = tokio::time::timeout(HEAD_TIMEOUT, self.client.request(request));
         match answer.await {

@@ -1,9 +1,7 @@
 //! Who has the lock.
 
-use opentelemetry::trace::{SpanKind, TraceContextExt as _};
-
 use super::*;
-use crate::telemetry::{LockAnswer, LockLoss, LockOperation, Outcome, span};
+use crate::telemetry::{LockAnswer, LockLoss, LockOperation, Outcome, SpanAttribute, SpanEvent};
 use crate::testing::events::Events;
 use crate::testing::lock::Mood;
 use crate::testing::spans;
@@ -34,16 +32,15 @@ async fn a_lock_is_renewed_until_the_commit_and_then_given_back() {
 
 #[tokio::test(start_paused = true)]
 async fn the_fencing_token_is_in_the_span_and_in_the_log() {
-    spans::install();
+    let (telemetry, spans) = spans::traced(spans::ALL);
     let (events, _capture) = Events::capture();
     let (lock, storage) = (MemoryLock::new(10 * SECOND), MemoryStorage::new());
     let mut tokens: Vec<u64> = Vec::new();
     for _ in 0..2 {
         let replica = Replica::new(&lock, &storage);
         let mut request = zip();
-        request.context.trace =
-            span::start(&opentelemetry::Context::new(), "miss", SpanKind::Server);
-        let trace = request.context.trace.clone();
+        request.context.trace = spans::root(&telemetry);
+        let trace = request.context.trace.span().expect("a trace").trace;
         replica.ask(request).await.expect("an answer");
         // It is lost, and the log says which grant that was.
         lock.hold_elsewhere(KEY, 5 * SECOND);
@@ -57,13 +54,13 @@ async fn the_fencing_token_is_in_the_span_and_in_the_log() {
         };
         let token = of_log("a lock was acquired");
         assert_eq!(of_log("a lock was lost: the fetch goes on without it"), token);
-        trace.span().end();
-        let spans = spans::of_trace(trace.span().span_context().trace_id());
-        let noted = spans.iter().flat_map(|span| &span.events.events);
-        let acquired: Vec<_> = noted.filter(|event| event.name == "lock_acquired").collect();
+        let spans: Vec<_> = spans.all().into_iter().filter(|span| span.trace == trace).collect();
+        let noted = spans.iter().flat_map(|span| &span.events);
+        let acquired: Vec<_> =
+            noted.filter(|event| event.name == SpanEvent::LockAcquired).collect();
         assert_eq!(acquired.len(), 1, "{spans:?}");
-        let of_span = &acquired[0].attributes[0];
-        assert_eq!((of_span.key.as_str(), &*of_span.value.as_str()), ("fencing", &*token));
+        let (name, value) = &acquired[0].attributes[0];
+        assert_eq!((*name, value.to_string()), (SpanAttribute::Fencing, token.clone()));
         tokens.push(token.parse().expect("a number"));
     }
     assert!(tokens[0] < tokens[1], "{tokens:?}");

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::response::Content;
-use crate::telemetry::{Outcome, StorageOperation};
-use crate::testing::bytes_of;
+use crate::telemetry::{Outcome, SpanEvent, StorageOperation};
+use crate::testing::{bytes_of, spans};
 
 #[tokio::test(start_paused = true)]
 async fn three_replicas_fetch_once_and_the_others_serve_what_was_stored() {
@@ -25,6 +25,32 @@ async fn three_replicas_fetch_once_and_the_others_serve_what_was_stored() {
     settle().await;
     replicas.iter().for_each(Replica::assert_at_rest);
     assert!(!lock.is_held(KEY));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_another_replica_links_to_the_span_that_has_the_lock() {
+    let (telemetry, spans) = spans::traced(spans::ALL);
+    let (lock, storage) = (MemoryLock::new(10 * SECOND), MemoryStorage::new());
+    let replicas = [Replica::new(&lock, &storage), Replica::new(&lock, &storage)];
+    let traced = || {
+        let mut request = zip();
+        request.context.trace = spans::root(&telemetry);
+        let span = request.context.trace.span().expect("a trace");
+        (request, span)
+    };
+    let ((leading, leader), (waiting, waiter)) = (traced(), traced());
+    replicas[0].ask(leading).await.expect("an answer");
+    let waits = tokio::spawn(replicas[1].stack.send(waiting));
+    pass(5 * SECOND).await;
+    storage.put(release());
+    replicas[0].end_fetches().await;
+    waits.await.expect("no panic").expect("an answer");
+    settle().await;
+    let linked = spans.linked_to(leader.trace);
+    assert_eq!(linked.len(), 1, "once, however often it asked: {linked:?}");
+    assert_eq!((linked[0].trace, linked[0].links.as_slice()), (waiter.trace, [leader].as_slice()));
+    let events: Vec<_> = linked[0].events.iter().map(|event| event.name).collect();
+    assert_eq!(events, [SpanEvent::LockHeldElsewhere, SpanEvent::LockStoredElsewhere]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-use opentelemetry::TraceId;
+use crate::telemetry::trace::TraceId;
 use prometheus::Registry;
 
 use super::*;
@@ -6,6 +6,10 @@ use crate::telemetry::histogram::HistogramVector;
 use crate::telemetry::metrics::{Family, Instrument};
 
 const BOUNDS: &[f64] = &[0.1, 1.0, 300.0];
+
+fn trace(number: u8) -> Option<TraceId> {
+    TraceId::from_hex(&format!("{number:032x}"))
+}
 
 fn gathered(registry: &Registry) -> String {
     encode(&registry.gather(), &Exemplars::new())
@@ -52,7 +56,6 @@ fn an_exemplar_stands_behind_the_bucket_that_its_value_fell_into() {
     let vector = HistogramVector::new("dipylon_x_seconds", "Seconds.", &["route"], BOUNDS).unwrap();
     registry.register(Box::new(vector.clone())).unwrap();
     let [zip, list] = ["zip", "list"].map(|route| vector.child(&[route]));
-    let trace = |id| Some(TraceId::from(id));
     zip.observe_in(0.1, trace(1));
     zip.observe_in(0.05, trace(2));
     zip.observe_in(0.5, None);
@@ -84,11 +87,10 @@ dipylon_x_seconds_count{route=\"zip\"} 4
 #[test]
 fn a_child_that_is_asked_for_twice_keeps_its_exemplars() {
     let vector = HistogramVector::new("dipylon_x_seconds", "Seconds.", &[], BOUNDS).unwrap();
-    crate::telemetry::Histogram::child(&vector, &[]).observe_in(0.2, Some(TraceId::from(1)));
-    vector.child(&[]).observe_in(2.0, Some(TraceId::from(2)));
+    crate::telemetry::Histogram::child(&vector, &[]).observe_in(0.2, trace(1));
+    vector.child(&[]).observe_in(2.0, trace(2));
     let exemplified = vector.exemplified();
     assert_eq!(exemplified.len(), 1);
     let traces = exemplified[0].buckets.iter().map(|slot| slot.map(|slot| slot.trace));
-    let trace = |id: u128| Some(TraceId::from(id));
     assert_eq!(traces.collect::<Vec<_>>(), [None, trace(1), trace(2), None]);
 }
