@@ -8,7 +8,6 @@ use criterion::Criterion;
 use dipylon::adapters::Adapters;
 use dipylon::app::App;
 use dipylon::config::{Config, LoadArgs};
-use dipylon::telemetry::traces::{self, TraceConfig};
 use dipylon_middleware::telemetry::Telemetry;
 use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::upstream::Upstream;
@@ -66,14 +65,6 @@ async fn open(upstream: &Upstream, root: &str) -> App {
     let args = LoadArgs { config_file: None, cwd: "/".into() };
     let config = Config::load(args, &env).expect("the settings are valid").config;
     // As the program does where no collector is named: every request has ids, none is recorded.
-    let off = TraceConfig {
-        export: false,
-        url: String::new(),
-        http: false,
-        headers: Vec::new(),
-        fraction: 0.0,
-    };
-    traces::init(&off).expect("no exporter, no error");
     let telemetry = Telemetry::new().expect("the catalogue names no metric twice");
     let adapters = Adapters::open(&config, &env, &telemetry).await.expect("all can be opened");
     App::new(&config, adapters, telemetry)

@@ -22,6 +22,7 @@ mod service;
 mod stores;
 #[path = "../storage_faults/line.rs"]
 mod toxic;
+mod traced;
 mod troubles;
 mod unanswered;
 

@@ -18,6 +18,8 @@ pub(crate) struct Collector {
     folder: TempDir,
     grpc: u16,
     http: u16,
+    /// The certificate that signs its own, where it speaks TLS.
+    certificate: Option<PathBuf>,
 }
 
 /// One span as it arrived.
@@ -34,13 +36,13 @@ pub(crate) struct Span {
 impl Span {
     /// An attribute as text; empty where there is none.
     pub(crate) fn attribute(&self, name: &str) -> String {
-        let all = self.json["attributes"].as_array().into_iter().flatten();
-        let found = all.filter(|attribute| attribute["key"] == name).map(|found| &found["value"]);
-        let text = |value: &Value| {
-            let value = value.as_object().and_then(|value| value.values().next().cloned());
-            value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-        };
-        found.filter_map(text).next().unwrap_or_default()
+        attribute(&self.json, name)
+    }
+
+    /// Nanoseconds from its beginning to its end.
+    pub(crate) fn lasted(&self) -> u64 {
+        let at = |name: &str| self.json[name].as_str().and_then(|text| text.parse::<u64>().ok());
+        at("endTimeUnixNano").expect("a time") - at("startTimeUnixNano").expect("a time")
     }
 }
 
@@ -50,12 +52,22 @@ impl Collector {
     /// # Panics
     /// When it is not built, or not up in time.
     pub(crate) async fn start() -> Self {
+        Self::start_as(false).await
+    }
+
+    /// The same with TLS, under a certificate that nobody knows.
+    pub(crate) async fn start_with_tls() -> Self {
+        Self::start_as(true).await
+    }
+
+    async fn start_as(tls: bool) -> Self {
         let program = program();
         assert!(program.is_file(), "{} is missing: cargo xtask stack otelcol", program.display());
         let folder = TempDir::with_prefix("dipylon-otelcol-").expect("a temporary folder");
         let [grpc, http] = free_ports();
         let config = folder.path().join("config.yaml");
-        std::fs::write(&config, configuration(folder.path(), grpc, http))
+        let certificate = tls.then(|| certificate(folder.path()));
+        std::fs::write(&config, configuration(folder.path(), grpc, http, tls))
             .expect("its configuration");
         let log = std::fs::File::create(folder.path().join("log")).expect("a file for its log");
         let child = Command::new(&program)
@@ -66,7 +78,7 @@ impl Collector {
             .stderr(log)
             .spawn()
             .expect("the collector can be started");
-        let mut collector = Self { child, folder, grpc, http };
+        let mut collector = Self { child, folder, grpc, http, certificate };
         collector.until_up().await;
         collector
     }
@@ -87,12 +99,39 @@ impl Collector {
 
     /// The variables that send a gateway's traces here, over `grpc` or `http`.
     pub(crate) fn variables(&self, protocol: &str) -> Vec<(&'static str, String)> {
-        let port = if protocol == "http" { self.http } else { self.grpc };
-        vec![
+        let mut variables = vec![
             ("ATHENS_TRACE_EXPORTER", "otlp".to_owned()),
-            ("ATHENS_TRACE_EXPORTER_URL", format!("http://127.0.0.1:{port}")),
+            ("ATHENS_TRACE_EXPORTER_URL", self.url(protocol)),
             ("DIPYLON_OTLP_PROTOCOL", protocol.to_owned()),
-        ]
+        ];
+        if let Some(certificate) = &self.certificate {
+            let path = certificate.display().to_string();
+            variables.push(("OTEL_EXPORTER_OTLP_CERTIFICATE", path));
+        }
+        variables
+    }
+
+    /// Where it takes traces over `grpc` or `http`.
+    pub(crate) fn url(&self, protocol: &str) -> String {
+        let port = if protocol == "http" { self.http } else { self.grpc };
+        match self.certificate {
+            Some(_) => format!("https://localhost:{port}"),
+            None => format!("http://127.0.0.1:{port}"),
+        }
+    }
+
+    /// Ends it at once. What it has written stays.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("a child of ours can be waited for");
+    }
+
+    /// What the senders say of themselves, one for each batch.
+    pub(crate) fn resources(&self) -> Vec<Value> {
+        let text = self.text();
+        let batches = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let each = batches.flat_map(|batch| batch["resourceSpans"].as_array().cloned());
+        each.flatten().map(|spans| spans["resource"].clone()).collect()
     }
 
     /// Everything received so far, as it was written.
@@ -142,6 +181,27 @@ impl Drop for Collector {
     }
 }
 
+/// An attribute of a span or a resource as text; empty where there is none.
+pub(crate) fn attribute(of: &Value, name: &str) -> String {
+    let all = of["attributes"].as_array().into_iter().flatten();
+    let found = all.filter(|attribute| attribute["key"] == name).map(|found| &found["value"]);
+    let text = |value: &Value| {
+        let value = value.as_object().and_then(|value| value.values().next().cloned());
+        value.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    };
+    found.filter_map(text).next().unwrap_or_default()
+}
+
+/// Makes a certificate and its key for `localhost`, beside which the configuration finds them.
+fn certificate(folder: &Path) -> PathBuf {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let path = folder.join("cert.pem");
+    std::fs::write(&path, made.cert.pem()).expect("a file for the certificate");
+    std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem())
+        .expect("a file for its key");
+    path
+}
+
 fn span(json: Value) -> Span {
     let field = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
     let (name, trace) = (field("name"), field("traceId"));
@@ -156,11 +216,18 @@ fn program() -> PathBuf {
     cache.expect("XDG_CACHE_HOME or HOME is set").join("dipylon-stack").join(PROGRAM)
 }
 
-fn configuration(folder: &Path, grpc: u16, http: u16) -> String {
+fn configuration(folder: &Path, grpc: u16, http: u16, tls: bool) -> String {
     let file = folder.join("spans.jsonl");
+    let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    let tls = match tls {
+        true => {
+            format!(", tls: {{cert_file: \"{}\", key_file: \"{}\"}}", cert.display(), key.display())
+        }
+        false => String::new(),
+    };
     format!(
-        "receivers:\n  otlp:\n    protocols:\n      grpc: {{endpoint: \"127.0.0.1:{grpc}\"}}\n      \
-         http: {{endpoint: \"127.0.0.1:{http}\"}}\n\
+        "receivers:\n  otlp:\n    protocols:\n      grpc: {{endpoint: \"127.0.0.1:{grpc}\"{tls}}}\n      \
+         http: {{endpoint: \"127.0.0.1:{http}\"{tls}}}\n\
          processors:\n  batch: {{timeout: 100ms}}\n\
          exporters:\n  file: {{path: \"{}\", flush_interval: 200ms}}\n\
          service:\n  telemetry: {{metrics: {{level: none}}}}\n  pipelines:\n    \

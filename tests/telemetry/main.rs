@@ -2,6 +2,7 @@
 //! three forms, traces as a real OpenTelemetry collector receives them, and secrets nowhere.
 
 mod collector;
+mod kept;
 mod logs;
 mod outages;
 mod reference;

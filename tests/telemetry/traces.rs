@@ -29,7 +29,7 @@ const COLD_ZIP: [&str; 15] = [
     "storage_io",
 ];
 
-async fn world(collector: &Collector, protocol: &str, more: &[(&str, &str)]) -> World {
+pub(crate) async fn world(collector: &Collector, protocol: &str, more: &[(&str, &str)]) -> World {
     let ours = collector.variables(protocol);
     let mut variables: Vec<(&str, &str)> =
         ours.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -37,16 +37,16 @@ async fn world(collector: &Collector, protocol: &str, more: &[(&str, &str)]) -> 
     World::start(&variables).await
 }
 
-fn traceparent(trace: &str, parent: &str, sampled: bool) -> String {
+pub(crate) fn traceparent(trace: &str, parent: &str, sampled: bool) -> String {
     format!("00-{trace}-{parent}-{:02x}", u8::from(sampled))
 }
 
-fn of_trace(spans: &[Span], trace: &str) -> Vec<Span> {
+pub(crate) fn of_trace(spans: &[Span], trace: &str) -> Vec<Span> {
     spans.iter().filter(|span| span.trace == trace).cloned().collect()
 }
 
 /// Asserts that every span has its parent here, but for the one root, which it hands over.
-fn assert_connected<'a>(spans: &'a [Span], parent: &str) -> &'a Span {
+pub(crate) fn assert_connected<'a>(spans: &'a [Span], parent: &str) -> &'a Span {
     let ids: BTreeSet<&str> = spans.iter().map(|span| span.id.as_str()).collect();
     assert_eq!(ids.len(), spans.len(), "a span arrived twice");
     let (inner, roots): (Vec<&Span>, Vec<&Span>) =
