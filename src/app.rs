@@ -103,7 +103,12 @@ impl App {
         let recovered = adapters.queue.as_ref().map(|queue| queue.recovered.clone());
         let guards = build.guards(&adapters);
         let version_ttl = config.dipylon.negative_version_ttl;
-        let negative = NegativeLayer::new(version_ttl, versions.missing(), Arc::clone(&policy));
+        let negative = NegativeLayer::new(
+            version_ttl,
+            versions.missing(),
+            Arc::clone(&policy),
+            build.telemetry,
+        );
         let background = build.background(&adapters, stash.clone(), negative.learns());
         let operator = Operator::new(config.dipylon.admin_token.expose(), background.clone())
             .forgetting("lists", versions.forgets())
@@ -236,9 +241,9 @@ impl Build<'_> {
             // Answers list and latest, so that below it there are only files.
             .push(LayerName::Versions, versions)
             // Above storage: a hit in memory touches no disk.
-            .push(LayerName::HotCache, HotCacheLayer::new(ours.hot_cache_bytes))
+            .push(LayerName::HotCache, HotCacheLayer::new(ours.hot_cache_bytes, telemetry))
             // Hit or missed: everything below is the slow path.
-            .push(LayerName::Lookup, LookupLayer::new(storage.clone()))
+            .push(LayerName::Lookup, LookupLayer::new(storage.clone(), telemetry))
             // Below lookup, so that however slow upstream is, no hit waits behind a miss.
             .push(
                 LayerName::MissLimit,
@@ -263,7 +268,7 @@ impl Build<'_> {
         policy: Arc<dyn Policy>,
     ) -> VersionsLayer {
         let (storage, tasks) = (storage.clone(), self.tasks.clone());
-        VersionsLayer::new(self.versions(), upstream, storage, policy, tasks)
+        VersionsLayer::new(self.versions(), upstream, storage, policy, tasks, self.telemetry)
     }
 
     /// Fetches that no request waits for: at most half of the fetch slots, so that who waits is not kept

@@ -92,29 +92,51 @@ where
         W: FnOnce(Landing<K, V>) -> F,
         F: Future<Output = ()> + Send + 'static,
     {
-        let (mut landed, role) = self.board(key, work);
-        let value = match timeout_at(deadline, landed.wait_for(Option::is_some)).await {
-            Err(_) => return Err(NoLanding::Overdue),
-            Ok(Err(_)) => return Err(NoLanding::Crashed),
-            Ok(Ok(value)) => value.clone(),
-        };
-        value.map(|value| (value, role)).ok_or(NoLanding::Crashed)
+        let boarded = self.board(key, work);
+        let role = boarded.role;
+        boarded.landed(deadline).await.map(|value| (value, role))
     }
 
-    fn board<W, F>(&self, key: K, work: W) -> (watch::Receiver<Option<V>>, Role)
+    /// As [`Flights::join`], for a caller that wants to know its role before it waits.
+    pub fn board<W, F>(&self, key: K, work: W) -> Boarded<V>
     where
         W: FnOnce(Landing<K, V>) -> F,
         F: Future<Output = ()> + Send + 'static,
     {
         let (sender, receiver) = watch::channel(None);
         match self.landings.lock().entry(key.clone()) {
-            Entry::Occupied(flight) => return (flight.get().clone(), Role::Follower),
+            Entry::Occupied(flight) => {
+                return Boarded { landed: flight.get().clone(), role: Role::Follower };
+            }
             Entry::Vacant(free) => free.insert(receiver.clone()),
         };
         // The lock is free again: work that drops its landing at once takes it to free the key.
         let landing = Landing { key, landings: Arc::clone(&self.landings), sender };
         self.tasks.spawn(work(landing));
-        (receiver, Role::Leader)
+        Boarded { landed: receiver, role: Role::Leader }
+    }
+}
+
+/// A caller that has joined.
+#[derive(Debug)]
+pub struct Boarded<V> {
+    landed: watch::Receiver<Option<V>>,
+    /// Whose work it is.
+    pub role: Role,
+}
+
+impl<V: Clone> Boarded<V> {
+    /// Waits for the value until `deadline`.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn landed(mut self, deadline: Instant) -> Result<V, NoLanding> {
+        let value = match timeout_at(deadline, self.landed.wait_for(Option::is_some)).await {
+            Err(_) => return Err(NoLanding::Overdue),
+            Ok(Err(_)) => return Err(NoLanding::Crashed),
+            Ok(Ok(value)) => value.clone(),
+        };
+        value.ok_or(NoLanding::Crashed)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use dipylon_middleware::ports::{Fetched, Fetcher};
 use dipylon_middleware::request::SumDbFetch;
 use dipylon_middleware::stack::Border;
-use dipylon_middleware::telemetry::Telemetry;
+use dipylon_middleware::telemetry::{Telemetry, UpstreamClass};
 use dipylon_protocol::pattern::Patterns;
 use parking_lot::Mutex;
 
@@ -85,7 +85,7 @@ impl Upstreams {
             own: Vec::new(),
             of_file: Mutex::default(),
         };
-        upstreams.own = upstreams.opened(&[&settings.proxies], &[]);
+        upstreams.own = upstreams.opened(&[&settings.proxies], &[], UpstreamClass::Proxy);
         upstreams
     }
 
@@ -101,7 +101,7 @@ impl Upstreams {
     }
 
     /// The upstreams that `lists` need beside the gateway's own; those in `before` are kept.
-    fn opened(&self, lists: &[&GoProxyList], before: &[Upstream]) -> Opened {
+    fn opened(&self, lists: &[&GoProxyList], before: &[Upstream], class: UpstreamClass) -> Opened {
         let mut opened: Opened = Vec::new();
         for entry in lists.iter().flat_map(|list| list.entries()) {
             if find(&self.own, &entry.kind).or(find(&opened, &entry.kind)).is_some() {
@@ -109,7 +109,7 @@ impl Upstreams {
             }
             let known = self.own.iter().chain(before).chain(&opened);
             let upstream = find(before, &entry.kind).cloned();
-            let upstream = upstream.or_else(|| self.open(&entry.kind, known));
+            let upstream = upstream.or_else(|| self.open(&entry.kind, known, class));
             opened.extend(upstream);
         }
         opened
@@ -120,14 +120,16 @@ impl Upstreams {
         &self,
         kind: &EntryKind,
         known: impl IntoIterator<Item = &'a Upstream>,
+        class: UpstreamClass,
     ) -> Option<Upstream> {
-        let (name, fetcher): (String, Arc<dyn Fetcher>) = match kind {
+        let (name, class, fetcher): (String, _, Arc<dyn Fetcher>) = match kind {
             EntryKind::Proxy(base) => {
                 let client = ProxyClient::new(self.http.clone(), base.clone());
-                (base.at_root().to_string(), Arc::new(client))
+                (base.at_root().to_string(), class, Arc::new(client))
             }
             EntryKind::Tree(root) => {
-                (format!("file://{}", root.display()), Arc::new(FileTree::new(root)))
+                let name = format!("file://{}", root.display());
+                (name, UpstreamClass::Tree, Arc::new(FileTree::new(root)))
             }
             EntryKind::Direct | EntryKind::Off => return None,
         };
@@ -137,7 +139,7 @@ impl Upstreams {
         let beside = known.find(|other| origin.is_some() && other.origin() == origin);
         let host = beside.map(|other| other.host.clone());
         let host = host.unwrap_or_else(|| UpstreamHost::new(config, name.into(), telemetry));
-        let stack = upstream_stack(config, self.attempt(), fetcher, &host, telemetry);
+        let stack = upstream_stack(config, self.attempt(), (fetcher, class), &host, telemetry);
         let carrier = match kind {
             EntryKind::Proxy(base) => {
                 let below = end_of_way(self.http.clone(), base.clone());
@@ -182,7 +184,8 @@ impl OpenUpstreams for Upstreams {
 
     fn open_all(&self, lists: &[&GoProxyList]) -> Vec<Arc<dyn Fetcher>> {
         let mut of_file = self.of_file.lock();
-        let upstreams = self.opened(lists, &of_file.upstreams);
+        let class = UpstreamClass::PolicyProxy;
+        let upstreams = self.opened(lists, &of_file.upstreams, class);
         let mut opened: Vec<(GoProxyList, Arc<dyn Fetcher>)> = Vec::new();
         let fetchers = lists.iter().map(|list| {
             // One that is as it was stays itself: what is under way by it goes on.

@@ -14,7 +14,7 @@ use dipylon_middleware::ports::{Fetched, Fetcher};
 use dipylon_middleware::request::{FetchRequest, SumDbFetch};
 use dipylon_middleware::retry::RetryLayer;
 use dipylon_middleware::stack::{Border, Pushed, Stack};
-use dipylon_middleware::telemetry::{LayerName, Telemetry};
+use dipylon_middleware::telemetry::{LayerName, Telemetry, UpstreamClass};
 use dipylon_middleware::upstream::Upstream;
 use dipylon_middleware::{Error, ErrorKind};
 use tower::layer::util;
@@ -89,13 +89,13 @@ fn rate_of_a_host(config: &Config) -> Option<Rate> {
 pub(crate) fn upstream_stack(
     config: &Config,
     attempt: Duration,
-    fetcher: Arc<dyn Fetcher>,
+    (fetcher, class): (Arc<dyn Fetcher>, UpstreamClass),
     host: &UpstreamHost,
     telemetry: &Telemetry,
 ) -> Border<FetchRequest, Fetched> {
     let UpstreamHost { breaker, line } = host.clone();
     let (name, attempts_max) = (fetcher.name(), config.dipylon.upstream_attempts);
-    let upstream = Upstream::new(fetcher, telemetry);
+    let upstream = Upstream::new(fetcher, class, telemetry);
     // Innermost: bounds one attempt until its answer begins.
     let deadline = DeadlineLayer::new("upstream", attempt, ErrorKind::UpstreamTimeout);
     let hedge = config.dipylon.hedge_after.if_any().map(|after| {
@@ -138,7 +138,7 @@ pub(crate) fn direct_stack(
             LayerName::UpstreamDeadline,
             DeadlineLayer::new("upstream", config.stash_timeout, ErrorKind::UpstreamTimeout),
         )
-        .over(LayerName::Upstream, Upstream::new(fetcher, telemetry))
+        .over(LayerName::Upstream, Upstream::new(fetcher, UpstreamClass::Direct, telemetry))
 }
 
 /// The GOPROXY list as one upstream: the stash stack calls it, and each entry has its own stack.

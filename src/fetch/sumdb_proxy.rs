@@ -12,7 +12,7 @@ use bytes::Bytes;
 use dipylon_middleware::ports::{BoxFuture, Policy};
 use dipylon_middleware::request::SumDbRequest;
 use dipylon_middleware::response::SumDbResponse;
-use dipylon_middleware::telemetry::Outcome;
+use dipylon_middleware::telemetry::{Outcome, Phase};
 use dipylon_middleware::{Error, ErrorKind};
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::pattern::Patterns;
@@ -53,7 +53,7 @@ impl SumDbProxy {
     }
 
     async fn answer(self, request: SumDbRequest) -> Result<SumDbResponse, Error> {
-        let SumDbRequest { name, path, .. } = request;
+        let SumDbRequest { context, name, path } = request;
         if !self.names.contains(&name) {
             let text = format!(
                 "checksum database {name} is not carried here (SumDBs has: {})",
@@ -75,6 +75,7 @@ impl SumDbProxy {
             );
             return Err(Error::new(ErrorKind::PrivateChecksum, text));
         }
+        let _waits = context.timings.enter(Phase::Verify);
         let mut found = self.source.get(&name, &path, Freshness::Kept).await?;
         if matches!(found.outcome, Outcome::MissLeader | Outcome::MissFollower) {
             self.source.hold(&name, &path, &found.bytes);

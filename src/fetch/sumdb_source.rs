@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dipylon_middleware::ports::Policy;
 use dipylon_middleware::request::Named;
-use dipylon_middleware::telemetry::{FetchKind, Outcome, Telemetry};
+use dipylon_middleware::telemetry::{Answered, FetchKind, Outcome, Telemetry, UpstreamClass};
 use dipylon_middleware::{Error, ErrorKind};
 use dipylon_protocol::route::SumDbPath;
 use dipylon_protocol::sumdb::Tile;
@@ -279,7 +279,11 @@ impl Inner {
         let outcome = result.as_ref().map_or_else(Error::outcome, |_| Outcome::Ok);
         let metrics = &self.telemetry.metrics;
         metrics.fetches.get((FetchKind::SumDb, outcome)).inc();
-        metrics.fetch_seconds.get((FetchKind::SumDb,)).observe(started.elapsed().as_secs_f64());
+        let seconds = started.elapsed().as_secs_f64();
+        metrics.fetch_seconds.get((FetchKind::SumDb,)).observe(seconds);
+        let class = UpstreamClass::ChecksumDatabase;
+        metrics.class_fetch_seconds.get((class,)).observe(seconds);
+        metrics.class_fetches.get((class, Answered::of(outcome))).inc();
         if let Ok(bytes) = &result {
             metrics.fetched_bytes.get(()).inc_by(bytes.len() as u64);
         }

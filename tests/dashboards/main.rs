@@ -6,6 +6,7 @@
 
 mod alerts;
 #[path = "../telemetry/collector.rs"]
+#[expect(dead_code, reason = "some of it is for other suites")]
 mod collector;
 mod docs;
 #[path = "../storage_faults/line.rs"]

@@ -25,7 +25,7 @@ use dipylon_middleware::spool::Spools;
 use dipylon_middleware::stack::{Border, Stage};
 use dipylon_middleware::stash::{Stash, StashPorts};
 use dipylon_middleware::storage_io::StorageIo;
-use dipylon_middleware::telemetry::Outcome;
+use dipylon_middleware::telemetry::{Outcome, UpstreamClass};
 use dipylon_middleware::upstream::Upstream;
 use dipylon_protocol::{FileKind, ModulePath, Version, VersionQuery};
 use tokio_util::task::TaskTracker;
@@ -62,7 +62,8 @@ pub(crate) fn dispatch(criterion: &mut Criterion) {
             storage: storage(true),
             store: None,
             may_fetch: Arc::new(|_, _| true),
-            negatives: NegativeLayer::new(LONG, MissingPaths::new(LONG), policy()).learns(),
+            negatives: NegativeLayer::new(LONG, MissingPaths::new(LONG), policy(), &telemetry())
+                .learns(),
             tasks: TaskTracker::new(),
             telemetry: telemetry(),
         },
@@ -80,7 +81,11 @@ pub(crate) fn stash(criterion: &mut Criterion) {
     let (telemetry, memory) = (telemetry(), Arc::new(Memory::new()));
     let directory = tempfile::tempdir().expect("a temporary folder");
     let stash = Stash::new(StashPorts {
-        upstream: Border::new(Upstream::new(Arc::<Memory>::clone(&memory), &telemetry)),
+        upstream: Border::new(Upstream::new(
+            Arc::<Memory>::clone(&memory),
+            UpstreamClass::Proxy,
+            &telemetry,
+        )),
         verifier: Arc::<Memory>::clone(&memory),
         storage: storage(false),
         index: memory,
@@ -125,7 +130,12 @@ pub(crate) fn upstream(criterion: &mut Criterion) {
     let bare = Arc::clone(&memory);
     let bare = tower::service_fn(move |request| Arc::clone(&bare).answer(request));
     bench_service(group, "bare leaf", &bare, request);
-    bench_service(group, "upstream", &Upstream::new(memory, &telemetry()), request);
+    bench_service(
+        group,
+        "upstream",
+        &Upstream::new(memory, UpstreamClass::Proxy, &telemetry()),
+        request,
+    );
 }
 
 /// A call of a store.

@@ -23,8 +23,8 @@ use tokio_util::task::TaskTracker;
 use tower::Layer as _;
 
 use crate::support::{
-    LONG, bench_service, context, file_answer, module, module_request, policy, storage, version,
-    versions,
+    LONG, bench_service, context, file_answer, module, module_request, policy, storage, telemetry,
+    version, versions,
 };
 
 /// Rules of a filter file, for modules of other names.
@@ -43,13 +43,13 @@ pub(crate) fn file(criterion: &mut Criterion) {
     let group = &mut criterion.benchmark_group("layers file");
     let request = &file_request();
     bench_service(group, "bare leaf", &leaf::<FileRequest>(), request);
-    let hot = HotCacheLayer::new(1 << 20).layer(leaf::<FileRequest>());
+    let hot = HotCacheLayer::new(1 << 20, &telemetry()).layer(leaf::<FileRequest>());
     bench_service(group, "hot_cache, hit", &hot, request);
-    let cold = HotCacheLayer::new(0).layer(leaf::<FileRequest>());
+    let cold = HotCacheLayer::new(0, &telemetry()).layer(leaf::<FileRequest>());
     bench_service(group, "hot_cache, off", &cold, request);
-    let found = LookupLayer::new(storage(true)).layer(leaf::<Missed>());
+    let found = LookupLayer::new(storage(true), &telemetry()).layer(leaf::<Missed>());
     bench_service(group, "lookup, hit", &found, request);
-    let absent = LookupLayer::new(storage(false)).layer(leaf::<Missed>());
+    let absent = LookupLayer::new(storage(false), &telemetry()).layer(leaf::<Missed>());
     bench_service(group, "lookup, missed", &absent, request);
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn missed(criterion: &mut Criterion) {
     let group = &mut criterion.benchmark_group("layers missed");
     let request = &Missed { request: file_request() };
     bench_service(group, "bare leaf", &leaf::<Missed>(), request);
-    let negative = NegativeLayer::new(LONG, MissingPaths::new(LONG), policy());
+    let negative = NegativeLayer::new(LONG, MissingPaths::new(LONG), policy(), &telemetry());
     bench_service(group, "negative", &negative.layer(leaf::<Missed>()), request);
     let planned = DownloadModeLayer::new(policy()).layer(leaf::<Planned>());
     bench_service(group, "download_mode", &planned, request);

@@ -40,12 +40,12 @@ fn module_stack(hot_cache_bytes: u64, has_files: bool) -> Border<ModuleRequest, 
     let leaf = tower::service_fn(|_: Planned| ready(Ok::<_, Error>(file_answer())));
     Stack::new(&telemetry)
         .push(LayerName::Versions, versions(storage.clone()))
-        .push(LayerName::HotCache, HotCacheLayer::new(hot_cache_bytes))
-        .push(LayerName::Lookup, LookupLayer::new(storage))
+        .push(LayerName::HotCache, HotCacheLayer::new(hot_cache_bytes, &telemetry))
+        .push(LayerName::Lookup, LookupLayer::new(storage, &telemetry))
         .push(LayerName::MissLimit, LimitLayer::new("misses", 30, LONG))
         .push(
             LayerName::Negative,
-            NegativeLayer::new(LONG, MissingPaths::new(LONG), Arc::clone(&policy)),
+            NegativeLayer::new(LONG, MissingPaths::new(LONG), Arc::clone(&policy), &telemetry),
         )
         .push(LayerName::DownloadMode, DownloadModeLayer::new(policy))
         .over(LayerName::Dispatch, leaf)

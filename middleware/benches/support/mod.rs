@@ -160,5 +160,5 @@ pub(crate) fn versions(storage: StorageHandle) -> VersionsLayer {
         let upstream = "upstream".into();
         std::future::ready(Ok::<_, Error>(Fetched { payload, upstream }))
     }));
-    VersionsLayer::new(config, upstream, storage, policy(), TaskTracker::new())
+    VersionsLayer::new(config, upstream, storage, policy(), TaskTracker::new(), &telemetry())
 }

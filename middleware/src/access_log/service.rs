@@ -11,8 +11,11 @@ use crate::error::{Error, Severity};
 use crate::render::{self, Served};
 use crate::request::{EdgeRequest, RequestContext};
 use crate::stack::{Stage, stage};
+use crate::telemetry::labels::Label as _;
 use crate::telemetry::trace::{Attributes, RootEnd};
-use crate::telemetry::{InFlight, Outcome, SpanAttribute, SpanName, Telemetry};
+use crate::telemetry::{
+    InFlight, InPhase, Outcome, Phase, Source, SpanAttribute, SpanName, Spent, Telemetry,
+};
 
 /// Bytes of a path that are logged.
 pub const PATH_BYTES_MAX: usize = 512;
@@ -53,6 +56,8 @@ pub(super) struct Record {
     cut: bool,
     /// How long the client waited for the head of its answer.
     waited: Option<Duration>,
+    /// The body is on its way.
+    sends: Option<InPhase>,
     _active: InFlight,
 }
 
@@ -77,6 +82,7 @@ impl Record {
             sent_bytes: 0,
             cut: false,
             waited: None,
+            sends: None,
             _active: active,
         }
     }
@@ -91,6 +97,7 @@ impl Record {
 
     fn answered(&mut self, response: &Response<Body>) {
         self.waited = Some(self.started.elapsed());
+        self.sends = Some(self.context.timings.enter(Phase::Send));
         self.status = response.status();
         self.served = response.extensions().get::<Served>().cloned().unwrap_or_default();
         self.severity = self.served.severity;
@@ -100,13 +107,20 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let ended = Instant::now();
-        let seconds = ended.duration_since(self.started).as_secs_f64();
+        let spent = self.context.timings.spent(ended);
+        let seconds = spent.total().as_secs_f64();
         let Served { route, outcome, .. } = self.served;
         let metrics = &self.telemetry.metrics;
+        for phase in Phase::ALL.iter().filter(|phase| !spent.of(**phase).is_zero()) {
+            metrics.phase_seconds.get((route, *phase)).inc_by(spent.of(*phase).as_secs_f64());
+        }
+        if let Some(source) = Source::of(outcome) {
+            metrics.served_bytes.get((source,)).inc_by(self.sent_bytes);
+        }
         metrics.requests.get((route, outcome)).inc();
         metrics.sent_bytes.get((route,)).inc_by(self.sent_bytes);
         if self.events {
-            self.write(seconds);
+            self.write(&spent);
         }
         self.end_trace(ended);
         // Whether the trace is kept is known from here on.
@@ -152,7 +166,9 @@ impl Record {
         }
     }
 
-    fn write(&self, seconds: f64) {
+    fn write(&self, spent: &Spent) {
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        let of = |phase| Some(spent.of(phase)).filter(|time| !time.is_zero()).map(ms);
         macro_rules! event {
             ($level:ident) => {
                 tracing::$level!(
@@ -168,7 +184,16 @@ impl Record {
                     client = self.peer.map(|peer| peer.ip().to_string()),
                     sent_bytes = self.sent_bytes,
                     cut = self.cut,
-                    duration_ms = seconds * 1e3,
+                    duration_ms = ms(spent.total()),
+                    gateway_ms = of(Phase::Gateway),
+                    stash_ms = of(Phase::Stash),
+                    policy_ms = of(Phase::Policy),
+                    storage_ms = of(Phase::Storage),
+                    queue_ms = of(Phase::Queue),
+                    lock_ms = of(Phase::Lock),
+                    verify_ms = of(Phase::Verify),
+                    upstream_ms = of(Phase::Upstream),
+                    send_ms = of(Phase::Send),
                     error = self.served.error.as_deref(),
                     "request"
                 )

@@ -9,8 +9,11 @@ use crate::body::{self, Body};
 use crate::error::{Error, ErrorKind, Severity};
 use crate::render::Served;
 use crate::request::EdgeRequest;
+use crate::telemetry::labels::Label as _;
 use crate::telemetry::trace::FinishedSpan;
-use crate::telemetry::{Kept, Outcome, RouteName, SpanAttribute, SpanName, Telemetry};
+use crate::telemetry::{
+    Kept, Outcome, Phase, RouteName, Source, SpanAttribute, SpanName, Telemetry,
+};
 use crate::testing::below::{Held, error_from_below, hello};
 use crate::testing::events::Events;
 use crate::testing::spans::{ALL, NOTABLE, parent, traced};
@@ -277,4 +280,48 @@ async fn a_body_that_is_cut_makes_its_trace_worth_keeping() {
     assert_eq!(root.said(SpanAttribute::Cut), "true");
     assert_eq!(root.outcome, Outcome::UpstreamError);
     assert!(root.error.is_some(), "{root:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_phases_add_up_to_the_duration_in_the_event_and_in_the_metrics() {
+    let (events, _guard) = Events::capture();
+    let telemetry = telemetry();
+    let inner = tower::service_fn(|request: EdgeRequest| async move {
+        let waits = request.context.timings.enter(Phase::Upstream);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        drop(waits);
+        Ok::<_, Error>(whole_zip())
+    });
+    let service = AccessLogLayer::new(true, &telemetry).layer(inner);
+    let response = call(&service, edge("GET", "/example.com/m/@v/v1.0.0.zip")).await;
+    assert_eq!(text_of(response.expect("answered")).await, "abcdef");
+    let written = events.named("request");
+    let number = |name: &str| written[0].fields.get(name).map(|text| text.parse::<f64>().unwrap());
+    let phases: Vec<(Phase, f64)> = Phase::ALL
+        .iter()
+        .filter_map(|phase| Some((*phase, number(&format!("{phase}_ms"))?)))
+        .collect();
+    let named: Vec<Phase> = phases.iter().map(|(phase, _)| *phase).collect();
+    assert_eq!(named, [Phase::Gateway, Phase::Upstream, Phase::Send]);
+    let (sum, duration) = (phases.iter().map(|(_, ms)| ms).sum::<f64>(), number("duration_ms"));
+    assert!((sum - duration.expect("told")).abs() < 1e-6, "{phases:?} in {duration:?}");
+    assert!(phases[1].1 >= 20.0, "{phases:?}");
+    for (phase, ms) in phases {
+        let seconds = telemetry.metrics.phase_seconds.get((RouteName::Zip, phase)).get();
+        assert!((seconds * 1e3 - ms).abs() < 1e-6, "{phase}: {seconds} s, {ms} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_is_counted_by_where_it_came_from() {
+    let telemetry = telemetry();
+    text_of(answer(true, &telemetry, edge("GET", "/x"), || Ok(whole_zip())).await).await;
+    text_of(
+        answer(true, &telemetry, edge("GET", "/x"), || Ok(Response::new(body::full("hello"))))
+            .await,
+    )
+    .await;
+    let bytes = |source| telemetry.metrics.served_bytes.get((source,)).get();
+    let all = [Source::Memory, Source::Storage, Source::Upstream, Source::Shared].map(bytes);
+    assert_eq!(all, [0, 0, 6, 0], "a page is nobody's module");
 }

@@ -353,11 +353,15 @@ impl Shared {
     }
 
     async fn run(this: &Arc<Self>, taken: Taken<Cause>) {
-        let Taken { key, job: cause, attempt, turn } = taken;
+        let Taken { key, job: cause, attempt, turn, age } = taken;
         // A stash that is dropped with its runtime frees its place.
         let running = Running { shared: Arc::clone(this), key: Some(key.clone()) };
         if !this.may_fetch(&key) {
             return running.put_by(&key).await;
+        }
+        if turn == 1 {
+            let waited = this.ports.telemetry.metrics.background_wait_seconds.get(());
+            waited.observe(age.as_secs_f64());
         }
         let asked = this.ports.negatives.era(&key.module);
         // Safe to assert: the attempt and all it owns is dropped with the panic.

@@ -1,6 +1,5 @@
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
 use http::StatusCode;
 
@@ -48,13 +47,12 @@ impl Dispatch {
     }
 
     async fn stash_now(self, request: FileRequest) -> Result<ModuleResponse, Error> {
-        let started = Instant::now();
-        let timings = Arc::clone(&request.context.timings);
         let asked = request.version.clone();
         let kind = request.kind;
         let stash = self.stash_request(&request);
+        let waits = request.context.timings.enter(Phase::Stash);
         let stashed = self.stash.send(stash).await;
-        timings.add(Phase::Stash, started);
+        drop(waits);
         let Stashed { version, files, outcome, .. } = stashed?;
         let content = files.get(kind).ok_or_else(|| {
             Error::new(ErrorKind::Internal, "a stash ended without the file it was asked for")

@@ -91,6 +91,8 @@ pub(super) struct Taken<J> {
     pub(super) attempt: u32,
     /// Turns it has had, this one included: also those in which nobody was asked.
     pub(super) turn: u32,
+    /// How long it has been there.
+    pub(super) age: Duration,
 }
 
 /// When an entry is due, and in which order those come that are due at the same time.
@@ -314,7 +316,8 @@ impl<J: Clone> Queue<J> {
         entry.attempts += 1;
         self.running += 1;
         let turn = entry.attempts.saturating_add(entry.unasked);
-        Some(Taken { job: entry.job.clone(), attempt: entry.attempts, turn, key })
+        let age = now.saturating_sub(entry.since);
+        Some(Taken { job: entry.job.clone(), attempt: entry.attempts, turn, age, key })
     }
 
     /// An entry has ended, well or for good.

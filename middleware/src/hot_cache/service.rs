@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::request::FileRequest;
 use crate::response::{Answer, Content, ModuleResponse};
 use crate::stack::{Stage, stage};
-use crate::telemetry::Outcome;
+use crate::telemetry::{Found, Metrics, Outcome, Tier};
 
 /// The largest file that is kept, in bytes.
 pub const FILE_BYTES_MAX: usize = 64 * 1024;
@@ -38,6 +38,7 @@ impl quick_cache::Weighter<Key, Bytes> for WeighBytes {
 pub struct HotCache<S> {
     pub(super) inner: S,
     pub(super) files: Option<Arc<Files>>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl<S> fmt::Debug for HotCache<S> {
@@ -51,16 +52,21 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> HotCache<S> {
         let Some((files, key)) = self.files.as_ref().zip(key(&request)) else {
             return self.inner.oneshot(request).await;
         };
+        let metrics = &self.metrics;
         if let Some(bytes) = files.get(&key) {
+            metrics.lookups.get((Tier::Memory, Found::Hit)).inc();
             let (_, version, kind) = key;
             let answer = Answer::File { kind, version, content: Content::Bytes(bytes) };
             return Ok(ModuleResponse::new(answer, Outcome::HitMemory));
         }
+        metrics.lookups.get((Tier::Memory, Found::Miss)).inc();
         let response = self.inner.oneshot(request).await?;
         // What upstream said while storage could not be asked is not what storage may have.
         let is_degraded = response.outcome == Outcome::MissDegraded;
         if let Some(bytes) = small(&response).filter(|_| !is_degraded) {
             files.insert(key, bytes);
+            metrics.memory_bytes.get(()).set(i64::try_from(files.weight()).unwrap_or(i64::MAX));
+            metrics.memory_files.get(()).set(i64::try_from(files.len()).unwrap_or(i64::MAX));
         }
         Ok(response)
     }

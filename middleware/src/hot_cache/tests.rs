@@ -12,7 +12,7 @@ use crate::request::FileRequest;
 use crate::response::{Answer, Content, ModuleResponse};
 use crate::spool::{Spool, Spools};
 use crate::stack::Stage;
-use crate::telemetry::Outcome;
+use crate::telemetry::{Found, Outcome, Tier};
 use crate::testing::below::{Held, assert_passes_unchanged, error_from_below};
 use crate::testing::{answered_file, call, file_request, leaf, telemetry, version};
 
@@ -29,7 +29,7 @@ fn cache(
         let answer = Answer::File { kind: request.kind, version: of, content: content.clone() };
         Ok(ModuleResponse::new(answer, Outcome::HitStorage))
     });
-    (HotCacheLayer::new(bytes_max).layer(inner), calls)
+    (HotCacheLayer::new(bytes_max, &telemetry()).layer(inner), calls)
 }
 
 fn text(bytes: usize) -> Content {
@@ -135,7 +135,7 @@ async fn an_error_from_below_passes_unchanged_and_is_not_kept() {
         counted.fetch_add(1, Ordering::SeqCst);
         Err::<ModuleResponse, Error>(error_from_below(ErrorKind::NotFound))
     });
-    let cache = HotCacheLayer::new(1 << 20).layer(inner);
+    let cache = HotCacheLayer::new(1 << 20, &telemetry()).layer(inner);
     for _ in 0..2 {
         let request = file_request("v1.0.0", FileKind::Mod);
         assert_passes_unchanged(&cache, request, ErrorKind::NotFound).await;
@@ -145,7 +145,7 @@ async fn an_error_from_below_passes_unchanged_and_is_not_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn services_of_one_layer_share_the_memory() {
-    let layer = HotCacheLayer::new(1 << 20);
+    let layer = HotCacheLayer::new(1 << 20, &telemetry());
     let answers = leaf(|request: FileRequest| {
         let answer =
             Answer::File { kind: request.kind, version: version("v1.0.0"), content: text(10) };
@@ -160,7 +160,27 @@ async fn services_of_one_layer_share_the_memory() {
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_goes_away_ends_the_call_below() {
     let held = Held::default();
-    let cache = HotCacheLayer::new(1 << 20).layer(held.service());
+    let cache = HotCacheLayer::new(1 << 20, &telemetry()).layer(held.service());
     held.assert_ends_with_its_caller(&cache, file_request("v1.0.0", FileKind::Mod)).await;
     assert!(cache.files.as_ref().expect("the cache is on").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn looks_are_counted_and_so_is_what_is_kept() {
+    let (telemetry, content) = (telemetry(), text(100));
+    let inner = leaf(move |request: FileRequest| {
+        let of = request.version.canonical().cloned().unwrap_or_else(|| version("v1.0.0"));
+        let answer = Answer::File { kind: request.kind, version: of, content: content.clone() };
+        Ok(ModuleResponse::new(answer, Outcome::HitStorage))
+    });
+    let cache = HotCacheLayer::new(1 << 20, &telemetry).layer(inner);
+    for (name, kind) in
+        [("v1.0.0", FileKind::Mod), ("v1.0.0", FileKind::Mod), ("v1.0.0", FileKind::Zip)]
+    {
+        call(&cache, file_request(name, kind)).await.expect("answered");
+    }
+    let looks = |found| telemetry.metrics.lookups.get((Tier::Memory, found)).get();
+    assert_eq!((looks(Found::Hit), looks(Found::Miss)), (1, 1), "a zip is not looked for");
+    assert_eq!(telemetry.metrics.memory_files.get(()).get(), 1);
+    assert!(telemetry.metrics.memory_bytes.get(()).get() >= 100);
 }

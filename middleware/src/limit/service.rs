@@ -32,11 +32,10 @@ impl Line {
         if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
             return Ok(slot);
         }
-        let started = std::time::Instant::now();
+        let _waits = context.timings.enter(Phase::Queue);
         let _place = Place::take(self).ok_or_else(|| self.refusal("too many are waiting"))?;
         let deadline = context.deadline.min(Instant::now() + self.wait_max);
         let waited = timeout_at(deadline, Arc::clone(&self.slots).acquire_owned()).await;
-        context.timings.add(Phase::Queue, started);
         match waited {
             Ok(Ok(slot)) => Ok(slot),
             _ => Err(self.refusal("none became free in time")),

@@ -23,7 +23,7 @@ use crate::response::{Files, Finished, Stashed, Stored};
 use crate::stack::{Stage, stage};
 use crate::storage_io::StorageHandle;
 use crate::telemetry::trace::{Attributes, SpanRef};
-use crate::telemetry::{InFlight, LockWait, Outcome, SpanAttribute, SpanEvent, Telemetry};
+use crate::telemetry::{InFlight, LockWait, Outcome, Phase, SpanAttribute, SpanEvent, Telemetry};
 
 /// How long one look in storage may take. One that takes longer found nothing.
 pub const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -169,6 +169,7 @@ impl Wish<'_> {
     async fn contend(&self) -> Ending {
         let Shared { service, limits, telemetry, .. } = self.shared;
         let waiting = InFlight::enter(telemetry.metrics.locks_awaited.get(()));
+        let _waits = self.request.context.timings.enter(Phase::Lock);
         let started = Instant::now();
         let patience = self.request.context.deadline.saturating_duration_since(started);
         let (mut contest, mut next) =

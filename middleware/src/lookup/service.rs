@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::sync::Arc;
 
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
@@ -10,28 +10,27 @@ use crate::request::{FileRequest, Missed};
 use crate::response::{Answer, Content, ModuleResponse};
 use crate::stack::{Stage, stage};
 use crate::storage_io::StorageHandle;
-use crate::telemetry::{Outcome, Phase};
+use crate::telemetry::{Found, Metrics, Outcome, Tier};
 
 /// Answers from storage, else calls `S`.
 #[derive(Clone, Debug)]
 pub struct Lookup<S> {
     pub(super) inner: S,
     pub(super) storage: StorageHandle,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl<S: Stage<Missed, Reply = ModuleResponse>> Lookup<S> {
     async fn handle(self, request: FileRequest) -> Result<ModuleResponse, Error> {
         // A query is never a stored name; Athens looks it up all the same and never finds it.
         if let Some(version) = request.version.canonical().cloned() {
-            let started = Instant::now();
-            let found = self.find(&request, &version).await;
-            request.context.timings.add(Phase::Lookup, started);
-            match found {
+            match self.find(&request, &version).await {
                 Ok(Some(content)) => {
+                    self.metrics.lookups.get((Tier::Storage, Found::Hit)).inc();
                     let answer = Answer::File { kind: request.kind, version, content };
                     return Ok(ModuleResponse::new(answer, Outcome::HitStorage));
                 }
-                Ok(None) => {}
+                Ok(None) => self.metrics.lookups.get((Tier::Storage, Found::Miss)).inc(),
                 Err(error) if error.is_of_storage() => {
                     return self.without_storage(request, error).await;
                 }

@@ -14,6 +14,7 @@ use crate::ports::Policy;
 use crate::purge::{Era, Forgets, Learns, Purge};
 use crate::remember::Remember;
 use crate::request::{StashKey, Want};
+use crate::telemetry::Telemetry;
 
 /// What the remembered answers may take together, in bytes.
 pub const BYTES_MAX: u64 = 32 * 1024 * 1024;
@@ -27,9 +28,15 @@ pub struct NegativeLayer {
 impl NegativeLayer {
     /// Remembers each "no" about a version for `time_to_live`, and one about a version whose path is among
     /// the `missing` for as long as these; both as long as `policy` says, where it says so for the module.
-    pub fn new(time_to_live: Duration, missing: MissingPaths, policy: Arc<dyn Policy>) -> Self {
+    pub fn new(
+        time_to_live: Duration,
+        missing: MissingPaths,
+        policy: Arc<dyn Policy>,
+        telemetry: &Telemetry,
+    ) -> Self {
+        let metrics = Arc::clone(&telemetry.metrics);
         let remembered = Remember::new(BYTES_MAX);
-        Self { memory: Memory { remembered, missing, time_to_live, policy } }
+        Self { memory: Memory { remembered, missing, time_to_live, policy, metrics } }
     }
 
     /// Who takes note of what a background stash finds out.

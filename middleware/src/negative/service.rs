@@ -12,6 +12,7 @@ use crate::remember::{Remember, Weigh};
 use crate::request::{Missed, StashKey, Want};
 use crate::response::{Answer, ModuleResponse};
 use crate::stack::{Stage, stage};
+use crate::telemetry::{Found, Metrics, Tier};
 
 /// Answers with a remembered "no", else calls `S`.
 #[derive(Clone)]
@@ -42,6 +43,7 @@ pub(super) struct Memory {
     pub(super) missing: MissingPaths,
     pub(super) time_to_live: Duration,
     pub(super) policy: Arc<dyn Policy>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl<S> fmt::Debug for Negative<S> {
@@ -59,7 +61,10 @@ impl<S: Stage<Missed, Reply = ModuleResponse>> Negative<S> {
             version: request.version.clone(),
             want: Want::File(request.kind),
         };
-        if let Some(error) = memory.no(&key) {
+        let remembered = memory.no(&key);
+        let found = if remembered.is_some() { Found::Hit } else { Found::Miss };
+        memory.metrics.lookups.get((Tier::Negatives, found)).inc();
+        if let Some(error) = remembered {
             return Err(error.remembered());
         }
         let asked = memory.missing.purges().era(&key.module);

@@ -15,7 +15,7 @@ use crate::stack::Stage;
 use crate::telemetry::Outcome;
 use crate::testing::below::{Held, assert_passes_unchanged, failing};
 use crate::testing::{
-    SECOND, call, error, fetches_all, file_answer, leaf, missed, module, purge_of, query,
+    SECOND, call, error, fetches_all, file_answer, leaf, missed, module, purge_of, query, telemetry,
 };
 
 /// Remembers for a minute over a leaf that fails with `kind` or answers; and the count of its calls.
@@ -59,7 +59,7 @@ fn layer() -> NegativeLayer {
 }
 
 fn layer_over(missing: MissingPaths) -> NegativeLayer {
-    NegativeLayer::new(60 * SECOND, missing, fetches_all())
+    NegativeLayer::new(60 * SECOND, missing, fetches_all(), &telemetry())
 }
 
 async fn ask<S>(negative: &Negative<S>) -> Result<ModuleResponse, Error>
@@ -147,7 +147,7 @@ async fn what_upstream_does_not_have_is_still_redirected_to() {
         let missing = MissingPaths::new(600 * SECOND);
         no_path(&missing, &[Question::List, Question::Latest]);
         let policy = Arc::new(Decision::new(mode, "https://elsewhere.test"));
-        let layer = NegativeLayer::new(60 * SECOND, missing, policy);
+        let layer = NegativeLayer::new(60 * SECOND, missing, policy, &telemetry());
         layer.learns().learn(
             &module("example.com/m"),
             &query("v1.0.0"),
@@ -319,7 +319,8 @@ async fn a_no_is_remembered_as_long_as_the_policy_says() {
     let (missing, unlisted) = (MissingPaths::new(600 * SECOND), MissingPaths::new(600 * SECOND));
     no_path(&unlisted, &[Question::List]);
     for missing in [missing, unlisted] {
-        let layer = NegativeLayer::new(60 * SECOND, missing, Arc::clone(&policy) as _);
+        let layer =
+            NegativeLayer::new(60 * SECOND, missing, Arc::clone(&policy) as _, &telemetry());
         let negative = layer.layer(failing(ErrorKind::NotFound));
         ask(&negative).await.expect_err("not found");
         for (after, outcome) in [(3600, Outcome::Negative), (1, Outcome::UpstreamNotFound)] {

@@ -91,9 +91,8 @@ impl Shared {
                 if wait >= NO_WAIT {
                     self.telemetry.metrics.paced.get((reason, Paced::Waited)).inc();
                 }
-                let started = std::time::Instant::now();
+                let _waits = request.context().timings.enter(Phase::Queue);
                 tokio::time::sleep(wait).await;
-                request.context().timings.add(Phase::Queue, started);
                 has_waited = true;
             }
             turns.push(turn);
@@ -241,10 +240,9 @@ impl Patience<'_> {
     }
 
     async fn sleep(&mut self, until: Instant) {
-        let (begun, started) = (Instant::now(), std::time::Instant::now());
+        let (begun, _waits) = (Instant::now(), self.context.timings.enter(Phase::Queue));
         tokio::time::sleep_until(until).await;
         self.left = self.left.saturating_sub(begun.elapsed());
-        self.context.timings.add(Phase::Queue, started);
     }
 }
 

@@ -25,14 +25,14 @@ pub struct Pool<S> {
 
 impl<S: Stage<StashRequest, Reply = Stashed>> Pool<S> {
     async fn handle(self, request: StashRequest) -> Result<Stashed, Error> {
-        let started = std::time::Instant::now();
         let slots = match request.key.want {
             // A `.mod` never waits for a zip.
             Want::File(FileKind::Info | FileKind::Mod) => Arc::clone(&self.small),
             Want::File(FileKind::Zip) | Want::Version => Arc::clone(&self.zips),
         };
+        let waits = request.context.timings.enter(Phase::Queue);
         let waited = timeout_at(request.context.deadline, slots.acquire_owned()).await;
-        request.context.timings.add(Phase::Queue, started);
+        drop(waits);
         let Ok(Ok(slot)) = waited else {
             let text = "all GoGetWorkers were busy for the whole StashTimeout; ask again";
             return Err(

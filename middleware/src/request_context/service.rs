@@ -43,7 +43,7 @@ impl<S: Stage<EdgeRequest, Reply = Response<Body>>> RequestContextService<S> {
             id: ids::request_id(&head.headers),
             trace: self.tracer.request(Parent::of(&head.headers), started),
             deadline: tokio::time::Instant::now() + self.patience,
-            timings: Arc::new(Timings::default()),
+            timings: Arc::new(Timings::new(started)),
         };
         let path = below_prefix(head.uri.path(), &self.prefix);
         let Connection { peer, secure } = connection;
@@ -54,7 +54,7 @@ impl<S: Stage<EdgeRequest, Reply = Response<Body>>> RequestContextService<S> {
         let edge = EdgeRequest { context: context.clone(), head, path, peer, secure };
         let mut response =
             self.inner.oneshot(edge).await.unwrap_or_else(|error| render::error(&error));
-        finish(&mut response, &context, started);
+        finish(&mut response, &context);
         Ok(response)
     }
 }
@@ -68,13 +68,13 @@ fn below_prefix(path: &str, prefix: &str) -> Option<String> {
 }
 
 /// Puts the headers of every answer on. A client that keeps traces is told of a miss that this one is kept.
-fn finish(response: &mut Response<Body>, context: &RequestContext, started: Instant) {
+fn finish(response: &mut Response<Body>, context: &RequestContext) {
     let served = response.extensions().get::<Served>().cloned().unwrap_or_default();
     if served.outcome.is_miss() {
         context.trace.keep(Kept::Miss);
     }
     let traceparent = context.trace.traceparent();
-    let timing = context.timings.server_timing(started.elapsed());
+    let timing = context.timings.spent(Instant::now()).server_timing();
     let headers = [
         ("x-request-id", Some(context.id.to_string())),
         ("athens-request-id", Some(context.id.to_string())),

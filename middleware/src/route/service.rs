@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use dipylon_protocol::path::ModulePath;
-use dipylon_protocol::route::{FileKind, Route as Path, RouteError};
+use dipylon_protocol::route::{Route as Path, RouteError};
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use crate::body::Body;
@@ -134,9 +134,7 @@ fn route_name(path: &Path) -> RouteName {
         Path::List { .. } => RouteName::List,
         Path::Latest { .. } => RouteName::Latest,
         Path::SumDb { .. } => RouteName::SumDb,
-        Path::File { kind: FileKind::Info, .. } => RouteName::Info,
-        Path::File { kind: FileKind::Mod, .. } => RouteName::Mod,
-        Path::File { kind: FileKind::Zip, .. } => RouteName::Zip,
+        Path::File { kind, .. } => (*kind).into(),
     }
 }
 

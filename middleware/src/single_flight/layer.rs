@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
@@ -40,7 +41,7 @@ impl<S> Layer<S> for SingleFlightLayer {
             flights: self.flights.clone(),
             purges: self.purges.clone(),
             stash_timeout: self.stash_timeout,
-            active: self.telemetry.metrics.flights_active.get(()).clone(),
+            metrics: Arc::clone(&self.telemetry.metrics),
         }
     }
 }

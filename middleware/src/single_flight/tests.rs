@@ -16,7 +16,7 @@ use crate::purge::{Modules, Purge, Purges};
 use crate::request::{StashKey, StashRequest, Want};
 use crate::response::{Files, FinishGuard, Finished, Stashed};
 use crate::stack::Stage;
-use crate::telemetry::{LayerName, Outcome, Telemetry};
+use crate::telemetry::{FlightEnd, FlightRole, LayerName, Outcome, Telemetry};
 use crate::testing::below::{assert_passes_unchanged, error_from_below};
 use crate::testing::spans;
 use crate::testing::{SECOND, call, context_for, leaf, module, query, settle, stashed, telemetry};
@@ -309,4 +309,48 @@ async fn who_comes_after_a_purge_joins_no_flight_from_before_it() {
     let (first, (), ()) = tokio::join!(ask(), later, after);
     first.map(drop).expect("stashed");
     assert_eq!(below.runs(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_request_is_counted_by_its_part_and_by_how_its_wait_ended() {
+    use FlightEnd::{Answered, Crashed, Failed, Left, Overdue};
+    use FlightRole::{Follower, Leader};
+    let telemetry = telemetry();
+    let counts = |wanted: &[(FlightRole, FlightEnd, u64)]| {
+        for role in [Leader, Follower] {
+            let mut ended = 0;
+            for end in [Answered, Failed, Overdue, Crashed, Left] {
+                let of = |row: &&(FlightRole, FlightEnd, u64)| (row.0, row.1) == (role, end);
+                let wanted = wanted.iter().find(of).map_or(0, |row| row.2);
+                let counted = telemetry.metrics.flights.get((role, end)).get();
+                assert_eq!(counted, wanted, "{role} {end}");
+                ended += counted;
+            }
+            let waits = telemetry.metrics.flight_wait_seconds.get((role,));
+            assert_eq!(waits.get_sample_count(), ended, "{role}");
+        }
+    };
+    let service = Below::ok().under(&telemetry);
+    let answered = join_all((0..3).map(|_| call(&service, request()))).await;
+    assert!(answered.iter().all(Result::is_ok));
+    counts(&[(Leader, Answered, 1), (Follower, Answered, 2)]);
+    let late = request_for("v1.1.0", SECOND);
+    call(&service, late.clone()).await.map(drop).expect_err("it takes five seconds");
+    let leaves = tokio::time::timeout(SECOND, call(&service, request_for("v1.1.0", 60 * SECOND)));
+    assert!(leaves.await.is_err(), "it goes away first");
+    counts(&[
+        (Leader, Answered, 1),
+        (Follower, Answered, 2),
+        (Leader, Overdue, 1),
+        (Follower, Left, 1),
+    ]);
+    let failing = Below::new(Err(error_from_below(ErrorKind::NotFound))).under(&telemetry);
+    call(&failing, request_for("v2.0.0", 60 * SECOND)).await.map(drop).expect_err("it fails");
+    counts(&[
+        (Leader, Answered, 1),
+        (Follower, Answered, 2),
+        (Leader, Overdue, 1),
+        (Follower, Left, 1),
+        (Leader, Failed, 1),
+    ]);
 }

@@ -22,7 +22,7 @@ use crate::response::{Files, Finished, Stashed};
 use crate::spool::Spools;
 use crate::stack::{Border, stage};
 use crate::storage_io::StorageHandle;
-use crate::telemetry::{Outcome, Telemetry};
+use crate::telemetry::{Outcome, Phase, Telemetry};
 
 /// How long a version with the wrong checksum is refused without being fetched again.
 pub const QUARANTINE_FOR: Duration = Duration::from_secs(3600);
@@ -125,6 +125,7 @@ impl Job {
     ) -> BoxFuture<'static, Result<Expected, Error>> {
         let (job, version) = (self.clone(), version.clone());
         Box::pin(async move {
+            let _waits = job.context.timings.enter(Phase::Verify);
             let asked = job.ports.verifier.expected(&job.context, &job.module, &version);
             timeout_at(job.context.deadline, asked).await.unwrap_or_else(|_| {
                 let text = format!(

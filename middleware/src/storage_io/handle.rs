@@ -11,6 +11,7 @@ use crate::ports::{CatalogPage, NewVersion, SaveResult, StorageCall, StorageRepl
 use crate::request::{RequestContext, StorageRequest};
 use crate::response::Stored;
 use crate::stack::Border;
+use crate::telemetry::Phase;
 
 /// The storage stack with typed methods: what layers hold.
 #[derive(Clone, Debug)]
@@ -29,6 +30,7 @@ impl StorageHandle {
         context: &RequestContext,
         operation: StorageCall,
     ) -> Result<StorageReply, Error> {
+        let _waits = context.timings.enter(Phase::Storage);
         self.stack.send(StorageRequest { context: context.clone(), operation }).await
     }
 

@@ -3,14 +3,18 @@
 //! The metric structs, the reference page (`docs/reference/telemetry.md`) and the tests that hold a
 //! scrape to this list all derive from it. So do the names of spans, and all that they can say.
 
-use prometheus::{IntCounter, IntGauge, Registry};
+use dipylon_protocol::route::FileKind;
+use prometheus::{Counter, IntCounter, IntGauge, Registry};
 
 use super::exemplars::Exemplified;
 use super::histogram::Histogram;
 use super::labels::{Label, LabelInfo, LabelSet, label};
 use super::metrics::{Family, Instrument, MetricInfo};
+use super::timings::Phase;
 
 mod background;
+mod cache;
+mod flight;
 mod layers;
 mod lock;
 mod outcome;
@@ -21,6 +25,8 @@ mod trace;
 mod upstream;
 
 pub use background::BackgroundEvent;
+pub use cache::{Found, Source, Tier};
+pub use flight::{FlightEnd, FlightRole};
 pub use layers::LayerName;
 pub use lock::{LockAnswer, LockLoss, LockOperation, LockWait};
 pub use outcome::Outcome;
@@ -28,7 +34,7 @@ pub use pace::{PaceReason, Paced};
 pub use policy::PolicyReload;
 pub use storage::{NearFill, NearRead, Presigned, StorageOperation};
 pub use trace::{Kept, SpanAttribute, SpanEvent, SpanFate, SpanName, Work};
-pub use upstream::{BreakerScope, Hedged};
+pub use upstream::{Answered, BreakerScope, Hedged, UpstreamClass};
 
 label! {
     /// What was asked for: one of the URL templates, never a path.
@@ -53,6 +59,16 @@ label! {
         Admin = "admin",
         /// Nothing we know.
         Unknown = "unknown",
+    }
+}
+
+impl From<FileKind> for RouteName {
+    fn from(kind: FileKind) -> Self {
+        match kind {
+            FileKind::Info => Self::Info,
+            FileKind::Mod => Self::Mod,
+            FileKind::Zip => Self::Zip,
+        }
     }
 }
 
@@ -126,6 +142,12 @@ macro_rules! metrics {
         = $collected_name:literal $(of $label:ident)?;)+) => {
         /// Handles to every metric that layers write; resolved once, shared by all layers.
         pub struct Metrics { $($(#[doc = $help])+ pub $field: Family<$kind, $labels>,)+ }
+
+        impl std::fmt::Debug for Metrics {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("Metrics")
+            }
+        }
 
         impl Metrics {
             /// Registers every metric of the catalogue that layers write.
@@ -204,6 +226,25 @@ metrics! {
     /// Calls of each layer that have not ended.
     layer_active: IntGauge<(LayerName,)> = "dipylon_layer_active_calls";
 
+    /// Seconds of requests, each moment in one phase: together they are the requests' durations.
+    phase_seconds: Counter<(RouteName, Phase)> = "dipylon_http_server_phase_seconds_total";
+    /// Bytes of modules that clients got, by where they came from; but for `upstream`, no upstream sent them again.
+    served_bytes: IntCounter<(Source,)> = "dipylon_served_bytes_total";
+    /// Age of what was given again, in seconds: lists, latest versions, and files of queries.
+    served_age_seconds: Histogram<(RouteName,)> = "dipylon_served_age_seconds" within AGE_SECONDS;
+
+    /// Looks for what is known already, by where and what they brought.
+    lookups: IntCounter<(Tier, Found)> = "dipylon_cache_lookups_total";
+    /// Bytes that small files take in memory, keys included.
+    memory_bytes: IntGauge<()> = "dipylon_cache_memory_bytes";
+    /// Small files in memory.
+    memory_files: IntGauge<()> = "dipylon_cache_memory_files";
+
+    /// Seconds that requests waited for a stash until its answer began, by their part in it.
+    flight_wait_seconds: Histogram<(FlightRole,)> = "dipylon_single_flight_wait_duration_seconds"
+        within LAYER_SECONDS;
+    /// Requests that waited for a stash, by their part in it and how that ended.
+    flights: IntCounter<(FlightRole, FlightEnd)> = "dipylon_single_flight_requests_total";
     /// Keys being stashed now.
     flights_active: IntGauge<()> = "dipylon_single_flight_active";
     /// Seconds from the wish for a lock until the fetch began or was not needed any more.
@@ -234,6 +275,9 @@ metrics! {
     background_active: IntGauge<()> = "dipylon_dispatch_background_active";
     /// Background stashes refused because the limit was reached.
     background_refused: IntCounter<()> = "dipylon_dispatch_background_refused_total";
+    /// Seconds from when a background stash was accepted until its first attempt began.
+    background_wait_seconds: Histogram<()> = "dipylon_dispatch_background_wait_duration_seconds"
+        within LAYER_SECONDS;
     /// What became of background stashes.
     background_events: IntCounter<(BackgroundEvent,)> = "dipylon_dispatch_background_events_total";
 
@@ -249,6 +293,11 @@ metrics! {
     fetch_seconds: Histogram<(FetchKind,)> = "dipylon_upstream_request_duration_seconds";
     /// Answers of upstreams, by what was asked and how it ended.
     fetches: IntCounter<(FetchKind, Outcome)> = "dipylon_upstream_requests_total";
+    /// Requests to upstreams, by what kind of upstream it is and how it answered.
+    class_fetches: IntCounter<(UpstreamClass, Answered)> = "dipylon_upstream_class_requests_total";
+    /// Seconds until an upstream's answer began, by what kind of upstream it is.
+    class_fetch_seconds: Histogram<(UpstreamClass,)> = "dipylon_upstream_class_duration_seconds"
+        within LAYER_SECONDS;
     /// Attempts made again after a failure.
     retries: IntCounter<(FetchKind,)> = "dipylon_upstream_retries_total";
     /// Small files that were late and were to be asked for once more, by what came of it.
@@ -363,6 +412,14 @@ pub const LABELS: &[LabelInfo] = &[
     Kept::INFO,
     SpanFate::INFO,
     VERSION,
+    Phase::INFO,
+    Source::INFO,
+    Tier::INFO,
+    Found::INFO,
+    FlightRole::INFO,
+    FlightEnd::INFO,
+    UpstreamClass::INFO,
+    Answered::INFO,
 ];
 
 /// A field of the log event `request`, and what it holds.
@@ -384,5 +441,17 @@ pub const REQUEST_EVENT: &[FieldInfo] = &[
     ("sent_bytes", "Bytes of the body sent."),
     ("cut", "Whether the body ended before its end."),
     ("duration_ms", "Milliseconds from the request's head to the last byte of the answer."),
+    (
+        "gateway_ms?",
+        "Of these, in the label `phase`'s `gateway`; the phases add up to the duration.",
+    ),
+    ("stash_ms?", "In `stash`."),
+    ("policy_ms?", "In `policy`."),
+    ("storage_ms?", "In `storage`."),
+    ("queue_ms?", "In `queue`."),
+    ("lock_ms?", "In `lock`."),
+    ("verify_ms?", "In `verify`."),
+    ("upstream_ms?", "In `upstream`."),
+    ("send_ms?", "In `send`."),
     ("error?", "The error's text, as the client got it."),
 ];

@@ -15,15 +15,15 @@ use std::sync::Arc;
 use prometheus::Registry;
 
 pub use catalogue::{
-    BackgroundEvent, BreakerScope, FetchKind, Hedged, Kept, LayerName, LockAnswer, LockLoss,
-    LockOperation, LockWait, Metrics, NearFill, NearRead, Outcome, PaceReason, Paced, PolicyReload,
-    Presigned, RouteName, Saved, SpanAttribute, SpanEvent, SpanFate, SpanName, StorageOperation,
-    Verification, Work,
+    Answered, BackgroundEvent, BreakerScope, FetchKind, FlightEnd, FlightRole, Found, Hedged, Kept,
+    LayerName, LockAnswer, LockLoss, LockOperation, LockWait, Metrics, NearFill, NearRead, Outcome,
+    PaceReason, Paced, PolicyReload, Presigned, RouteName, Saved, Source, SpanAttribute, SpanEvent,
+    SpanFate, SpanName, StorageOperation, Tier, UpstreamClass, Verification, Work,
 };
 pub use histogram::Histogram;
 pub use labels::LabelInfo;
 pub use metrics::{Family, InFlight, MetricInfo, MetricType};
-pub use timings::{Phase, Timings};
+pub use timings::{InPhase, Phase, Spent, Timings};
 pub use trace::{Trace, Tracer};
 
 /// What a layer is built with: metric handles and the registry they live in.

@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::ports::{BoxFuture, Fetched, Fetcher, Payload, ZipBody};
 use crate::request::{FetchAsk, FetchRequest};
 use crate::stack::Border;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, UpstreamClass};
 use crate::upstream::Upstream;
 
 /// A step of a body.
@@ -125,7 +125,7 @@ impl ScriptedUpstream {
     /// The upstream as layers hold it, without any layer around it.
     pub(crate) fn border(self: &Arc<Self>, telemetry: &Telemetry) -> Border<FetchRequest, Fetched> {
         let fetcher: Arc<dyn Fetcher> = Arc::<Self>::clone(self);
-        Border::new(Upstream::new(fetcher, telemetry))
+        Border::new(Upstream::new(fetcher, UpstreamClass::Proxy, telemetry))
     }
 
     fn next(&self, request: &FetchRequest) -> Reply {

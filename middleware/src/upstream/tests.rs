@@ -7,7 +7,7 @@ use super::Upstream;
 use crate::error::ErrorKind;
 use crate::ports::{Decision, Fetcher, Mode, Payload, Policy};
 use crate::request::{FetchAsk, FetchRequest, Permit};
-use crate::telemetry::{FetchKind, Outcome, Telemetry};
+use crate::telemetry::{Answered, FetchKind, Outcome, Telemetry, UpstreamClass};
 use crate::testing::below::{Held, assert_passes_unchanged, error_from_below};
 use crate::testing::release::Release;
 use crate::testing::upstream::{Reply, ScriptedUpstream};
@@ -15,7 +15,7 @@ use crate::testing::{call, context, module, query, telemetry};
 
 fn upstream(scripted: &Arc<ScriptedUpstream>, telemetry: &Telemetry) -> Upstream {
     let fetcher: Arc<ScriptedUpstream> = Arc::clone(scripted);
-    Upstream::new(fetcher, telemetry)
+    Upstream::new(fetcher, UpstreamClass::Proxy, telemetry)
 }
 
 fn request(ask: FetchAsk) -> FetchRequest {
@@ -36,6 +36,9 @@ async fn an_answer_passes_unchanged_and_is_counted_by_what_was_asked() {
         assert_eq!(telemetry.metrics.fetches.get((kind, Outcome::Ok)).get(), 1);
         assert_eq!(telemetry.metrics.fetch_seconds.get((kind,)).get_sample_count(), 1);
     }
+    let class = UpstreamClass::Proxy;
+    assert_eq!(telemetry.metrics.class_fetches.get((class, Answered::Ok)).get(), 2);
+    assert_eq!(telemetry.metrics.class_fetch_seconds.get((class,)).get_sample_count(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -49,12 +52,14 @@ async fn an_error_from_below_passes_unchanged_and_is_counted_by_its_outcome() {
     let fetches = &telemetry.metrics.fetches;
     assert_eq!(fetches.get((FetchKind::List, Outcome::UpstreamTimeout)).get(), 1);
     assert_eq!(fetches.get((FetchKind::List, Outcome::Ok)).get(), 0);
+    let failed = (UpstreamClass::Proxy, Answered::Failed);
+    assert_eq!(telemetry.metrics.class_fetches.get(failed).get(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_goes_away_ends_the_call_below_and_is_not_counted_as_answered() {
     let (telemetry, held) = (telemetry(), Held::default());
-    let upstream = Upstream::new(Arc::new(held.clone()), &telemetry);
+    let upstream = Upstream::new(Arc::new(held.clone()), UpstreamClass::Proxy, &telemetry);
     held.assert_ends_with_its_caller(&upstream, request(FetchAsk::List)).await;
     let seconds = telemetry.metrics.fetch_seconds.get((FetchKind::List,));
     assert_eq!(seconds.get_sample_count(), 0);

@@ -14,6 +14,7 @@ use crate::ports::Validator;
 use crate::request::{Ask, ModuleRequest, RequestContext};
 use crate::response::{Answer, ModuleResponse};
 use crate::stack::{Stage, stage};
+use crate::telemetry::Phase;
 
 /// Asks the validator, then calls `S`.
 #[derive(Clone, Debug)]
@@ -81,6 +82,7 @@ impl Calls {
             let (module, version) = &question;
             landing.land(validator.validate(&own, module, version).await);
         });
+        let _waits = context.timings.enter(Phase::Policy);
         match landed.await {
             Ok((verdict, _)) => verdict,
             Err(NoLanding::Overdue) => Err(Error::new(

@@ -14,6 +14,7 @@ use crate::purge::{Forgets, Purge};
 use crate::request::FetchRequest;
 use crate::stack::Border;
 use crate::storage_io::StorageHandle;
+use crate::telemetry::Telemetry;
 
 /// What kept answers may take together, in bytes.
 pub const ANSWERS_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -55,6 +56,7 @@ impl VersionsLayer {
         storage: StorageHandle,
         policy: Arc<dyn Policy>,
         tasks: TaskTracker,
+        telemetry: &Telemetry,
     ) -> Self {
         let missing = MissingPaths::new(config.negative_for);
         let (of_lists, of_queries) = (missing.purges().clone(), missing.purges().clone());
@@ -68,6 +70,7 @@ impl VersionsLayer {
                 lists: Answers::new(ANSWERS_BYTES_MAX, failures, counted, of_lists),
                 queries: Answers::new(QUERIES_BYTES_MAX, failures, tasks, of_queries),
                 missing,
+                metrics: Arc::clone(&telemetry.metrics),
             }),
         }
     }

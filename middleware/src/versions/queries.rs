@@ -22,7 +22,7 @@ use crate::purge::Era;
 use crate::request::{FetchAsk, FetchRequest, FileRequest, RequestContext};
 use crate::response::{Answer, ModuleResponse};
 use crate::stack::Stage;
-use crate::telemetry::Outcome;
+use crate::telemetry::{Outcome, Phase};
 
 impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
     /// A file of the version that a query stands for.
@@ -112,6 +112,7 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
         // The question is on a task of its own, and goes on by itself.
         let goes_on = || std::future::ready(());
         let within = self.shared.within(&request.context);
+        let waits = request.context.timings.enter(Phase::Stash);
         let resolved = match queries.unless_late(&key, within, call, goes_on).await {
             Ok(resolved) => resolved,
             Err(older) => {
@@ -119,6 +120,7 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
                 return self.stale(request, older, Outcome::StaleError).await;
             }
         };
+        drop(waits);
         match resolved {
             Ok(version) => self.known(request, version).await,
             Err(error) => {

@@ -24,10 +24,10 @@ use crate::ports::{Decision, Fetched, ListSource, Payload, Policy};
 use crate::purge::Era;
 use crate::remember::Weigh;
 use crate::request::{Ask, FetchAsk, FetchRequest, FileRequest, ModuleRequest, RequestContext};
-use crate::response::{Answer, ModuleResponse};
+use crate::response::{Answer, HasOutcome as _, ModuleResponse};
 use crate::stack::{Border, Stage, stage};
 use crate::storage_io::StorageHandle;
-use crate::telemetry::Outcome;
+use crate::telemetry::{Found, Metrics, Outcome, Phase, RouteName, Tier};
 
 pub(super) type Key = (ModulePath, Question);
 /// The body of a list, or of latest, and how it came about.
@@ -57,6 +57,7 @@ pub(super) struct Shared {
     pub(super) queries: Answers<QueryKey, Version>,
     /// Paths that upstream says do not exist.
     pub(super) missing: MissingPaths,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// Answers list and latest; lets files pass to `S`.
@@ -88,13 +89,14 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
         if request.version.canonical().is_some() {
             return self.inner.oneshot(request).await;
         }
-        let asked = request.version.clone();
+        let (asked, kind) = (request.version.clone(), request.kind);
         let (shared, module) = (Arc::clone(&self.shared), request.module.clone());
         let before = shared.is_for_storage(&module, Question::List);
         let mut result = self.clone().query(request.clone()).await;
         if !before && shared.is_withdrawn(&result, &module, Question::List) {
             result = self.query(request).await;
         }
+        shared.count(kind.into(), &result);
         let mut response = result?;
         response.asked = Some(asked);
         Ok(response)
@@ -152,11 +154,31 @@ impl Shared {
         question: Question,
     ) -> Result<ModuleResponse, Error> {
         let before = self.is_for_storage(&module, question);
-        let result = Arc::clone(&self).answer(context.clone(), module.clone(), question).await;
+        let this = &self;
+        let answer = || Arc::clone(this).answer(context.clone(), module.clone(), question);
+        let mut result = answer().await;
         if !before && self.is_withdrawn(&result, &module, question) {
-            return self.answer(context, module, question).await;
+            result = answer().await;
         }
+        let route = match question {
+            Question::List => RouteName::List,
+            Question::Latest => RouteName::Latest,
+        };
+        self.count(route, &result);
         result
+    }
+
+    /// What was remembered of what was asked, and how old that is.
+    fn count(&self, route: RouteName, result: &Result<ModuleResponse, Error>) {
+        let found = match result.outcome() {
+            Outcome::HitMemory | Outcome::Negative => Found::Hit,
+            Outcome::StaleRevalidate | Outcome::StaleError => Found::Stale,
+            _ => Found::Miss,
+        };
+        self.metrics.lookups.get((Tier::Answers, found)).inc();
+        if let Ok(ModuleResponse { age: Some(age), .. }) = result {
+            self.metrics.served_age_seconds.get((route,)).observe(age.as_secs_f64());
+        }
     }
 
     async fn answer(
@@ -201,6 +223,7 @@ impl Shared {
         // The question is on a task of its own, and goes on by itself.
         let goes_on = || std::future::ready(());
         let within = self.within(&context);
+        let _waits = context.timings.enter(Phase::Stash);
         let (kept, role) = match self.lists.unless_late(&key, within, call, goes_on).await {
             Ok(refreshed) => refreshed?,
             Err(((body, _), age)) => {

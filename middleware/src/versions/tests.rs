@@ -21,7 +21,7 @@ use crate::request::{Ask, FetchAsk, FileRequest, ModuleRequest, RequestContext};
 use crate::response::{Answer, ModuleResponse};
 use crate::stack::Border;
 use crate::storage_io::{StorageHandle, StorageIo};
-use crate::telemetry::Outcome;
+use crate::telemetry::{Outcome, Telemetry};
 use crate::testing::storage::MemoryStorage;
 use crate::testing::upstream::{Reply, ScriptedUpstream};
 use crate::testing::{SECOND, call, context, error, fetches_all, leaf, module, telemetry};
@@ -49,6 +49,7 @@ struct Bench {
     storage: Arc<MemoryStorage>,
     /// Files that reached the leaf.
     files: Arc<Mutex<Vec<String>>>,
+    telemetry: Telemetry,
 }
 
 /// What the leaf says to a file.
@@ -80,6 +81,7 @@ fn bench_with(
         StorageHandle::new(Border::new(io)),
         policy,
         TaskTracker::new(),
+        &telemetry,
     );
     let files: Arc<Mutex<Vec<String>>> = Arc::default();
     let noted = Arc::clone(&files);
@@ -88,7 +90,7 @@ fn bench_with(
         answer(&request)
     });
     let service = layer.layer(Border::new(inner));
-    Bench { layer, service, upstream, storage, files }
+    Bench { layer, service, upstream, storage, files, telemetry }
 }
 
 impl Bench {

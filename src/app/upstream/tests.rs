@@ -78,7 +78,13 @@ fn neighbours(config: &Config) -> [(Arc<Noted>, Border<FetchRequest, Fetched>); 
     let host = UpstreamHost::new(config, "https://one.example".into(), &telemetry);
     [(), ()].map(|()| {
         let noted = Arc::new(Noted::default());
-        let stack = upstream_stack(config, 9 * SECOND, noted.clone(), &host, &telemetry);
+        let stack = upstream_stack(
+            config,
+            9 * SECOND,
+            (noted.clone(), UpstreamClass::Proxy),
+            &host,
+            &telemetry,
+        );
         (noted, stack)
     })
 }

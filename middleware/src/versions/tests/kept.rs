@@ -6,7 +6,7 @@ use tower::Layer as _;
 use super::{bench, bench_with, config, m, no_files, shown};
 use crate::error::ErrorKind;
 use crate::request::{Ask, FetchAsk, ModuleRequest};
-use crate::telemetry::{Outcome, StorageOperation};
+use crate::telemetry::{Found, Outcome, RouteName, StorageOperation, Tier};
 use crate::testing::upstream::Reply;
 use crate::testing::{SECOND, call, context, context_for, fetches_all, purge_of, settle};
 use crate::versions::NetworkMode::{Fallback, Strict};
@@ -435,4 +435,19 @@ async fn services_of_one_layer_share_what_is_kept() {
     let request = ModuleRequest { context: context(), module: m(), ask: Ask::List };
     assert_eq!(call(&other, request).await.expect("kept").outcome, Outcome::HitMemory);
     assert_eq!(bench.upstream.asked().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn looks_are_counted_by_what_they_bring_and_what_is_given_again_by_its_age() {
+    let times = VersionsConfig { stale_while_revalidate: 600 * SECOND, ..config(Strict) };
+    let bench = bench_with(times, &[], fetches_all(), no_files);
+    bench.lists("v1.0.0\n");
+    let looks = |found| bench.telemetry.metrics.lookups.get((Tier::Answers, found)).get();
+    for seconds in [0, 30, 60] {
+        tokio::time::advance(seconds * SECOND).await;
+        bench.list().await.expect("listed");
+    }
+    assert_eq!((looks(Found::Miss), looks(Found::Hit), looks(Found::Stale)), (1, 1, 1));
+    let ages = bench.telemetry.metrics.served_age_seconds.get((RouteName::List,));
+    assert_eq!((ages.get_sample_count(), ages.get_sample_sum().round()), (2, 120.0));
 }
