@@ -358,19 +358,19 @@ metrics! {
     Counter = "dipylon_runtime_busy_seconds_total";
     /// Times that workers had nothing to do and slept.
     Counter = "dipylon_runtime_parks_total";
-    /// Seconds of processor time, user and system, whole ones.
+    /// Total user and system CPU time spent in seconds.
     Counter = "process_cpu_seconds_total";
-    /// File descriptors open.
+    /// Number of open file descriptors.
     Gauge = "process_open_fds";
-    /// File descriptors that may be open.
+    /// Maximum number of open file descriptors.
     Gauge = "process_max_fds";
-    /// Bytes of memory that are resident.
+    /// Resident memory size in bytes.
     Gauge = "process_resident_memory_bytes";
-    /// Bytes of address space.
+    /// Virtual memory size in bytes.
     Gauge = "process_virtual_memory_bytes";
-    /// When the process started, in seconds since 1970.
+    /// Start time of the process since unix epoch in seconds.
     Gauge = "process_start_time_seconds";
-    /// Threads of the process.
+    /// Number of OS threads in the process.
     Gauge = "process_threads";
 }
 
