@@ -1,5 +1,6 @@
 //! What a real Prometheus and promtool say.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use dipylon_testkit::services::redis::RedisServer;
@@ -115,6 +116,22 @@ fn promtool_finds_what_is_wrong_with_metrics() {
     let text = "# HELP a A.\n# TYPE a counter\na 1\n";
     let said = promtool_of(&CHECK_METRICS, text).expect_err("a counter without its end");
     assert!(said.contains("counter metrics should have \"_total\" suffix"), "{said}");
+}
+
+/// Where the Alertmanager of the compose file sends an alert of this severity.
+fn receiver(severity: &str) -> String {
+    let severity = format!("severity={severity}");
+    let args = ["config", "routes", "test", "--config.file=alertmanager.yml", &severity];
+    let output = Command::new("amtool").args(args).current_dir(crate::world::folder()).output();
+    let output = output.expect("amtool is installed (Debian: prometheus-alertmanager)");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[test]
+#[ignore = "needs the alertmanager program: run by cargo xtask test"]
+fn amtool_accepts_the_configuration_and_sends_pages_and_tickets_apart() {
+    assert_eq!((receiver("page").as_str(), receiver("ticket").as_str()), ("pages", "tickets"));
 }
 
 #[test]

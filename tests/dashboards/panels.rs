@@ -255,6 +255,54 @@ fn every_link_leads_to_a_dashboard_that_there_is_and_takes_along_what_was_chosen
     assert_eq!(reached.len(), DASHBOARDS.len(), "some are led to by nothing: {reached:?}");
 }
 
+/// What Grafana is to open in *Explore*, out of the address of a link.
+fn explored(url: &str) -> Value {
+    let panes = url.strip_prefix("/explore?schemaVersion=1&panes=").expect("a link to Explore");
+    let mut bytes = Vec::new();
+    let mut rest = panes.as_bytes();
+    while let [first, after @ ..] = rest {
+        (bytes, rest) = match after {
+            [high, low, after @ ..] if *first == b'%' => {
+                let digits = [*high, *low];
+                let digits = std::str::from_utf8(&digits).expect("two digits");
+                bytes.push(u8::from_str_radix(digits, 16).expect("two digits"));
+                (bytes, after)
+            }
+            _ => {
+                bytes.push(*first);
+                (bytes, after)
+            }
+        };
+    }
+    serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{url}: {error}"))
+}
+
+#[test]
+fn an_outcome_leads_to_the_traces_that_ended_so() {
+    let mut found = 0;
+    for (_, dashboard) in dashboards() {
+        for panel in list(&dashboard, "panels") {
+            for link in list(&panel["fieldConfig"]["defaults"], "links") {
+                let pane = &explored(text(link, "url"))["a"];
+                let query = &pane["queries"][0];
+                assert_eq!(
+                    (text(pane, "datasource"), text(query, "service")),
+                    ("${traces}", "dipylon")
+                );
+                // The attribute of every root span, and the label of the line that was clicked.
+                let tags = "dipylon.outcome=${__field.labels.outcome}";
+                assert_eq!((text(query, "queryType"), text(query, "tags")), ("search", tags));
+                assert_eq!(
+                    pane["range"],
+                    serde_json::json!({"from": "${__from}", "to": "${__to}"})
+                );
+                found += 1;
+            }
+        }
+    }
+    assert!(found > 5, "{found} graphs lead to traces");
+}
+
 #[test]
 fn an_exemplar_leads_to_its_trace_in_a_data_source_that_there_is() {
     let path = crate::world::folder().join("provisioning/datasources/dipylon.yml");

@@ -22,6 +22,7 @@ const SERVICES: &[&str] = &[
     "redis",
     "etcd",
     "prometheus",
+    "alertmanager",
     "grafana",
     "jaeger",
 ];

@@ -8,17 +8,19 @@ use crate::needs::Machine;
 use crate::report;
 use crate::step::{Tally, cargo, run_with, step};
 
-/// What the suite needs: Prometheus with promtool, Redis as the lock service of a gateway, MinIO as the store
-/// of another, what Grafana says of its dashboards, and a collector for the trace of the docs.
-const NEEDS: [&str; 5] = [
+/// What the suite needs: Prometheus with promtool, Alertmanager with amtool, Redis as the lock service of a
+/// gateway, MinIO as the store of another, what Grafana says of its dashboards, and a collector for the trace of
+/// the docs.
+const NEEDS: [&str; 6] = [
     "the prometheus program",
+    "the alertmanager program",
     "the redis program",
     "minio",
     "the grafana-schema program",
     "the otelcol program",
 ];
 /// What its slow test needs beside, in which each alert is seen.
-const SLOW_NEEDS: [&str; 3] = ["the alertmanager program", "toxiproxy", "small file systems"];
+const SLOW_NEEDS: [&str; 2] = ["toxiproxy", "small file systems"];
 
 /// Runs the whole suite, its slow test only when that is asked for. Without one of its needs, what wants them is
 /// skipped, loudly.

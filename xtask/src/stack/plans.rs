@@ -347,13 +347,40 @@ pub(super) fn jaeger(place: &Place) -> Plan {
     }
 }
 
-/// Scrapes itself, and whatever a JSON file in the folder of targets names: gateways may be added.
+/// Shows what Prometheus tells it, and tells nobody. The file that says how to scrape it also says to whom alerts go.
+pub(super) fn alertmanager(place: &Place) -> Plan {
+    let (host, data) = (place.host(0), place.path("data"));
+    let file = place.folder.join("alertmanager.yml");
+    let text = "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n".to_owned();
+    let args = [
+        format!("--config.file={}", file.display()),
+        format!("--storage.path={data}"),
+        format!("--web.listen-address={host}"),
+        // Alone, and not on its default port for others.
+        "--cluster.listen-address=".to_owned(),
+        "--log.level=warn".to_owned(),
+    ];
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    Plan {
+        files: vec![(file, text), place.target("alertmanager", &host, "/metrics")],
+        processes: vec![place.start("alertmanager", place.ports[0], &args)],
+        probes: vec![Probe::get(place.ports[0], "/-/ready")],
+        env: vec![("DIPYLON_TEST_ALERTMANAGER", format!("http://{host}"))],
+        ..Plan::default()
+    }
+}
+
+/// Scrapes itself, and whatever a JSON file in the folder of targets names: gateways may be added. Its alerts go to
+/// the Alertmanager of the stack, if there is one.
 pub(super) fn prometheus(place: &Place) -> Plan {
     let (host, data) = (place.host(0), place.path("data"));
     let file = place.folder.join("prometheus.yml");
     let targets = place.targets.display();
     let text = format!(
-        "global: {{scrape_interval: 2s}}\nscrape_configs:\n\
+        "global: {{scrape_interval: 2s}}\n\
+         alerting:\n  alertmanagers:\n  \
+         - file_sd_configs: [{{files: [\"{targets}/alertmanager.json\"], refresh_interval: 2s}}]\n\
+         scrape_configs:\n\
          - job_name: prometheus\n  static_configs: [{{targets: [\"{host}\"]}}]\n\
          - job_name: stack\n  file_sd_configs: [{{files: [\"{targets}/*.json\"], refresh_interval: 2s}}]\n"
     );

@@ -1,5 +1,9 @@
 //! What `cargo xtask test` tells suites is true: the server is there, and is the one that it should be.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::{Duration, Instant};
+
 use super::probe::Probe;
 
 /// The value of `DIPYLON_TEST_NAME`, which whoever met the need has set.
@@ -20,6 +24,17 @@ fn answers(name: &str, path: &str) {
     for address in told(name).split(',') {
         assert!(Probe::get(port(address), path).holds(), "{address} does not answer {path}");
     }
+}
+
+/// What a server of this machine answers to one question, head and all; nothing when it does not.
+fn body(port: u16, path: &str) -> String {
+    let mut answer = String::new();
+    let asked = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).and_then(|mut stream| {
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n")?;
+        stream.read_to_string(&mut answer)
+    });
+    asked.map(|_| answer).unwrap_or_default()
 }
 
 #[test]
@@ -100,6 +115,20 @@ fn jaeger_answers_queries() {
 #[ignore = "needs prometheus: run by cargo xtask test"]
 fn prometheus_answers_queries() {
     answers("PROMETHEUS", "/api/v1/query?query=up");
+}
+
+#[test]
+#[ignore = "needs alertmanager and prometheus: run by cargo xtask test"]
+fn prometheus_tells_the_alertmanager_of_the_stack() {
+    answers("ALERTMANAGER", "/api/v2/status");
+    // Prometheus looks for it every two seconds.
+    let began = Instant::now();
+    let (prometheus, alertmanager) = (port(&told("PROMETHEUS")), port(&told("ALERTMANAGER")));
+    let place = format!("127.0.0.1:{alertmanager}/api/v2/alerts");
+    while !body(prometheus, "/api/v1/alertmanagers").contains(&place) {
+        assert!(began.elapsed().as_secs() < 20, "Prometheus knows no Alertmanager");
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
 
 #[test]

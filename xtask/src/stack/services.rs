@@ -78,6 +78,12 @@ pub(crate) const SERVICES: &[Service] = &[
     Service { name: "gcs", components: &["gcs"], ports: 1, plan: plans::gcs },
     Service { name: "azurite", components: &["azurite"], ports: 1, plan: plans::azurite },
     Service { name: "jaeger", components: &["jaeger"], ports: 12, plan: plans::jaeger },
+    Service {
+        name: "alertmanager",
+        components: &["alertmanager"],
+        ports: 1,
+        plan: plans::alertmanager,
+    },
     Service { name: "prometheus", components: &["prometheus"], ports: 1, plan: plans::prometheus },
     Service { name: "toxiproxy", components: &["toxiproxy"], ports: 1, plan: plans::toxiproxy },
 ];
