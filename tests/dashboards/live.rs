@@ -10,7 +10,7 @@ use crate::looks::{Looks, assert_hidden_is_found};
 use crate::prometheus::{Prometheus, promtool, promtool_of};
 use crate::store::Store;
 use crate::variables::Chosen;
-use crate::world::World;
+use crate::world::{World, alone};
 use crate::{panels, rules};
 
 /// How promtool reads the text of metrics, and says what its linter has against them.
@@ -24,6 +24,7 @@ const SCRAPES: [u64; 2] = [705, 706];
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs minio, the prometheus program and the redis program: run by cargo xtask test"]
 async fn after_a_load_with_faults_no_panel_and_no_rule_is_empty() {
+    let _alone = alone().await;
     let mut locks = RedisServer::start();
     let mut store = Store::start().await;
     let (used, flooded) = tokio::join!(World::used(&locks, &store), World::flooded());
@@ -140,6 +141,7 @@ fn promtool_accepts_every_rule_every_case_and_every_panel() {
     for args in [
         ["check", "config", "prometheus.yml"].as_slice(),
         &["test", "rules", "rules/recording_test.yml", "rules/alerts_test.yml"],
+        &["test", "rules", "rules/burns_test.yml"],
     ] {
         promtool(args).unwrap_or_else(|said| panic!("promtool {args:?}:\n{said}"));
     }

@@ -130,7 +130,7 @@ fn every_alert_says_how_bad_it_is_and_has_a_section_in_the_runbook() {
 
 #[test]
 fn every_alert_fires_in_one_case_and_stays_quiet_in_another() {
-    let text = read("alerts_test.yml");
+    let text = [read("alerts_test.yml"), read("burns_test.yml")].concat();
     let cases = cases(&text);
     for alert in all().iter().filter(|rule| rule.is_alert) {
         let case = cases.get(alert.name.as_str()).copied().unwrap_or_default();

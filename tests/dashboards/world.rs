@@ -9,6 +9,7 @@ use dipylon_testkit::services::given::{KeyedServer, fresh_name};
 use dipylon_testkit::services::redis::{PASSWORD, RedisServer};
 use dipylon_testkit::upstream::Upstream;
 use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::store::Store;
 
@@ -26,6 +27,12 @@ const MODES: &str = "downloadURL = \"\"\nmode = \"sync\"\n\
 /// `dashboards/`.
 pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards")
+}
+
+/// Waits until no other test of this program has gateways under load: two at once would be late for each other.
+pub(crate) async fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::const_new(());
+    ALONE.lock().await
 }
 
 /// A gateway before an upstream of its own.

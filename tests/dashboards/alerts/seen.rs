@@ -13,7 +13,7 @@ use super::scene::{Scene, Seen, play};
 use super::upstreams::{Breaker, Failing, Integrity, Quiet, Throttled};
 use crate::prometheus::Prometheus;
 use crate::rules;
-use crate::world::folder;
+use crate::world::{alone, folder};
 
 /// How much faster time goes in the rules: five minutes are two and a half seconds, six hours three minutes.
 const FASTER: u64 = 120;
@@ -76,6 +76,7 @@ fn every_alert_of_the_file_has_a_scene_that_raises_it() {
 #[ignore = "needs toxiproxy, the prometheus program, the alertmanager program, the redis program and small file \
             systems: run by cargo xtask test"]
 async fn slow_each_alert_fires_in_alertmanager_when_what_it_watches_breaks_and_is_resolved_after() {
+    let _alone = alone().await;
     let began = Instant::now();
     let (quiet, down) = tokio::join!(Quiet::start(), Down::start());
     let (failing, breaker) = tokio::join!(Failing::start(), Breaker::start());
