@@ -9,6 +9,7 @@ mod alerts;
 #[expect(dead_code, reason = "some of it is for other suites")]
 mod collector;
 mod docs;
+mod exemplars;
 #[path = "../storage_faults/line.rs"]
 #[expect(dead_code, reason = "some of it is for other suites")]
 mod line;

@@ -54,6 +54,7 @@ impl Prometheus {
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
             .arg(format!("--web.listen-address={address}"))
+            .arg("--enable-feature=exemplar-storage")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -133,6 +134,26 @@ impl Prometheus {
         let began = Instant::now();
         while self.series(expr).await < series {
             assert!(began.elapsed() < START_LIMIT, "not {series} series yet: {expr}");
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Waits until it has an exemplar of the selector's series; the newest.
+    ///
+    /// # Panics
+    /// When it has none in time.
+    pub(crate) async fn until_exemplar(&self, selector: &str) -> Value {
+        let began = Instant::now();
+        let path =
+            format!("/api/v1/query_exemplars?start=0&end=4102444800&query={}", escaped(selector));
+        loop {
+            let data = self.ask(&path).await;
+            let series = data.as_array().cloned().unwrap_or_default();
+            let exemplars = series.iter().filter_map(|series| series["exemplars"].as_array());
+            if let Some(newest) = exemplars.flatten().next_back() {
+                return newest.clone();
+            }
+            assert!(began.elapsed() < START_LIMIT, "no exemplar yet: {selector}");
             tokio::time::sleep(PAUSE).await;
         }
     }

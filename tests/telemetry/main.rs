@@ -4,6 +4,7 @@
 mod collector;
 mod kept;
 mod logs;
+mod openmetrics;
 mod outages;
 mod reference;
 mod scrape;

@@ -10,6 +10,7 @@ use dipylon_testkit::client::raw_get;
 use dipylon_testkit::metrics::{Metrics, Sample};
 use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::upstream::{Fault, When};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::world::{MODULE, VERSION, World, file, until};
 
@@ -31,6 +32,12 @@ const BEYOND_REACH: [&str; 8] = [
 const SERIES_MAX: usize = 5_000;
 /// Different modules, hosts and user agents.
 const STRANGERS: usize = 2_000;
+/// The same where nobody is in a hurry, over so many connections, and so many sent at once on each.
+const MILLION: usize = 1_000_000;
+const CONNECTIONS: usize = 8;
+const STRANGERS_AT_ONCE: usize = 50;
+/// How an answer begins.
+const HEAD: &[u8] = b"HTTP/1.1 ";
 
 /// The metric that a sample belongs to: a histogram has three names in a scrape.
 fn metric_of(sample: &Sample) -> Option<&'static MetricInfo> {
@@ -101,6 +108,7 @@ async fn mixed_run() -> World {
     world.upstream.fault(When::suffix("v1.1.0.info").times(1), once);
     assert_eq!(world.get(&file("v1.1.0", "info")).await.status, 200, "after a retry");
     for path in [
+        "/example.com/lib/@v/list",
         "/example.com/lib/@v/list",
         "/example.com/lib/@latest",
         "/example.com/nothing/@v/list",
@@ -214,14 +222,7 @@ async fn strangers_add_no_series() {
             let is_there = early.iter().any(|line| sumdb.iter().all(|part| line.contains(part)));
             assert!(is_there, "the database's own 404 is not counted in {early:#?}");
         }
-        let kind = ["list", "v1.0.0.info", "v1.0.0.mod", "v1.0.0.zip"][number % 4];
-        let text = format!(
-            "GET /host{number}.example/module{number}/@v/{kind} HTTP/1.1\r\n\
-             Host: gateway{number}.example:{number}\r\nUser-Agent: client/{number}\r\n\
-             X-Forwarded-For: 10.0.{}.{}\r\nConnection: close\r\n\r\n",
-            number / 250,
-            number % 250
-        );
+        let text = format!("{}Connection: close\r\n\r\n", stranger(number));
         let answer = raw_get(address, &text).await;
         assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
     }
@@ -233,6 +234,74 @@ async fn strangers_add_no_series() {
     assert!(late.len() < SERIES_MAX, "{} series", late.len());
     assert!(series_max() < SERIES_MAX, "the catalogue allows {} series", series_max());
     println!("{} sample lines after {STRANGERS} strangers; at most {}", late.len(), series_max());
+}
+
+/// A stranger of its own module, host and user agent, who asks for one of four files.
+fn stranger(number: usize) -> String {
+    let kind = ["list", "v1.0.0.info", "v1.0.0.mod", "v1.0.0.zip"][number % 4];
+    format!(
+        "GET /host{number}.example/module{number}/@v/{kind} HTTP/1.1\r\n\
+         Host: gateway{number}.example:{}\r\nUser-Agent: client/{number}\r\n\
+         X-Forwarded-For: 10.{}.{}.{}\r\n",
+        number % 65_536,
+        number / 65_536 % 256,
+        number / 256 % 256,
+        number % 256
+    )
+}
+
+/// Asks as these strangers over one connection, a few at a time, and counts the answers.
+async fn ask_as(address: std::net::SocketAddr, strangers: std::ops::Range<usize>) -> usize {
+    let stream = tokio::net::TcpStream::connect(address).await.expect("it listens");
+    let (mut reads, mut writes) = stream.into_split();
+    let wanted = strangers.len();
+    let asking = tokio::spawn(async move {
+        for few in
+            strangers.step_by(STRANGERS_AT_ONCE).map(|first| first..first + STRANGERS_AT_ONCE)
+        {
+            let text: String = few.map(|number| stranger(number) + "\r\n").collect();
+            writes.write_all(text.as_bytes()).await.expect("it reads");
+        }
+        writes
+    });
+    let (mut answers, mut kept, mut buffer) = (0, Vec::new(), vec![0; 64 * 1024]);
+    while answers < wanted {
+        let read = reads.read(&mut buffer).await.expect("it answers");
+        assert!(read > 0, "the connection has ended after {answers} of {wanted} answers");
+        kept.extend_from_slice(&buffer[..read]);
+        answers += kept.windows(HEAD.len()).filter(|window| *window == HEAD).count();
+        // A head may have come in part.
+        kept.drain(..kept.len().saturating_sub(HEAD.len() - 1));
+    }
+    drop(asking.await.expect("all were asked"));
+    answers
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "slow: a million requests"]
+async fn slow_a_million_strangers_add_no_series() {
+    let world = World::start(&[
+        ("ATHENS_NETWORK_MODE", "offline"),
+        ("ATHENS_LOG_LEVEL", "error"),
+        ("DIPYLON_LOG_ACCESS", "false"),
+    ])
+    .await;
+    let address = world.gateway.address();
+    assert_eq!(ask_as(address, 0..1_000).await, 1_000);
+    world.get("/metrics").await;
+    let early = series(world.get("/metrics").await.text());
+    let part = MILLION / CONNECTIONS;
+    let connections = (0..CONNECTIONS).map(|number| number * part..(number + 1) * part);
+    let asking = connections.map(|strangers| ask_as(address, strangers));
+    let answers: usize = futures::future::join_all(asking).await.into_iter().sum();
+    assert_eq!(answers, MILLION);
+    let scrape = world.get("/metrics").await;
+    declared(scrape.text());
+    let late = series(scrape.text());
+    let new: Vec<_> = late.difference(&early).collect();
+    assert!(new.is_empty(), "a million strangers added {new:#?}");
+    assert!(late.len() < SERIES_MAX, "{} series", late.len());
+    println!("{} sample lines after a million strangers", late.len());
 }
 
 #[tokio::test]
