@@ -135,7 +135,10 @@ async fn run(
 
 /// Metrics, and traces as the keys say, or the standard variables where they say nothing.
 fn telemetry(config: &Config, env: &dyn Env) -> Result<(Telemetry, Traces), String> {
-    let telemetry = Telemetry::new().and_then(Telemetry::with_process);
+    let mut telemetry = Telemetry::new().and_then(Telemetry::with_process);
+    if config.dipylon.athens_metrics {
+        telemetry = telemetry.and_then(Telemetry::with_athens);
+    }
     let telemetry = telemetry.map_err(|error| error.to_string())?;
     let variable = |name: &str| env.get(name).and_then(|value| value.into_string().ok());
     let traces = traces::init(&trace_config(config), &variable, &telemetry).map_err(|error| {

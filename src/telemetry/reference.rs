@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use dipylon_middleware::telemetry::athens::ATHENS_METRICS;
 use dipylon_middleware::telemetry::catalogue::{
-    FieldInfo, LABELS, METRICS, REQUEST_EVENT, SECONDS, SpanAttribute, SpanEvent, Work, series_max,
+    AGE_SECONDS, FieldInfo, LABELS, LAYER_SECONDS, METRICS, REQUEST_EVENT, SECONDS, SpanAttribute,
+    SpanEvent, Work, series_max,
 };
 use dipylon_middleware::telemetry::labels::Label;
 use dipylon_middleware::telemetry::{LabelInfo, LayerName, MetricInfo, RouteName};
@@ -27,6 +29,13 @@ Served at `/metrics` in Prometheus's text format (`StatsExporter`), always at th
 gateway exposes the same series for one module as for a million.
 ";
 
+const ATHENS_INTRODUCTION: &str = "
+### Athens's own
+
+`[Dipylon] AthensMetrics = true` exposes these beside ours, for dashboards that were made for Athens. `list`
+and `latest` are not among them, and a fetch counts when all of it has ended.
+";
+
 const TRACES_INTRODUCTION: &str = "
 Sent by OTLP (`TraceExporter = \"otlp\"`, `TraceExporterURL`) over gRPC, or HTTP with
 `OtlpProtocol = \"http\"`. [docs/traces.md](../traces.md) says which traces are kept, how one reads, and which
@@ -45,6 +54,7 @@ fields marked with `?` are left out where there is nothing to say. Plain logs ha
 pub fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
     push_metrics(&mut page);
+    push_athens(&mut page);
     page.push_str("\n## Labels\n");
     LABELS.iter().for_each(|label| push_label(&mut page, label));
     page.push_str("\n## Traces\n");
@@ -59,16 +69,35 @@ pub fn page() -> String {
 fn push_metrics(page: &mut String) {
     page.push_str("\n## Metrics\n");
     page.push_str(METRICS_INTRODUCTION);
-    let buckets: Vec<String> = SECONDS.iter().map(ToString::to_string).collect();
-    let (most, buckets) = (series_max(), buckets.join(", "));
+    let list = |bounds: &[f64]| -> String {
+        let bounds: Vec<String> = bounds.iter().map(ToString::to_string).collect();
+        bounds.join(", ")
+    };
+    let (most, buckets) = (series_max(), list(SECONDS));
+    let (fewer, ages) = (list(LAYER_SECONDS), list(AGE_SECONDS));
     let _ = write!(
         page,
-        "At the very most there are {most} series.\nHistograms count seconds, with bounds at {buckets}.\n\
+        "At the very most there are {most} series.\nHistograms count seconds, with bounds at {buckets};\nthose of \
+         which there are many at {fewer};\nages at {ages}.\n\
          \n| metric | type | labels | meaning |\n|---|---|---|---|\n"
     );
     for MetricInfo { name, help, kind, label_infos, .. } in METRICS {
         let labels: Vec<String> = label_infos.iter().map(link).collect();
         let (kind, labels, help) = (kind.as_str(), labels.join(", "), cell(help));
+        let _ = writeln!(page, "| `{name}` | {kind} | {labels} | {help} |");
+    }
+}
+
+fn push_athens(page: &mut String) {
+    page.push_str(ATHENS_INTRODUCTION);
+    page.push_str("\n| metric | type | labels | meaning |\n|---|---|---|---|\n");
+    for MetricInfo { name, help, kind, label_infos, .. } in ATHENS_METRICS {
+        let label = |label: &LabelInfo| {
+            let values: Vec<&str> = label.values.iter().map(|(value, _)| *value).collect();
+            format!("`{}`: {}", label.name, values.join(", "))
+        };
+        let labels: Vec<String> = label_infos.iter().map(label).collect();
+        let (kind, labels) = (kind.as_str(), labels.join("; "));
         let _ = writeln!(page, "| `{name}` | {kind} | {labels} | {help} |");
     }
 }

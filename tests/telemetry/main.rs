@@ -1,6 +1,7 @@
 //! What the running program tells of itself, held to its own catalogue: metrics both ways, the log in
 //! three forms, traces as a real OpenTelemetry collector receives them, and secrets nowhere.
 
+mod athens;
 mod collector;
 mod kept;
 mod logs;

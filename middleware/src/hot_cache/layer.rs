@@ -4,7 +4,7 @@ use quick_cache::sync::Cache;
 use tower::Layer;
 
 use super::service::{Files, HotCache, WeighBytes};
-use crate::telemetry::{Metrics, Telemetry};
+use crate::telemetry::Telemetry;
 
 /// Average bytes of a file and its key, to size the table.
 const FILE_BYTES_EXPECTED: u64 = 1024;
@@ -13,7 +13,7 @@ const FILE_BYTES_EXPECTED: u64 = 1024;
 #[derive(Clone)]
 pub struct HotCacheLayer {
     files: Option<Arc<Files>>,
-    metrics: Arc<Metrics>,
+    telemetry: Telemetry,
 }
 
 impl HotCacheLayer {
@@ -22,7 +22,7 @@ impl HotCacheLayer {
         let items = usize::try_from(bytes_max / FILE_BYTES_EXPECTED).unwrap_or(usize::MAX).max(1);
         let files =
             (bytes_max > 0).then(|| Arc::new(Cache::with_weighter(items, bytes_max, WeighBytes)));
-        Self { files, metrics: Arc::clone(&telemetry.metrics) }
+        Self { files, telemetry: telemetry.clone() }
     }
 }
 
@@ -30,6 +30,6 @@ impl<S> Layer<S> for HotCacheLayer {
     type Service = HotCache<S>;
 
     fn layer(&self, inner: S) -> HotCache<S> {
-        HotCache { inner, files: self.files.clone(), metrics: Arc::clone(&self.metrics) }
+        HotCache { inner, files: self.files.clone(), telemetry: self.telemetry.clone() }
     }
 }

@@ -13,7 +13,8 @@ use crate::error::Error;
 use crate::request::FileRequest;
 use crate::response::{Answer, Content, ModuleResponse};
 use crate::stack::{Stage, stage};
-use crate::telemetry::{Found, Metrics, Outcome, Tier};
+use crate::telemetry::athens::CacheResult;
+use crate::telemetry::{Found, Outcome, Telemetry, Tier};
 
 /// The largest file that is kept, in bytes.
 pub const FILE_BYTES_MAX: usize = 64 * 1024;
@@ -38,7 +39,7 @@ impl quick_cache::Weighter<Key, Bytes> for WeighBytes {
 pub struct HotCache<S> {
     pub(super) inner: S,
     pub(super) files: Option<Arc<Files>>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) telemetry: Telemetry,
 }
 
 impl<S> fmt::Debug for HotCache<S> {
@@ -52,9 +53,12 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> HotCache<S> {
         let Some((files, key)) = self.files.as_ref().zip(key(&request)) else {
             return self.inner.oneshot(request).await;
         };
-        let metrics = &self.metrics;
+        let Telemetry { metrics, athens, .. } = &self.telemetry;
         if let Some(bytes) = files.get(&key) {
             metrics.lookups.get((Tier::Memory, Found::Hit)).inc();
+            if let Some(athens) = athens {
+                athens.looked(request.kind, CacheResult::Hit);
+            }
             let (_, version, kind) = key;
             let answer = Answer::File { kind, version, content: Content::Bytes(bytes) };
             return Ok(ModuleResponse::new(answer, Outcome::HitMemory));

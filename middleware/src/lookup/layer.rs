@@ -1,22 +1,20 @@
-use std::sync::Arc;
-
 use tower::Layer;
 
 use super::service::Lookup;
 use crate::storage_io::StorageHandle;
-use crate::telemetry::{Metrics, Telemetry};
+use crate::telemetry::Telemetry;
 
 /// Makes [`Lookup`]s.
 #[derive(Clone, Debug)]
 pub struct LookupLayer {
     storage: StorageHandle,
-    metrics: Arc<Metrics>,
+    telemetry: Telemetry,
 }
 
 impl LookupLayer {
     /// Looks in `storage`.
     pub fn new(storage: StorageHandle, telemetry: &Telemetry) -> Self {
-        Self { storage, metrics: Arc::clone(&telemetry.metrics) }
+        Self { storage, telemetry: telemetry.clone() }
     }
 }
 
@@ -24,6 +22,6 @@ impl<S> Layer<S> for LookupLayer {
     type Service = Lookup<S>;
 
     fn layer(&self, inner: S) -> Lookup<S> {
-        Lookup { inner, storage: self.storage.clone(), metrics: Arc::clone(&self.metrics) }
+        Lookup { inner, storage: self.storage.clone(), telemetry: self.telemetry.clone() }
     }
 }

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use http::StatusCode;
@@ -10,14 +8,15 @@ use crate::request::{FileRequest, Missed};
 use crate::response::{Answer, Content, ModuleResponse};
 use crate::stack::{Stage, stage};
 use crate::storage_io::StorageHandle;
-use crate::telemetry::{Found, Metrics, Outcome, Tier};
+use crate::telemetry::athens::CacheResult;
+use crate::telemetry::{Found, Outcome, Telemetry, Tier};
 
 /// Answers from storage, else calls `S`.
 #[derive(Clone, Debug)]
 pub struct Lookup<S> {
     pub(super) inner: S,
     pub(super) storage: StorageHandle,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) telemetry: Telemetry,
 }
 
 impl<S: Stage<Missed, Reply = ModuleResponse>> Lookup<S> {
@@ -26,11 +25,11 @@ impl<S: Stage<Missed, Reply = ModuleResponse>> Lookup<S> {
         if let Some(version) = request.version.canonical().cloned() {
             match self.find(&request, &version).await {
                 Ok(Some(content)) => {
-                    self.metrics.lookups.get((Tier::Storage, Found::Hit)).inc();
+                    self.count(request.kind, Found::Hit);
                     let answer = Answer::File { kind: request.kind, version, content };
                     return Ok(ModuleResponse::new(answer, Outcome::HitStorage));
                 }
-                Ok(None) => self.metrics.lookups.get((Tier::Storage, Found::Miss)).inc(),
+                Ok(None) => self.count(request.kind, Found::Miss),
                 Err(error) if error.is_of_storage() => {
                     return self.without_storage(request, error).await;
                 }
@@ -38,6 +37,15 @@ impl<S: Stage<Missed, Reply = ModuleResponse>> Lookup<S> {
             }
         }
         self.inner.oneshot(Missed { request }).await
+    }
+
+    fn count(&self, kind: FileKind, found: Found) {
+        let Telemetry { metrics, athens, .. } = &self.telemetry;
+        metrics.lookups.get((Tier::Storage, found)).inc();
+        if let Some(athens) = athens {
+            let is_hit = found == Found::Hit;
+            athens.looked(kind, if is_hit { CacheResult::Hit } else { CacheResult::Miss });
+        }
     }
 
     /// Lets upstream answer where storage could not be asked.

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dipylon_protocol::path::ModulePath;
@@ -73,6 +73,15 @@ impl Stash {
     }
 
     async fn handle(self, request: StashRequest) -> Result<Stashed, Error> {
+        let (athens, started) = (self.ports.telemetry.athens.clone(), Instant::now());
+        let result = self.stash(request).await;
+        if let Some(athens) = athens {
+            athens.stashed(started, &result);
+        }
+        result
+    }
+
+    async fn stash(self, request: StashRequest) -> Result<Stashed, Error> {
         let StashRequest { context, key } = request;
         let Self { ports, flights, purges } = self;
         let (module, turn_patience) = (key.module, TURN_PATIENCE);

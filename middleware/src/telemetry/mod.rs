@@ -1,5 +1,6 @@
 //! Telemetry: one catalogue, typed metrics, traces.
 
+pub mod athens;
 pub mod catalogue;
 pub mod exemplars;
 pub mod histogram;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use prometheus::Registry;
 
+pub use athens::AthensMetrics;
 pub use catalogue::{
     Answered, BackgroundEvent, BreakerScope, FetchKind, FlightEnd, FlightRole, Found, Hedged, Kept,
     LayerName, LockAnswer, LockLoss, LockOperation, LockWait, Metrics, NearFill, NearRead, Outcome,
@@ -33,6 +35,8 @@ pub struct Telemetry {
     pub metrics: Arc<Metrics>,
     /// Where `/metrics` gathers from.
     pub registry: Registry,
+    /// Athens's own, where they are exposed beside ours.
+    pub athens: Option<Arc<AthensMetrics>>,
     /// Begins traces.
     pub tracer: Tracer,
 }
@@ -51,13 +55,22 @@ impl Telemetry {
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         let metrics = Arc::new(Metrics::register(&registry)?);
-        Ok(Self { metrics, registry, tracer: Tracer::default() })
+        Ok(Self { metrics, registry, athens: None, tracer: Tracer::default() })
     }
 
     /// With traces begun by `tracer`.
     #[must_use]
     pub fn traced(self, tracer: Tracer) -> Self {
         Self { tracer, ..self }
+    }
+
+    /// With Athens's own metrics beside ours.
+    ///
+    /// # Errors
+    /// When they are there already.
+    pub fn with_athens(self) -> prometheus::Result<Self> {
+        let athens = Some(Arc::new(AthensMetrics::register(&self.registry)?));
+        Ok(Self { athens, ..self })
     }
 
     /// With what is collected of the process and its runtime, which must be running.

@@ -122,6 +122,8 @@ table! {
         /// What every page under `/-/` wants in the header `X-Dipylon-Token`. Empty: those that only tell
         /// something are as open as `/metrics`, and those that change something are refused.
         admin_token: Secret = "AdminToken", ["DIPYLON_ADMIN_TOKEN"], Secret::default();
+        /// Exposes Athens's own three metrics, `proxy_…`, beside ours: for dashboards that were made for Athens.
+        athens_metrics: bool = "AthensMetrics", ["DIPYLON_ATHENS_METRICS"], false;
         /// Logs one line for each request.
         log_access: bool = "LogAccess", ["DIPYLON_LOG_ACCESS"], true;
         /// The proxies in front, whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed. Who comes
