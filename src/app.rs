@@ -16,11 +16,9 @@ use dipylon_middleware::budget::Rate;
 use dipylon_middleware::catch_panic::CatchPanicLayer;
 use dipylon_middleware::compression::CompressionLayer;
 use dipylon_middleware::deadline::DeadlineLayer;
-use dipylon_middleware::dispatch::{
-    Background, BackgroundConfig, BackgroundPorts, Dispatch, MayFetch,
-};
+use dipylon_middleware::dispatch::{Background, BackgroundConfig, BackgroundPorts, Dispatch};
 use dipylon_middleware::download_mode::DownloadModeLayer;
-use dipylon_middleware::filter::{FilterLayer, Sign};
+use dipylon_middleware::filter::FilterLayer;
 use dipylon_middleware::force_ssl::ForceSslLayer;
 use dipylon_middleware::hot_cache::HotCacheLayer;
 use dipylon_middleware::limit::LimitLayer;
@@ -28,7 +26,7 @@ use dipylon_middleware::lock::LockLayer;
 use dipylon_middleware::lookup::LookupLayer;
 use dipylon_middleware::negative::NegativeLayer;
 use dipylon_middleware::pool::PoolLayer;
-use dipylon_middleware::ports::{Fetched, ListSource, Lock, Mode, Policy, QueueEntry, Storage};
+use dipylon_middleware::ports::{Fetched, Lock, Policy, QueueEntry, Storage};
 use dipylon_middleware::purge::{Learns, Purges};
 use dipylon_middleware::rate_limit::RateLimitLayer;
 use dipylon_middleware::request::{FetchRequest, ModuleRequest, StashRequest, SumDbRequest};
@@ -50,7 +48,7 @@ use crate::adapters::{Adapters, LockReady};
 use crate::config::{self, Config};
 use crate::fetch::go_command::Runs;
 use crate::fetch::sumdb_proxy::SumDbProxy;
-use crate::http::{Admin, AdminConfig, Edge, HomePage, Operator};
+use crate::http::{Admin, AdminConfig, Edge, HomePage, Operator, Prefetch};
 use crate::lock;
 
 pub(crate) mod upstream;
@@ -110,31 +108,21 @@ impl App {
             build.telemetry,
         );
         let background = build.background(&adapters, stash.clone(), negative.learns());
-        let operator = Operator::new(config.dipylon.admin_token.expose(), background.clone())
-            .forgetting("lists", versions.forgets())
-            .forgetting("files", negative.forgets());
+        let (lists, files) = (versions.forgets(), negative.forgets());
         let dispatch = Dispatch::new(stash, list, background.clone());
         let modules = build.module_stack(&storage, guards, versions, negative, policy, dispatch);
+        let refuses = background::refuses_ahead(&adapters);
+        let prefetch = Prefetch::new(modules.clone(), storage, background.clone(), refuses);
+        let token = config.dipylon.admin_token.expose();
+        let operator = Operator::new(token, background.clone(), prefetch)
+            .forgetting("lists", lists)
+            .forgetting("files", files);
         let admin = build.admin(&adapters, operator, lock.as_ref());
         let edge = build.edge_stack(modules, build.sumdb_stack(sumdb), admin);
         let Adapters { lock, go_runs, .. } = adapters;
         let recovered = recovered.unwrap_or_default();
         Self { edge, tasks, telemetry, lock, go_runs, background, recovered }
     }
-}
-
-/// Whether the background may fetch a version, by the policy in force when it asks. What a query stands for
-/// is a question of its own, which `list` answers. Offline every mode is `none`.
-fn may_fetch(adapters: &Adapters) -> MayFetch {
-    let (policy, filter) = (Arc::clone(&adapters.policy), adapters.filter.clone());
-    Arc::new(move |module, version| {
-        let is_excluded = filter.as_ref().is_some_and(|rules| {
-            rules.sign(module.as_str(), Some(version.as_str())) != Sign::Include
-        });
-        let decision = policy.decide(module);
-        let is_known = version.canonical().is_some() || decision.list == ListSource::Upstream;
-        !is_excluded && is_known && decision.mode != Mode::None
-    })
 }
 
 /// What stands before every answer about a module, where it is configured.
@@ -289,7 +277,7 @@ impl Build<'_> {
             fetcher: Arc::clone(&adapters.list),
             storage: adapters.storage.clone(),
             store: adapters.queue.as_ref().map(|queue| Arc::clone(&queue.store)),
-            may_fetch: may_fetch(adapters),
+            may_fetch: background::may_fetch(adapters),
             negatives,
             tasks: self.tasks.clone(),
             telemetry: self.telemetry.clone(),

@@ -13,7 +13,7 @@ use dipylon_middleware::{Error, ErrorKind};
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::pattern::Patterns;
 use dipylon_protocol::query::VersionQuery;
-use http::{HeaderValue, Method, Response};
+use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -22,6 +22,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::time::timeout;
 
 use super::admin::{JSON, bad, number, only_get};
+use super::prefetch::{self, Line, Prefetch, Report};
 use super::{Incoming, RequestBody, query};
 
 /// The header that brings `AdminToken`.
@@ -42,6 +43,7 @@ pub struct Operator {
     /// The digest of `AdminToken`, where there is one.
     token: Option<[u8; 32]>,
     background: Background,
+    prefetch: Prefetch,
     memories: Vec<(&'static str, Arc<dyn Forgets>)>,
 }
 
@@ -64,9 +66,9 @@ struct PurgeBody {
 
 impl Operator {
     /// For who has `token`; an empty one is none.
-    pub fn new(token: &str, background: Background) -> Self {
+    pub fn new(token: &str, background: Background, prefetch: Prefetch) -> Self {
         let token = (!token.is_empty()).then(|| Sha256::digest(token).into());
-        Self { token, background, memories: Vec::new() }
+        Self { token, background, prefetch, memories: Vec::new() }
     }
 
     /// A purge is told to this memory too; `name` is how its answer calls what was forgotten.
@@ -102,9 +104,20 @@ impl Operator {
                 only_post(request)?;
                 self.purge(&purge_of_query(request)?)
             }
+            "/-/prefetch" => {
+                self.let_in(request, Wish::Change)?;
+                only_post(request)?;
+                Ok(self.prefetch(request, &prefetch::lines(&body_of(request).await?)?).await)
+            }
+            "/-/webhook/prefetch" => {
+                self.let_in(request, Wish::Change)?;
+                only_post(request)?;
+                Ok(self.prefetch(request, &[prefetch_of_query(request)?]).await)
+            }
             _ => {
                 self.let_in(request, Wish::Read)?;
-                let text = "404 page not found: under /-/ there are queue, purge, webhook/purge";
+                let text = "404 page not found: under /-/ there are queue, purge, prefetch, webhook/purge, \
+                            webhook/prefetch";
                 Err(Error::new(ErrorKind::InvalidPath, text))
             }
         }
@@ -183,6 +196,25 @@ impl Operator {
     }
 }
 
+impl Operator {
+    /// 202, because nobody waits for what is in the queue now; the answer says what is not.
+    async fn prefetch(&self, request: &EdgeRequest, lines: &[Line]) -> Response<Body> {
+        let report = self.prefetch.run(&request.context, lines).await;
+        let Report { accepted, stored, queued, refused, left_out, .. } = report;
+        tracing::info!(
+            accepted,
+            stored,
+            queued,
+            refused,
+            left_out,
+            "versions are to be fetched before a client asks for them, as an operator asked"
+        );
+        let mut response = whole(JSON, format!("{}\n", report.json()));
+        *response.status_mut() = StatusCode::ACCEPTED;
+        response
+    }
+}
+
 /// The body, whole.
 async fn body_of(request: &EdgeRequest) -> Result<Bytes, Error> {
     let body = request.head.extensions.get::<RequestBody>().and_then(RequestBody::take);
@@ -235,6 +267,18 @@ fn purge_of_query(request: &EdgeRequest) -> Result<Purge, Error> {
     })?;
     let version = parameters.get("version").map(|text| version_of(text)).transpose()?;
     Ok(Purge { modules: Modules::Below(path("module", &module)?), version })
+}
+
+/// The same for who has tagged a version: the module, and the version if you like, are in the URL.
+fn prefetch_of_query(request: &EdgeRequest) -> Result<Line, Error> {
+    let parameters = query::parse(request.head.uri.query());
+    let module = parameters.get("module").ok_or_else(|| {
+        bad("which module? Call /-/webhook/prefetch?module=PATH, with &version=VERSION if you like")
+    })?;
+    Ok(match parameters.get("version") {
+        Some(version) => Line::parse(1, &format!("{module}@{version}")),
+        None => Line::parse(1, module),
+    })
 }
 
 fn path(name: &str, text: &str) -> Result<String, Error> {

@@ -83,7 +83,7 @@ async fn until_all_stored(world: &World, count: usize) {
 }
 
 /// How often each zip was asked for at the upstream.
-fn zips_asked(world: &World) -> BTreeMap<String, usize> {
+pub(crate) fn zips_asked(world: &World) -> BTreeMap<String, usize> {
     let mut asked = BTreeMap::new();
     for request in world.upstream.requests() {
         if request.path.ends_with(".zip") {
@@ -93,12 +93,13 @@ fn zips_asked(world: &World) -> BTreeMap<String, usize> {
     asked
 }
 
-async fn queue(world: &World) -> Value {
-    let answer = world.get_ok("/-/queue").await;
+pub(crate) async fn queue(world: &World) -> Value {
+    let answer = world.request(Method::GET, "/-/queue", &[TOKEN]).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
     serde_json::from_slice(&answer.body).expect("JSON")
 }
 
-async fn event(world: &World, event: &str) -> f64 {
+pub(crate) async fn event(world: &World, event: &str) -> f64 {
     let metrics = world.metrics().await;
     metrics.metric("dipylon_dispatch_background_events_total").label("event", event).sum()
 }
@@ -300,9 +301,14 @@ async fn the_queue_shows_what_runs_what_waits_and_why() {
 
 // === The admin's token ===
 
-const TOKEN: (&str, &str) = ("X-Dipylon-Token", "open sesame");
+pub(crate) const TOKEN: (&str, &str) = ("X-Dipylon-Token", "open sesame");
 
-async fn post(world: &World, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
+pub(crate) async fn post(
+    world: &World,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> (u16, Value) {
     let body = bytes::Bytes::from(body.to_owned());
     let answer = world.client().request(Method::POST, path, headers, body).await;
     let value = serde_json::from_slice(&answer.body);
@@ -314,7 +320,12 @@ async fn without_a_token_pages_can_be_read_and_nothing_can_be_changed() {
     let world = Setup::memory().start().await;
     world.get_ok("/-/queue").await;
     world.get_refused("/-/nothing", 404, &["/-/", "queue", "purge"]).await;
-    for path in ["/-/purge", "/-/webhook/purge?module=example.com/a"] {
+    for path in [
+        "/-/purge",
+        "/-/webhook/purge?module=example.com/a",
+        "/-/prefetch",
+        "/-/webhook/prefetch?module=example.com/a",
+    ] {
         let (status, text) = post(&world, path, &[TOKEN], r#"{"module": "example.com/a"}"#).await;
         let text = text.as_str().unwrap();
         assert_eq!(status, 403, "{text}");
@@ -333,10 +344,13 @@ async fn with_a_token_nothing_under_the_dash_is_told_or_done_without_it() {
         }
         let (status, _) = post(&world, "/-/purge", wrong, r#"{"module": "example.com/a"}"#).await;
         assert_eq!(status, 403);
+        assert_eq!(post(&world, "/-/prefetch", wrong, "example.com/a@v1.0.0").await.0, 403);
     }
     assert_eq!(world.request(Method::GET, "/-/queue", &[TOKEN]).await.status, 200);
     assert_eq!(world.request(Method::GET, "/-/nothing", &[TOKEN]).await.status, 404);
-    assert_eq!(world.request(Method::GET, "/-/purge", &[TOKEN]).await.status, 405);
+    for path in ["/-/purge", "/-/prefetch", "/-/webhook/prefetch"] {
+        assert_eq!(world.request(Method::GET, path, &[TOKEN]).await.status, 405, "{path}");
+    }
     let body = r#"{"module": "example.com/a"}"#;
     let none = json!({ "files": 0, "lists": 0, "forgotten": 0 });
     assert_eq!(post(&world, "/-/purge", &[TOKEN], body).await, (200, none));

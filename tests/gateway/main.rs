@@ -22,6 +22,7 @@ mod modes;
 mod outcomes;
 mod policy_changes;
 mod policy_file;
+mod prefetch;
 mod profiles;
 mod rate_limit;
 mod raw_upstream;

@@ -1,3 +1,4 @@
+mod admit;
 mod running;
 
 use std::fmt;
@@ -13,15 +14,16 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+pub use self::admit::Ahead;
 use self::running::Running;
 use super::state::{
     ATTEMPTS_MAX, Key, Offer, Queue, Snapshot, TURNS_MAX, Taken, may_pass, pause, spread, was_asked,
 };
 use crate::error::{Error, ErrorKind};
-use crate::flight::{Flights, NoLanding, Role};
+use crate::flight::Flights;
 use crate::ports::{Fetcher, QueueEntry, QueueStore};
 use crate::purge::Learns;
-use crate::request::{FileRequest, RequestContext, StashKey, StashRequest, Want};
+use crate::request::{RequestContext, StashKey, StashRequest, Want};
 use crate::response::Stashed;
 use crate::stack::Border;
 use crate::storage_io::StorageHandle;
@@ -80,8 +82,9 @@ struct Shared {
     config: BackgroundConfig,
     ports: BackgroundPorts,
     queue: Mutex<Queue<Cause>>,
-    /// Entries on their way to the store: who asks for one meanwhile waits for the same write.
-    keeping: Flights<Key, Offer>,
+    /// Entries on their way to the store, and whether it took them: who asks for one meanwhile waits for the same
+    /// write.
+    keeping: Flights<Key, (Offer, bool)>,
     /// The queue's time goes on from that of the clock at the start, and never jumps.
     began: (Duration, Instant),
 }
@@ -109,59 +112,6 @@ impl Background {
         let today = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let began = (today, Instant::now());
         Self(Arc::new(Shared { config, ports, queue, keeping, began }))
-    }
-
-    /// Takes the version of a request into the queue, but for one of which is remembered that it cannot be had,
-    /// and says whether policy allows to fetch it. When this returns, the store, where there is one, has it.
-    pub(super) async fn accept(&self, request: &FileRequest) -> bool {
-        let FileRequest { module, version, .. } = request;
-        let is_allowed = (self.0.ports.may_fetch)(module, version);
-        if is_allowed && !self.0.ports.negatives.knows(module, version) {
-            self.enqueue(request).await;
-        }
-        is_allowed
-    }
-
-    async fn enqueue(&self, request: &FileRequest) {
-        let shared = &self.0;
-        let key = Key { module: request.module.clone(), version: request.version.clone() };
-        let span = request.context.trace.span();
-        let cause = Cause { request_id: Arc::clone(&request.context.id), span };
-        if shared.ports.store.is_none() {
-            let offer = shared.offer(&key, cause);
-            if offer == Offer::Accepted {
-                shared.queue.lock().release(&key, shared.now());
-            }
-            shared.note(offer, &key);
-            Shared::start_workers(shared);
-            return;
-        }
-        // On a task of its own: a client that goes away leaves no entry that only the memory knows.
-        let (this, wanted) = (Arc::clone(shared), key.clone());
-        let landed = shared
-            .keeping
-            .join(key.clone(), request.context.deadline, |landing| async move {
-                let offer = this.offer(&wanted, cause);
-                if offer == Offer::Accepted {
-                    if this.keep(&wanted).await {
-                        this.queue.lock().kept(&wanted);
-                    }
-                    this.queue.lock().release(&wanted, this.now());
-                }
-                landing.land(offer);
-                drop(landing);
-                Shared::start_workers(&this);
-            })
-            .await;
-        match landed {
-            Ok((Offer::Accepted, Role::Follower)) => shared.note(Offer::Duplicate, &key),
-            Ok((offer, _)) => shared.note(offer, &key),
-            Err(NoLanding::Overdue) => {
-                tracing::error!(module = %key.module, version = %key.version,
-                    "the queue's directory did not take a background fetch in time");
-            }
-            Err(NoLanding::Crashed) => shared.queue.lock().end(&key),
-        }
     }
 
     /// Goes on with what an earlier process had accepted, and policy allows; how many that are. The others

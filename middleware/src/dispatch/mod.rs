@@ -3,8 +3,9 @@
 //! # What it does
 //! Runs a stash and answers with it; or has one run in the background and answers 404 or a redirect; or
 //! only answers. Owns the background stashes: a queue in which each version stands once, first come, first
-//! served. With a [`QueueStore`](crate::ports::QueueStore) an entry is kept there before its client has an
-//! answer, and goes on after a restart.
+//! served; an operator may bring versions into it ahead of clients ([`Background::ahead`]). With a
+//! [`QueueStore`](crate::ports::QueueStore) an entry is kept there before its client has an answer, and goes on
+//! after a restart.
 //!
 //! # Where it sits
 //! The leaf of the module stack, over the border to the stash stack.
@@ -36,7 +37,7 @@ mod state;
 mod tests;
 
 pub use background::{
-    Background, BackgroundConfig, BackgroundPorts, Left, MayFetch, STORE_PATIENCE,
+    Ahead, Background, BackgroundConfig, BackgroundPorts, Left, MayFetch, STORE_PATIENCE,
 };
 pub use service::Dispatch;
 pub use state::{

@@ -1,3 +1,4 @@
+mod ahead;
 mod background;
 mod bounds;
 mod machine;

@@ -14,20 +14,20 @@ use crate::testing::{error, module};
 
 /// Keeps entries in memory, and writes when a test lets it.
 #[derive(Default)]
-struct Shelf {
+pub(super) struct Shelf {
     kept: Mutex<BTreeSet<String>>,
     forgotten: Mutex<Vec<String>>,
-    fails: AtomicBool,
+    pub(super) fails: AtomicBool,
     /// Writes wait for a permit.
     gate: Option<Semaphore>,
 }
 
 impl Shelf {
-    fn gated() -> Arc<Self> {
+    pub(super) fn gated() -> Arc<Self> {
         Arc::new(Self { gate: Some(Semaphore::new(0)), ..Self::default() })
     }
 
-    fn kept(&self) -> Vec<String> {
+    pub(super) fn kept(&self) -> Vec<String> {
         self.kept.lock().iter().cloned().collect()
     }
 }
@@ -60,7 +60,7 @@ impl QueueStore for Shelf {
     }
 }
 
-fn kept_by(shelf: &Arc<Shelf>, open: bool) -> Setup {
+pub(super) fn kept_by(shelf: &Arc<Shelf>, open: bool) -> Setup {
     let store: Arc<dyn QueueStore> = Arc::<Shelf>::clone(shelf);
     Setup { store: Some(store), ..Setup::new(open) }
 }
