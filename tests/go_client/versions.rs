@@ -100,6 +100,48 @@ async fn an_update_is_announced_even_where_latest_is_unknown() {
     assert_failed(&list(&world, &["example.com/empty@latest"]), &["no matching versions"]);
 }
 
+/// What `go` makes of a list is `go`'s own rule: by the go.mod of the newest compatible version.
+#[tokio::test]
+#[ignore = "needs the go command: run by cargo xtask test"]
+async fn incompatible_versions_are_listed_as_upstream_has_them_and_go_chooses_by_its_own_rule() {
+    const INCOMPATIBLE: &str = "v3.0.0+incompatible";
+    let mut world = World::start().await;
+    let (modern, old) = ("example.com/modern", "example.com/old");
+    world.add(FakeModule::new(modern, "v1.2.0"));
+    world.add(FakeModule::new(old, "v1.2.0").no_go_mod());
+    for path in [modern, old] {
+        world.add(FakeModule::new(path, INCOMPATIBLE).no_go_mod());
+    }
+    let rows = [(modern, "v1.2.0"), (old, INCOMPATIBLE)];
+    for (path, chosen) in rows {
+        let asks = [
+            (
+                vec!["-versions".to_owned(), path.to_owned()],
+                format!("{path} v1.2.0 {INCOMPATIBLE}"),
+            ),
+            (vec![format!("{path}@latest")], format!("{path} {chosen}")),
+            (vec![format!("{path}@{INCOMPATIBLE}")], format!("{path} {INCOMPATIBLE}")),
+        ];
+        for (args, want) in asks {
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            assert_eq!(list(&world, &args).expect_success().trim(), want, "{args:?}");
+            let go = world.go().goproxy(&world.upstream.url());
+            let past = go.run(&go.scratch(), &[&["list", "-m"], &args[..]].concat());
+            assert_eq!(past.expect_success().trim(), want, "{args:?} past the gateway");
+        }
+        for version in ["v1.2.0", INCOMPATIBLE] {
+            let got = world.go().mod_download_json(&[&format!("{path}@{version}")]);
+            assert_eq!(field(&got[0], "Version"), version);
+        }
+    }
+    // And the same by what is stored alone.
+    world.restart_with(&[("ATHENS_NETWORK_MODE", "offline")]).await;
+    for (path, chosen) in rows {
+        let said = list(&world, &[&format!("{path}@latest")]);
+        assert_eq!(said.expect_success().trim(), format!("{path} {chosen}"), "offline");
+    }
+}
+
 /// What is listed, resolved and downloaded, by a `go` with empty caches.
 fn all_of_it(world: &World) -> Vec<String> {
     let asked = |query: &str| format!("{PATH}@{query}");
