@@ -61,12 +61,23 @@ struct Seen {
     status: u16,
     outcome: String,
     cache_control: String,
+    /// What goes by the status and by what was asked alone, and has a table of its own.
+    headers: Headers,
     /// The versions that a list has, or the latest; empty for files.
     versions: String,
     /// Requests at upstream, those about the checksum database left out.
     calls: usize,
     /// What lies in storage afterwards.
     after: &'static str,
+}
+
+/// Headers of an answer; empty where there is none.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Headers {
+    content_type: String,
+    retry_after: String,
+    /// In words where it is the download URL and the path that was asked for.
+    location: String,
 }
 
 /// One gateway, and all that is asked of it.
@@ -119,9 +130,13 @@ fn prepare(world: &World, cell: Cell) {
 async fn ask(world: &World, cell: Cell) -> Seen {
     let answer = world.get(&cell.path()).await;
     until_over(world, cell).await;
-    let location = format!("{ELSEWHERE}{}", cell.path());
-    let is_redirect = answer.status == 302;
-    assert_eq!(answer.header("location"), is_redirect.then_some(location.as_str()), "{cell:?}");
+    let header = |name: &str| answer.header(name).unwrap_or_default().to_owned();
+    let elsewhere = format!("{ELSEWHERE}{}", cell.path());
+    let headers = Headers {
+        content_type: header("content-type"),
+        retry_after: header("retry-after"),
+        location: header("location").replace(&elsewhere, "the download URL and the path"),
+    };
     let versions = match (answer.status == 200, cell.kind) {
         (true, "list") => answer.text().lines().collect::<Vec<_>>().join(" "),
         (true, "latest") => {
@@ -133,7 +148,8 @@ async fn ask(world: &World, cell: Cell) -> Seen {
     Seen {
         status: answer.status.as_u16(),
         outcome: outcome(&answer).to_owned(),
-        cache_control: answer.header("cache-control").unwrap_or_default().to_owned(),
+        cache_control: header("cache-control"),
+        headers,
         versions,
         calls: calls(world, cell),
         after: after(world, cell),
@@ -181,6 +197,18 @@ fn after(world: &World, cell: Cell) -> &'static str {
 /// What holds for every row, however the table is blessed.
 fn assert_right(cell: Cell, seen: &Seen) {
     let right = |holds: bool, why: &str| assert!(holds, "{why}: {cell:?}: {seen:?}");
+    let content_type = match (seen.status, cell.kind) {
+        (200, "info") => "application/json",
+        (200, "latest") => "application/json; charset=utf-8",
+        (200, "zip") => "application/zip",
+        (302, _) => "",
+        _ => "text/plain; charset=utf-8",
+    };
+    let Headers { content_type: of_answer, retry_after, location } = &seen.headers;
+    right(of_answer == content_type, "Content-Type is that of the file, or of a text");
+    right(retry_after.is_empty(), "no upstream has said when to come again");
+    let elsewhere = if seen.status == 302 { "the download URL and the path" } else { "" };
+    right(location == elsewhere, "only redirects have a Location");
     if cell.is_stored && cell.is_file() {
         right((seen.status, seen.calls) == (200, 0), "what is stored needs no upstream");
         right(seen.cache_control.contains("immutable"), "what is stored may be kept for ever");
@@ -215,10 +243,10 @@ type Places = BTreeMap<(usize, usize), BTreeSet<usize>>;
 /// The rows: what is seen alike is one.
 fn table(seen: &BTreeMap<Cell, Seen>) -> String {
     // For each result: the upstreams of each kind and mode.
-    let mut alike: BTreeMap<(bool, &Seen), Places> = BTreeMap::new();
+    let mut alike: BTreeMap<(bool, Seen), Places> = BTreeMap::new();
     let at = |all: &[&str], one: &str| all.iter().position(|name| *name == one).unwrap_or_default();
     for (cell, seen) in seen {
-        let row = alike.entry((!cell.is_stored, seen)).or_default();
+        let row = alike.entry((!cell.is_stored, in_first_table(seen))).or_default();
         let of_mode = row.entry((at(&KINDS, cell.kind), at(&MODES, cell.mode))).or_default();
         of_mode.insert(at(&UPSTREAMS, cell.upstream));
     }
@@ -236,7 +264,7 @@ fn table(seen: &BTreeMap<Cell, Seen>) -> String {
                 by_modes.entry(modes).or_default().insert(kind);
             }
             for (modes, kinds) in by_modes {
-                rows.insert((is_new, kinds, modes, upstreams.clone()), seen);
+                rows.insert((is_new, kinds, modes, upstreams.clone()), seen.clone());
             }
         }
     }
@@ -252,7 +280,7 @@ fn table(seen: &BTreeMap<Cell, Seen>) -> String {
         let stored = if is_new { "no" } else { "yes" };
         let (kinds, modes) = (words(&KINDS, &kinds), words(&MODES, &modes));
         let upstreams = words(&UPSTREAMS, &upstreams);
-        let Seen { status, outcome, cache_control, versions, calls, after } = seen;
+        let Seen { status, outcome, cache_control, versions, calls, after, .. } = seen;
         let versions = if versions.is_empty() { String::new() } else { format!(": {versions}") };
         let cache_control = cache_control.replace("public, max-age=", "");
         let _ = writeln!(
@@ -260,6 +288,39 @@ fn table(seen: &BTreeMap<Cell, Seen>) -> String {
             "| {kinds} | {stored} | {modes} | {upstreams} | {status} `{outcome}`{versions} | \
              {cache_control} | {calls} | {after} |"
         );
+    }
+    text
+}
+
+/// Without what has a table of its own.
+fn in_first_table(seen: &Seen) -> Seen {
+    let none = || Headers {
+        content_type: String::new(),
+        retry_after: String::new(),
+        location: String::new(),
+    };
+    Seen { headers: none(), ..seen.clone() }
+}
+
+/// The headers that go by the status and by what was asked alone.
+fn table_of_headers(seen: &BTreeMap<Cell, Seen>) -> String {
+    let mut alike: BTreeMap<(u16, &Headers), BTreeSet<usize>> = BTreeMap::new();
+    for (cell, seen) in seen {
+        let kind = KINDS.iter().position(|kind| *kind == cell.kind).unwrap_or_default();
+        alike.entry((seen.status, &seen.headers)).or_default().insert(kind);
+    }
+    let mut text =
+        "| answer | asked | `Content-Type` | `Retry-After` | `Location` |\n|---|---|---|---|---|\n"
+            .to_owned();
+    let or_none = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
+    for ((status, headers), kinds) in alike {
+        let kinds: Vec<&str> = kinds.into_iter().map(|kind| KINDS[kind]).collect();
+        let Headers { content_type, retry_after, location } = headers;
+        let [content_type, retry_after, location] =
+            [content_type, retry_after, location].map(|text| or_none(text));
+        let kinds = kinds.join(", ");
+        let _ =
+            writeln!(text, "| {status} | {kinds} | {content_type} | {retry_after} | {location} |");
     }
     text
 }
@@ -279,7 +340,7 @@ async fn every_mode_does_what_the_table_in_the_docs_says() {
     let page = std::fs::read_to_string(&path).expect("the page");
     let (before, rest) = page.split_once(BEGIN).expect("the beginning of the table");
     let (written, behind) = rest.split_once(END).expect("the end of the table");
-    let table = table(&seen);
+    let table = format!("{}\n{}", table(&seen), table_of_headers(&seen));
     if std::env::var_os("DIPYLON_BLESS").is_some_and(|value| value == "1") {
         std::fs::write(&path, format!("{before}{BEGIN}{table}{END}{behind}")).expect("written");
         return;
