@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use dipylon_middleware::error::{Error, ErrorKind};
 use dipylon_middleware::ports::SaveResult;
+use dipylon_middleware::storage_io::on_behalf_of_the_caller;
 use tokio::sync::Semaphore;
 
 /// Saves under way at once; a caller beyond that waits.
@@ -53,7 +54,7 @@ impl Saves {
 pub(super) async fn detached(
     save: impl Future<Output = Result<SaveResult, Error>> + Send + 'static,
 ) -> Result<SaveResult, Error> {
-    tokio::spawn(save).await.unwrap_or_else(|error| {
+    tokio::spawn(on_behalf_of_the_caller(save)).await.unwrap_or_else(|error| {
         Err(Error::new(ErrorKind::Internal, format!("a storage call was cut off: {error}")))
     })
 }

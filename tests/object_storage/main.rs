@@ -92,4 +92,5 @@ mod program;
 mod raw;
 mod s3;
 mod torn;
+mod traced;
 mod virtual_hosts;

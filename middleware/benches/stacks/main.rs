@@ -4,9 +4,10 @@
 mod support;
 
 use std::future::ready;
+use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dipylon_middleware::Error;
@@ -20,7 +21,10 @@ use dipylon_middleware::request::{Ask, ModuleRequest, Planned, StashKey, StashRe
 use dipylon_middleware::response::{Files, Finished, ModuleResponse, Stashed};
 use dipylon_middleware::single_flight::SingleFlightLayer;
 use dipylon_middleware::stack::{Border, Stack};
-use dipylon_middleware::telemetry::{LayerName, Outcome};
+use dipylon_middleware::telemetry::trace::{FinishedTrace, KeepRules, RootEnd, SpanSink};
+use dipylon_middleware::telemetry::{
+    LayerName, Outcome, RouteName, SpanAttribute, SpanName, Telemetry, Tracer,
+};
 use dipylon_protocol::{FileKind, VersionQuery};
 use futures::future::join_all;
 use tokio::runtime::{Builder, Runtime};
@@ -28,17 +32,24 @@ use tokio_util::task::TaskTracker;
 use tower::{Layer as _, Service as _};
 
 use support::{
-    LONG, bench_service, context, cpu_time, file_answer, module, module_request, policy, runtime,
-    storage, telemetry, version, versions,
+    LONG, bench, bench_service, context, cpu_time, file_answer, module, module_request, policy,
+    runtime, storage, telemetry, version, versions,
 };
 
 /// As the program puts it together without a filter file and a validator hook.
 fn module_stack(hot_cache_bytes: u64, has_files: bool) -> Border<ModuleRequest, ModuleResponse> {
-    let telemetry = telemetry();
+    module_stack_with(&telemetry(), hot_cache_bytes, has_files)
+}
+
+fn module_stack_with(
+    telemetry: &Telemetry,
+    hot_cache_bytes: u64,
+    has_files: bool,
+) -> Border<ModuleRequest, ModuleResponse> {
     let storage = storage(has_files);
     let policy = policy();
     let leaf = tower::service_fn(|_: Planned| ready(Ok::<_, Error>(file_answer())));
-    Stack::new(&telemetry)
+    Stack::new(telemetry)
         .push(LayerName::Versions, versions(storage.clone()))
         .push(LayerName::HotCache, HotCacheLayer::new(hot_cache_bytes, &telemetry))
         .push(LayerName::Lookup, LookupLayer::new(storage, &telemetry))
@@ -51,12 +62,57 @@ fn module_stack(hot_cache_bytes: u64, has_files: bool) -> Border<ModuleRequest, 
         .over(LayerName::Dispatch, leaf)
 }
 
+/// Takes spans and drops them.
+struct Nowhere;
+
+impl SpanSink for Nowhere {
+    fn take(&self, finished: FinishedTrace) {
+        drop(black_box(finished));
+    }
+}
+
+/// Traces as the program records them by default, of which this share is kept.
+fn recording(fraction: f64) -> Telemetry {
+    let (keeps_notable, slow) = (true, Some(Duration::from_secs(1)));
+    let rules = KeepRules { fraction, follows_parents: true, keeps_notable, slow };
+    telemetry().traced(Tracer::new(rules, Arc::new(Nowhere)))
+}
+
+/// A hit in a trace that begins and ends with it, as `request_context` and `access_log` have it.
+fn recorded_hit(
+    stack: &Border<ModuleRequest, ModuleResponse>,
+    request: &ModuleRequest,
+    telemetry: &Telemetry,
+) -> impl Future<Output = ()> + use<> {
+    let (mut request, started) = (request.clone(), Instant::now());
+    let trace = telemetry.tracer.request(None, started);
+    request.context.trace = trace.clone();
+    let answer = stack.send(request);
+    async move {
+        let outcome = answer.await.map(|answer| answer.outcome).expect("a hit");
+        let ended = Instant::now();
+        let (name, error, is_loud) = (SpanName::Request(RouteName::Info), None, false);
+        let end = RootEnd { name, outcome, error, is_loud, waited: ended - started, ended };
+        trace.end(&end, |attributes| {
+            attributes.push((SpanAttribute::Method, "GET".into()));
+            attributes.push((SpanAttribute::Path, "/example.com/m/@v/v1.0.0.info".into()));
+        });
+    }
+}
+
 fn modules(criterion: &mut Criterion) {
     let group = &mut criterion.benchmark_group("module stack");
     let request = &module_request();
     let leaf = tower::service_fn(|_: ModuleRequest| ready(Ok::<_, Error>(file_answer())));
     bench_service(group, "bare leaf", &Border::new(leaf), request);
     bench_service(group, "hit in the hot cache", &module_stack(1 << 20, true), request);
+    for (name, fraction) in [("recorded", 0.0), ("recorded and kept", 1.0)] {
+        let stack = module_stack_with(&recording(fraction), 1 << 20, true);
+        let telemetry = recording(fraction);
+        bench(group, &format!("hit in the hot cache, {name}"), || {
+            recorded_hit(&stack, request, &telemetry)
+        });
+    }
     bench_service(group, "hit in storage", &module_stack(0, true), request);
     bench_service(group, "miss, planned", &module_stack(0, false), request);
     let list = &ModuleRequest { ask: Ask::List, ..request.clone() };

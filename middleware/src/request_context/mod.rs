@@ -14,8 +14,8 @@
 //! Begins the trace; `access_log`, which sees the last byte, ends it.
 //!
 //! # Failure modes
-//! A request id that is too long or not printable is replaced; a malformed `traceparent` begins a new trace. With trusted proxies configured, what
-//! anybody else says in `X-Forwarded-*` is removed.
+//! A request id that is too long or not printable is replaced; a malformed `traceparent` begins a new trace. With
+//! trusted proxies configured, what anybody else says in `X-Forwarded-*` is removed.
 //!
 //! # Limits
 //! Request ids of [`ID_BYTES_MAX`] bytes; [`HOPS_MAX`] hops of `X-Forwarded-For` are looked at.

@@ -29,4 +29,6 @@ mod tests;
 
 pub use handle::StorageHandle;
 pub use patience::{ANSWER_MAX, CHECK_EACH, WALK_MAX};
-pub use service::{StorageIo, caller_context, caller_trace, note_progress};
+pub use service::{
+    StorageIo, caller_context, caller_trace, note_progress, on_behalf_of_the_caller,
+};

@@ -31,9 +31,24 @@ pub fn caller_context() -> Option<RequestContext> {
 }
 
 /// The trace that a backend hands on with a call it makes over HTTP; nothing unless it is kept. A task that
-/// the backend starts does not know it: ask before.
+/// the backend starts knows it only [`on_behalf_of_the_caller`].
 pub fn caller_trace() -> Option<Onward> {
     CALLER.try_with(|caller| caller.context.trace.onward_if_kept()).ok().flatten()
+}
+
+/// Work of the storage call under way, for a task of its own: there too the call is known.
+pub fn on_behalf_of_the_caller<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    let known = |caller: &Caller| {
+        let (context, moved) = (caller.context.clone(), Cell::new(caller.moved.get()));
+        Caller { context, moved }
+    };
+    let caller = CALLER.try_with(known).ok();
+    async move {
+        match caller {
+            Some(caller) => CALLER.scope(caller, work).await,
+            None => work.await,
+        }
+    }
 }
 
 /// Says that the storage call under way has come further, so that [`ANSWER_MAX`](super::ANSWER_MAX) begins

@@ -32,6 +32,7 @@ type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Everything about traces, decided.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "otlp"), allow(dead_code, reason = "there is no exporter to tell"))]
 pub(super) struct Settings {
     pub(super) endpoint: String,
     pub(super) http: bool,

@@ -13,9 +13,11 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
+#[cfg(feature = "otlp")]
+use super::init;
 use super::queue::{Batch, Sending};
 use super::settings::Settings;
-use super::{DEFAULT_URL, TraceConfig, init};
+use super::{DEFAULT_URL, TraceConfig};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -30,6 +32,9 @@ fn config() -> TraceConfig {
         slow: Some(SECOND),
     }
 }
+
+/// Names and values.
+type Variables = [(&'static str, &'static str)];
 
 /// What is decided with these variables.
 fn settle(config: &TraceConfig, variables: &[(&str, &str)]) -> Result<Option<Settings>, String> {
@@ -58,7 +63,7 @@ fn the_collector_is_that_of_the_key_then_that_of_the_variables() {
     const ALL: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://all:1");
     const OWN: (&str, &str) = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://own:2");
     let ours = "https://ours:3/";
-    let table: &[(&str, bool, &[(&str, &str)], &str)] = &[
+    let table: &[(&str, bool, &Variables, &str)] = &[
         (ours, false, &[ALL, OWN], "https://ours:3"),
         (ours, true, &[ALL, OWN], "https://ours:3/v1/traces"),
         ("http://ours:3/v1/traces", true, &[], "http://ours:3/v1/traces"),
@@ -165,6 +170,7 @@ fn the_service_has_our_name_unless_a_variable_names_it() {
     }
 }
 
+#[cfg(feature = "otlp")]
 #[tokio::test]
 async fn a_url_a_header_and_a_certificate_that_are_none_are_refused_at_the_start() {
     let telemetry = Telemetry::new().unwrap();

@@ -360,8 +360,8 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// What a sink is handed; `None` costs nothing.
 impl Tracer {
+    /// Nothing where there is nothing to hand on.
     fn hand_on(&self, finished: Option<FinishedTrace>) {
         if let (Some(finished), Some(sink)) = (finished, self.sink()) {
             SpanSink::take(&**sink, finished);
