@@ -51,12 +51,12 @@ fn module_stack_with(
     let leaf = tower::service_fn(|_: Planned| ready(Ok::<_, Error>(file_answer())));
     Stack::new(telemetry)
         .push(LayerName::Versions, versions(storage.clone()))
-        .push(LayerName::HotCache, HotCacheLayer::new(hot_cache_bytes, &telemetry))
-        .push(LayerName::Lookup, LookupLayer::new(storage, &telemetry))
+        .push(LayerName::HotCache, HotCacheLayer::new(hot_cache_bytes, telemetry))
+        .push(LayerName::Lookup, LookupLayer::new(storage, telemetry))
         .push(LayerName::MissLimit, LimitLayer::new("misses", 30, LONG))
         .push(
             LayerName::Negative,
-            NegativeLayer::new(LONG, MissingPaths::new(LONG), Arc::clone(&policy), &telemetry),
+            NegativeLayer::new(LONG, MissingPaths::new(LONG), Arc::clone(&policy), telemetry),
         )
         .push(LayerName::DownloadMode, DownloadModeLayer::new(policy))
         .over(LayerName::Dispatch, leaf)
