@@ -69,6 +69,20 @@ pub async fn keys_that_differ_in_a_letter_stay_apart(subject: Subject) {
     }
 }
 
+/// Where the service says it: the whole owner, which names the holder's span.
+pub async fn who_does_not_get_a_lock_is_told_whose_it_is(subject: Subject) {
+    let (one, other) = (subject.replica(), subject.replica());
+    let span = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7";
+    let owner = format!("dipylon-{:016x}-{}-{span}", u64::MAX, u64::MAX);
+    let claim = LockClaim { owner: owner.as_str().into(), ..subject.claim("m", "a") };
+    granted(&one, &claim).await;
+    for lock in [&one, &other, &other] {
+        let told = held(lock, &subject.claim("m", "b")).await.by;
+        assert_eq!(told.as_deref(), subject.tells_whose.then_some(owner.as_str()));
+    }
+    released(&one, &claim).await;
+}
+
 /// Plus, tilde, capitals, dots.
 pub async fn keys_with_all_that_versions_may_have_are_locked(subject: Subject) {
     let lock = subject.replica();

@@ -38,6 +38,7 @@ pub struct Subject {
     prefix: String,
     look: Option<Look>,
     evict: Option<Evict>,
+    tells_whose: bool,
     /// Dropped last: the servers that it needs.
     keep: Vec<Box<dyn Any + Send + Sync>>,
 }
@@ -48,7 +49,8 @@ impl Subject {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let prefix = format!("example.com/suite-{process}-{number}");
-        Self { open: Box::new(open), lease, prefix, look: None, evict: None, keep: Vec::new() }
+        let (look, evict, tells_whose, keep) = (None, None, true, Vec::new());
+        Self { open: Box::new(open), lease, prefix, look, evict, tells_whose, keep }
     }
 
     /// How to see what lies at the service.
@@ -68,6 +70,13 @@ impl Subject {
         evict: impl Fn(String) -> BoxFuture<'static, ()> + Send + Sync + 'static,
     ) -> Self {
         self.evict = Some(Box::new(evict));
+        self
+    }
+
+    /// It does not say whose a lock is.
+    #[must_use]
+    pub fn not_telling_whose(mut self) -> Self {
+        self.tells_whose = false;
         self
     }
 
@@ -167,6 +176,7 @@ macro_rules! lock_suite {
             grants: a_lock_that_another_replica_has_is_held,
             grants: a_lock_that_another_owner_of_this_replica_has_is_held,
             grants: its_owner_is_granted_it_again,
+            grants: who_does_not_get_a_lock_is_told_whose_it_is,
             grants: locks_of_other_keys_are_free,
             grants: keys_that_differ_in_a_letter_stay_apart,
             grants: keys_with_all_that_versions_may_have_are_locked,
