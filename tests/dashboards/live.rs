@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use dipylon_testkit::services::redis::RedisServer;
 
+use crate::collector::Collector;
 use crate::load::{FLOOD_REQUESTS, flood, overload, round};
 use crate::looks::{Looks, assert_hidden_is_found};
 use crate::prometheus::{Prometheus, promtool, promtool_of};
@@ -15,6 +16,11 @@ use crate::{panels, rules};
 
 /// How promtool reads the text of metrics, and says what its linter has against them.
 const CHECK_METRICS: [&str; 2] = ["check", "metrics"];
+/// Histograms from whose buckets one gets to a trace.
+const EXEMPLIFIED: [&str; 2] =
+    ["dipylon_http_server_request_duration_seconds", "dipylon_layer_duration_seconds"];
+/// The longest until the trace of an exemplar is with the collector.
+const TRACE_MAX: Duration = Duration::from_secs(15);
 /// The longest that the load goes on until nothing is empty.
 const LOAD_MAX: Duration = Duration::from_secs(120);
 /// The panels *Gateways up*, and *Series* and *Seconds of a scrape*: what they ask for every target has.
@@ -22,12 +28,14 @@ const UP: u64 = 701;
 const SCRAPES: [u64; 2] = [705, 706];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs minio, the prometheus program and the redis program: run by cargo xtask test"]
+#[ignore = "needs minio, otelcol, the prometheus program and the redis program: run by cargo xtask test"]
 async fn after_a_load_with_faults_no_panel_and_no_rule_is_empty() {
     let _alone = alone().await;
     let mut locks = RedisServer::start();
     let mut store = Store::start().await;
-    let (used, flooded) = tokio::join!(World::used(&locks, &store), World::flooded());
+    let collector = Collector::start().await;
+    let traces = collector.url("grpc");
+    let (used, flooded) = tokio::join!(World::used(&locks, &store, &traces), World::flooded());
     let targets = [used.gateway.address(), flooded.gateway.address()];
     let prometheus = Prometheus::start(&targets).await;
     let loaded: Vec<String> = prometheus
@@ -71,6 +79,7 @@ async fn after_a_load_with_faults_no_panel_and_no_rule_is_empty() {
         assert_eq!(rule["health"], "ok", "{rule}");
     }
     assert_hidden_is_found(&prometheus).await;
+    assert_exemplars_lead_to_traces(&prometheus, &collector).await;
     for world in [&used, &flooded] {
         assert_metrics_are_clean(world).await;
     }
@@ -95,6 +104,20 @@ async fn assert_only_gateways_count(prometheus: &Prometheus, chosen: &Chosen, ga
     assert!(up.len() == 1 && up[0] == gateways as f64, "{up:?} of {gateways} up: {chosen:?}");
     for id in SCRAPES {
         assert_eq!(shown(id).await.len(), gateways, "the panel {id}: {chosen:?}");
+    }
+}
+
+/// From a graph to a trace: Prometheus has exemplars of the histograms of the requests, and what they name is with
+/// the collector.
+async fn assert_exemplars_lead_to_traces(prometheus: &Prometheus, collector: &Collector) {
+    for metric in EXEMPLIFIED {
+        let named = prometheus.exemplars(&format!("{metric}_bucket")).await;
+        assert!(!named.is_empty(), "{metric} has no exemplar");
+        let began = Instant::now();
+        while !collector.spans().iter().any(|span| named.contains(&span.trace)) {
+            assert!(began.elapsed() < TRACE_MAX, "{metric}: the collector has none of {named:?}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 }
 

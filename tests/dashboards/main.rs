@@ -11,7 +11,6 @@ mod collector;
 mod docs;
 mod exemplars;
 #[path = "../storage_faults/line.rs"]
-#[expect(dead_code, reason = "some of it is for other suites")]
 mod line;
 mod live;
 mod load;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use dipylon_testkit::client::Client;
 use serde_json::Value;
@@ -98,6 +98,19 @@ impl Prometheus {
         let result = data["result"].as_array().expect("a query of ours is a vector");
         let value = |one: &Value| one["value"][1].as_str()?.parse::<f64>().ok();
         result.iter().filter_map(value).filter(|value| !value.is_nan()).collect()
+    }
+
+    /// The traces that the exemplars of a selector name, of the last ten minutes.
+    pub(crate) async fn exemplars(&self, selector: &str) -> Vec<String> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+        let (end, selector) = (now.as_secs() + 1, escaped(selector));
+        let begin = end - 600;
+        let path = format!("/api/v1/query_exemplars?query={selector}&start={begin}&end={end}");
+        let data = self.ask(&path).await;
+        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let exemplars = list(&data).into_iter().flat_map(|series| list(&series["exemplars"]));
+        let trace = |one: Value| one["labels"]["trace_id"].as_str().map(str::to_owned);
+        exemplars.filter_map(trace).collect()
     }
 
     /// How many series `expr` has now whose value is a number.

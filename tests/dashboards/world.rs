@@ -20,7 +20,7 @@ pub(crate) const REFUSED: &str = "example.com/refused";
 /// The module that is stored from the start.
 pub(crate) const LIB: &str = "example.com/lib";
 
-/// The download-mode file of the gateway that is flooded.
+/// The download-mode file.
 const MODES: &str = "downloadURL = \"\"\nmode = \"sync\"\n\
     download \"example.com/background/*\" {\n  mode = \"async\"\n}\n";
 
@@ -45,11 +45,15 @@ pub(crate) struct World {
 
 impl World {
     /// The gateway that is used: storage behind a server, locks that are soon renewed and soon lost, answers
-    /// that age within a second, a rate that only who is greedy exceeds.
-    pub(crate) async fn used(locks: &RedisServer, store: &Store) -> Self {
+    /// that age within a second, a rate that only who is greedy exceeds, a collector of traces.
+    pub(crate) async fn used(locks: &RedisServer, store: &Store, traces: &str) -> Self {
         Self::start(&[
+            ("ATHENS_TRACE_EXPORTER", "otlp"),
+            ("ATHENS_TRACE_EXPORTER_URL", traces),
+            ("DIPYLON_OTLP_PROTOCOL", "grpc"),
             ("ATHENS_STORAGE_TYPE", "external"),
             ("ATHENS_EXTERNAL_STORAGE_URL", &store.url()),
+            ("ATHENS_DOWNLOAD_MODE", "file:{folder}/mode.hcl"),
             ("ATHENS_SINGLE_FLIGHT_TYPE", "redis"),
             ("ATHENS_REDIS_ENDPOINT", &locks.address().to_string()),
             ("ATHENS_REDIS_PASSWORD", PASSWORD),
@@ -69,8 +73,8 @@ impl World {
         .await
     }
 
-    /// The gateway that is flooded: one miss at a time, few connections, an upstream that is silent. Its store
-    /// is MinIO, to which it redirects for every zip.
+    /// The gateway that is flooded: one miss at a time, few connections, an upstream that is silent, a
+    /// collector of traces that is not there. Its store is MinIO, to which it redirects for every zip.
     pub(crate) async fn flooded() -> Self {
         let store = KeyedServer::of("DIPYLON_TEST_MINIO").as_minio(&fresh_name());
         let mut variables: Vec<(&str, &str)> =
@@ -83,6 +87,8 @@ impl World {
             ("DIPYLON_MAX_CONNECTIONS", "8"),
             ("DIPYLON_HEDGE_AFTER", "300ms"),
             ("ATHENS_LOG_LEVEL", "error"),
+            ("ATHENS_TRACE_EXPORTER", "otlp"),
+            ("ATHENS_TRACE_EXPORTER_URL", "http://127.0.0.1:1"),
             ("ATHENS_DOWNLOAD_MODE", "file:{folder}/mode.hcl"),
         ]);
         Self::start(&variables).await

@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::scene::{Scene, ask_well};
+use crate::collector::Collector;
 use crate::line::Line;
 use crate::load::{count, fresh, path, until};
 use crate::store::Store;
@@ -162,6 +163,56 @@ impl Scene for StoreGone {
 
     async fn mend(&mut self) {
         self.store.restart().await;
+    }
+}
+
+/// The line to the collector of traces is cut.
+pub(super) struct Traces {
+    world: World,
+    line: Line,
+    _collector: Collector,
+}
+
+impl Traces {
+    pub(super) async fn start() -> Self {
+        let collector = Collector::start().await;
+        let line = Line::to(collector.url("grpc").trim_start_matches("http://"));
+        let url = format!("http://{}", line.address);
+        let settings = [
+            ("ATHENS_TRACE_EXPORTER", "otlp"),
+            ("ATHENS_TRACE_EXPORTER_URL", url.as_str()),
+            ("DIPYLON_OTLP_PROTOCOL", "grpc"),
+        ];
+        Self { world: World::start(&settings).await, line, _collector: collector }
+    }
+}
+
+impl Scene for Traces {
+    const JOB: &'static str = "traces";
+    const ALERTS: &'static [&'static str] = &["DipylonTracesLost"];
+
+    fn gateway(&self) -> &Gateway {
+        &self.world.gateway
+    }
+
+    /// Misses: their traces are kept.
+    async fn well(&self, round: usize) {
+        ask_well(&self.world).await;
+        let new = fresh(&self.world, "new", round);
+        assert_eq!(self.world.gateway.get(&path(&new, "info")).await.status, 200);
+    }
+
+    async fn spoil(&mut self) {
+        self.line.down();
+    }
+
+    /// No client notices.
+    async fn ill(&self, round: usize) {
+        self.well(round).await;
+    }
+
+    async fn mend(&mut self) {
+        self.line.up();
     }
 }
 

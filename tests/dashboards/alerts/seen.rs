@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::alertmanager::Alertmanager;
 use super::faster::faster;
 use super::limits::{Background, Disk, Modes, NearDisk, Overload};
-use super::outages::{Down, Locks, SlowStore, StoreGone};
+use super::outages::{Down, Locks, SlowStore, StoreGone, Traces};
 use super::scene::{Scene, Seen, play};
 use super::upstreams::{Breaker, Failing, Integrity, Quiet, Throttled};
 use crate::prometheus::Prometheus;
@@ -58,6 +58,7 @@ fn known_and_played() -> (BTreeSet<String>, BTreeSet<String>) {
         SlowStore::ALERTS,
         Disk::ALERTS,
         NearDisk::ALERTS,
+        Traces::ALERTS,
         Overload::ALERTS,
         Background::ALERTS,
         Modes::ALERTS,
@@ -73,7 +74,7 @@ fn every_alert_of_the_file_has_a_scene_that_raises_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs toxiproxy, the prometheus program, the alertmanager program, the redis program and small file \
+#[ignore = "needs toxiproxy, otelcol, the prometheus program, the alertmanager program, the redis program and small file \
             systems: run by cargo xtask test"]
 async fn slow_each_alert_fires_in_alertmanager_when_what_it_watches_breaks_and_is_resolved_after() {
     let _alone = alone().await;
@@ -84,7 +85,8 @@ async fn slow_each_alert_fires_in_alertmanager_when_what_it_watches_breaks_and_i
     let (locks, gone) = tokio::join!(Locks::start(), StoreGone::start());
     let (slow, disk) = tokio::join!(SlowStore::start(), Disk::start());
     let (overload, background) = tokio::join!(Overload::start(), Background::start());
-    let (modes, near_disk) = tokio::join!(Modes::start(), NearDisk::start());
+    let (modes, near_disk, traces) =
+        tokio::join!(Modes::start(), NearDisk::start(), Traces::start());
     let jobs = [
         (Quiet::JOB, quiet.address()),
         job(&down),
@@ -97,6 +99,7 @@ async fn slow_each_alert_fires_in_alertmanager_when_what_it_watches_breaks_and_i
         job(&slow),
         job(&disk),
         job(&near_disk),
+        job(&traces),
         job(&overload),
         job(&background),
         job(&modes),
@@ -121,16 +124,17 @@ async fn slow_each_alert_fires_in_alertmanager_when_what_it_watches_breaks_and_i
             play(slow, &alertmanager),
             play(disk, &alertmanager),
             play(near_disk, &alertmanager),
+            play(traces, &alertmanager),
             play(overload, &alertmanager),
             play(background, &alertmanager),
             play(modes, &alertmanager),
         )
     };
-    let (a, b, c, d, e, f, g, h, i, j, k, l, m) = tokio::select! {
+    let (a, b, c, d, e, f, g, h, i, j, k, l, m, n) = tokio::select! {
         seen = scenes => seen,
         never = quiet.go_on() => match never {},
     };
-    let all = [a, b, c, d, e, f, g, h, i, j, k, l, m];
+    let all = [a, b, c, d, e, f, g, h, i, j, k, l, m, n];
     for Seen { job, fired, resolved_in } in &all {
         let fired: Vec<String> = fired
             .iter()
