@@ -95,7 +95,8 @@ fn external_storage(_: Options) -> Result<(), String> {
 
 fn run(config: &Config, serving: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     install_tls()?;
-    serve::init_logs(config)?;
+    // Last to go: what is said until then is written.
+    let _logs = serve::init_logs(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(HIT_THREADS + config.go_get_workers as usize)

@@ -15,7 +15,7 @@ use crate::config::{self, Config, Env};
 use crate::credentials;
 use crate::http::{Bodies, Listener, Server, ServerConfig, Tls, serve_profiles};
 use crate::policy::reload::Reload;
-use crate::telemetry::logs::{self, Form};
+use crate::telemetry::logs::{self, Form, Logs};
 use crate::telemetry::traces::{self, TraceConfig, Traces};
 use tracing::level_filters::LevelFilter;
 
@@ -32,7 +32,7 @@ const LOCK_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// When logging is set up already.
-pub fn init_logs(config: &Config) -> Result<(), String> {
+pub fn init_logs(config: &Config) -> Result<Logs, String> {
     let form = match (config.cloud_runtime, config.log_format) {
         (config::CloudRuntime::Gcp, _) => Form::Gcp,
         (_, config::LogFormat::Json) => Form::Json,
@@ -44,7 +44,7 @@ pub fn init_logs(config: &Config) -> Result<(), String> {
         config::LogLevel::Warn => LevelFilter::WARN,
         config::LogLevel::Error => LevelFilter::ERROR,
     };
-    logs::init(form, level).map_err(|error| error.to_string())
+    logs::init(form, level)
 }
 
 /// Serves until SIGINT or SIGTERM, then drains within `ShutdownTimeout`. SIGHUP reads the download-mode
@@ -140,6 +140,7 @@ fn telemetry(config: &Config, env: &dyn Env) -> Result<(Telemetry, Traces), Stri
         telemetry = telemetry.and_then(Telemetry::with_athens);
     }
     let telemetry = telemetry.map_err(|error| error.to_string())?;
+    logs::count_in(&telemetry);
     let variable = |name: &str| env.get(name).and_then(|value| value.into_string().ok());
     let traces = traces::init(&trace_config(config), &variable, &telemetry).map_err(|error| {
         format!("traces cannot be sent (TraceExporterURL, TraceHeaders): {error}")

@@ -14,6 +14,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
+use crate::telemetry::trace::current;
+
 /// Whose work it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -112,7 +114,7 @@ where
         };
         // The lock is free again: work that drops its landing at once takes it to free the key.
         let landing = Landing { key, landings: Arc::clone(&self.landings), sender };
-        self.tasks.spawn(work(landing));
+        self.tasks.spawn(current::inherited(work(landing)));
         Boarded { landed: receiver, role: Role::Leader }
     }
 }

@@ -35,6 +35,11 @@ impl Line {
         line
     }
 
+    /// Says something more, where the event has not said it itself.
+    pub(super) fn add_missing(&mut self, name: &'static str, value: impl Into<Value>) {
+        self.fields.entry(name).or_insert_with(|| value.into());
+    }
+
     pub(super) fn render(self, form: Form, now: OffsetDateTime) -> String {
         match form {
             Form::Plain => self.plain(now),

@@ -3,4 +3,5 @@
 mod lines;
 pub mod logs;
 pub mod reference;
+mod repeats;
 pub mod traces;

@@ -48,6 +48,11 @@ const LOG_INTRODUCTION: &str = "
 One event `request` for each request, when the last byte of its answer has gone (`LogAccess`). The
 fields marked with `?` are left out where there is nothing to say. Plain logs have them as
 `key=value`; JSON logs (`LogFormat = \"json\"`, `CloudRuntime = \"GCP\"`) have `-` in place of `_`.
+
+Every other line that is written while a request, or a background fetch, is in hand has its `trace_id` too. What one
+place in the program says more than 20 times in 10 s is left out, and the next line of it says how many those were
+(`left_out`); the event `request` is never left out. A thread writes; where standard output is not read, 8192 lines
+wait and further ones are lost. `dipylon_log_lines_total` counts.
 ";
 
 /// The page as Markdown.

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use dipylon_middleware::telemetry::catalogue::REQUEST_EVENT;
 use dipylon_testkit::client::raw_get;
+use dipylon_testkit::module::FakeModule;
+use dipylon_testkit::upstream::{Fault, When};
 use serde_json::Value;
 
 use crate::world::{VERSION, World, file};
@@ -162,4 +164,69 @@ async fn nothing_in_a_request_can_forge_a_line() {
 async fn access_lines_can_be_switched_off() {
     let log = log(&[("DIPYLON_LOG_ACCESS", "false")]).await;
     assert!(!log.contains("]: request\t"), "{log}");
+}
+
+/// Every event of a log in JSON.
+fn events_of(log: &str) -> Vec<Value> {
+    let parsed =
+        |line: &str| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+    log.lines().map(parsed).collect()
+}
+
+#[tokio::test]
+async fn every_line_about_a_request_has_its_trace() {
+    let mut world =
+        World::start(&[("ATHENS_LOG_FORMAT", "json"), ("ATHENS_LOG_LEVEL", "debug")]).await;
+    let list = "/example.com/lib/@v/list";
+    assert_eq!(world.get(list).await.status, 200);
+    world.upstream.fault(When::any(), Fault::RetryAfter(503, 120));
+    let failing = world.get(&file("v1.7.0", "zip")).await;
+    assert_eq!(failing.status, 502, "{}", failing.text());
+    let parent = failing.header("traceparent").expect("a trace").to_owned();
+    world.end().await;
+    let trace = parent.split('-').nth(1).expect("an id");
+    let events = events_of(&world.gateway.stdout());
+    let about: Vec<&Value> = events.iter().filter(|event| event["trace-id"] == trace).collect();
+    let said = |text: &str| {
+        about.iter().any(|event| event["msg"].as_str().unwrap_or_default().contains(text))
+    };
+    assert!(said("request") && said("left alone for as long as it asks"), "{about:#?}");
+    let of_nobody = |event: &&Value| event["msg"] == "Starting application";
+    let start = events.iter().find(of_nobody).expect("it has started");
+    assert!(start.get("trace-id").is_none(), "{start}");
+}
+
+#[tokio::test]
+async fn what_is_said_too_often_is_left_out_and_counted_and_requests_never_are() {
+    const MANY: usize = 100;
+    let mut world = World::start(&[
+        ("ATHENS_LOG_FORMAT", "json"),
+        ("DIPYLON_FRESH_FOR", "0"),
+        ("DIPYLON_STALE_WHILE_REVALIDATE", "0"),
+    ])
+    .await;
+    for number in 0..MANY {
+        world.upstream.add(FakeModule::new(&format!("example.com/many{number}"), VERSION));
+        let list = format!("/example.com/many{number}/@v/list");
+        assert_eq!(world.get(&list).await.status, 200);
+    }
+    let once = Fault::Status(500, "text/plain", bytes::Bytes::from_static(b"sick\n"));
+    world.upstream.fault(When::any(), once);
+    for number in 0..MANY {
+        let list = format!("/example.com/many{number}/@v/list");
+        let stale = world.get(&list).await;
+        assert!(stale.header("cache-status").is_some_and(|status| status.contains("stale_error")));
+    }
+    let metrics = world.gateway.metrics().await;
+    let lines = |fate| metrics.metric("dipylon_log_lines_total").label("result", fate).sum();
+    assert!(lines("left_out") >= 40.0 && lines("lost") == 0.0, "{}", lines("left_out"));
+    assert!(lines("written") >= 2.0 * MANY as f64);
+    world.end().await;
+    let events = events_of(&world.gateway.stdout());
+    let count = |text: &str| {
+        events.iter().filter(|event| event["msg"].as_str().unwrap_or_default() == text).count()
+    };
+    let warned = count("upstream fails: answered with an older list");
+    assert!((20..=60).contains(&warned), "{warned} of {MANY}");
+    assert!(count("request") >= 2 * MANY);
 }

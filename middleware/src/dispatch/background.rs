@@ -27,7 +27,7 @@ use crate::request::{RequestContext, StashKey, StashRequest, Want};
 use crate::response::Stashed;
 use crate::stack::Border;
 use crate::storage_io::StorageHandle;
-use crate::telemetry::trace::{RootEnd, SpanRef};
+use crate::telemetry::trace::{RootEnd, SpanRef, current};
 use crate::telemetry::{BackgroundEvent, Kept, Outcome, SpanAttribute, Telemetry, Work};
 
 /// How long a write of the queue's store is waited for.
@@ -374,7 +374,8 @@ impl Shared {
             timings: Arc::default(),
         };
         context.trace.keep(Kept::Miss);
-        let result = self.stashed(&context, key).await;
+        let trace = context.trace.span().map(|span| span.trace);
+        let result = current::within(trace, self.stashed(&context, key)).await;
         let (outcome, error) = match &result {
             Ok(outcome) => (*outcome, None),
             Err(error) => (error.outcome(), Some(error.message())),

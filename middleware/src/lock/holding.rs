@@ -14,6 +14,7 @@ use super::state::{Hold, LockLimits, Loss, Tend};
 use crate::ports::{LockClaim, Verdict};
 use crate::purge::{Era, Purges};
 use crate::response::Finished;
+use crate::telemetry::trace::current;
 use crate::telemetry::{InFlight, LockLoss, Telemetry};
 
 /// Attempts to give a lock back. One that stays lapses with its lease.
@@ -38,7 +39,7 @@ impl Holding {
     /// Renews the lock from now on, on a task that `tasks` counts.
     pub(super) fn begin(keeper: Keeper, tasks: &TaskTracker) -> Self {
         let (end, ended) = oneshot::channel();
-        tasks.spawn(keeper.keep(ended));
+        tasks.spawn(current::inherited(keeper.keep(ended)));
         Self { end }
     }
 

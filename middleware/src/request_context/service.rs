@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::render::{self, Served};
 use crate::request::{EdgeRequest, RequestContext};
 use crate::stack::{Stage, stage};
-use crate::telemetry::trace::Parent;
+use crate::telemetry::trace::{Parent, current};
 use crate::telemetry::{Kept, Timings, Tracer};
 
 /// What the server knows of the connection a request came by; an extension of the request.
@@ -52,8 +52,9 @@ impl<S: Stage<EdgeRequest, Reply = Response<Body>>> RequestContextService<S> {
             None => peer,
         };
         let edge = EdgeRequest { context: context.clone(), head, path, peer, secure };
-        let mut response =
-            self.inner.oneshot(edge).await.unwrap_or_else(|error| render::error(&error));
+        let trace = context.trace.span().map(|span| span.trace);
+        let answered = current::within(trace, self.inner.oneshot(edge)).await;
+        let mut response = answered.unwrap_or_else(|error| render::error(&error));
         finish(&mut response, &context);
         Ok(response)
     }

@@ -22,6 +22,7 @@ use crate::response::{Files, Finished, Stashed};
 use crate::spool::Spools;
 use crate::stack::{Border, stage};
 use crate::storage_io::StorageHandle;
+use crate::telemetry::trace::current;
 use crate::telemetry::{Outcome, Phase, Telemetry};
 
 /// How long a version with the wrong checksum is refused without being fetched again.
@@ -280,12 +281,12 @@ impl Job {
         let files = Files { info, go_mod, zip: Some(spool), ..Files::default() };
         let job = self.clone().with_zip_in_hand();
         let ingest = Ingest::new(job, version.clone(), known, upstream, finished.clone());
-        tasks.spawn(async move {
+        tasks.spawn(current::inherited(async move {
             match ingest.run(body, writer).await {
                 Ok(()) => drop(guard),
                 Err(error) => guard.refuse(error),
             }
-        });
+        }));
         Ok(Stashed { version, files, outcome: Outcome::MissLeader, finished })
     }
 

@@ -17,6 +17,7 @@ mod cache;
 mod flight;
 mod layers;
 mod lock;
+mod log;
 mod outcome;
 mod pace;
 mod policy;
@@ -29,6 +30,7 @@ pub use cache::{Found, Source, Tier};
 pub use flight::{FlightEnd, FlightRole};
 pub use layers::LayerName;
 pub use lock::{LockAnswer, LockLoss, LockOperation, LockWait};
+pub use log::LogFate;
 pub use outcome::Outcome;
 pub use pace::{PaceReason, Paced};
 pub use policy::PolicyReload;
@@ -340,6 +342,8 @@ metrics! {
     /// Bytes of the zips that clients were sent to the object store for.
     presigned_bytes: IntCounter<()> = "dipylon_presigned_bytes_total";
 
+    /// Lines of the log, by what became of them.
+    log_lines: IntCounter<(LogFate,)> = "dipylon_log_lines_total";
     /// Traces kept, by why.
     traces_kept: IntCounter<(Kept,)> = "dipylon_traces_kept_total";
     /// Spans of traces that are kept, by what became of them.
@@ -409,6 +413,7 @@ pub const LABELS: &[LabelInfo] = &[
     PolicyReload::INFO,
     PaceReason::INFO,
     Paced::INFO,
+    LogFate::INFO,
     Kept::INFO,
     SpanFate::INFO,
     VERSION,

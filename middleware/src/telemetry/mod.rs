@@ -18,9 +18,9 @@ use prometheus::Registry;
 pub use athens::AthensMetrics;
 pub use catalogue::{
     Answered, BackgroundEvent, BreakerScope, FetchKind, FlightEnd, FlightRole, Found, Hedged, Kept,
-    LayerName, LockAnswer, LockLoss, LockOperation, LockWait, Metrics, NearFill, NearRead, Outcome,
-    PaceReason, Paced, PolicyReload, Presigned, RouteName, Saved, Source, SpanAttribute, SpanEvent,
-    SpanFate, SpanName, StorageOperation, Tier, UpstreamClass, Verification, Work,
+    LayerName, LockAnswer, LockLoss, LockOperation, LockWait, LogFate, Metrics, NearFill, NearRead,
+    Outcome, PaceReason, Paced, PolicyReload, Presigned, RouteName, Saved, Source, SpanAttribute,
+    SpanEvent, SpanFate, SpanName, StorageOperation, Tier, UpstreamClass, Verification, Work,
 };
 pub use histogram::Histogram;
 pub use labels::LabelInfo;

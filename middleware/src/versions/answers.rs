@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::flight::{Flights, Landing, NoLanding, Role};
 use crate::purge::{Era, Purges};
 use crate::remember::{Remember, Weigh};
+use crate::telemetry::trace::current;
 
 /// How long upstream is left alone after it has failed on a question that an older answer exists for:
 /// who asks meanwhile gets that one without waiting for the next failure.
@@ -122,6 +123,7 @@ where
         F::Output: Send,
     {
         if !self.is_under_way(key) && !self.has_just_failed(key) {
+            let refresh = current::inherited(refresh);
             self.tasks.spawn(async move { drop(refresh.await) });
         }
     }

@@ -74,8 +74,8 @@ fn every_alert_of_the_file_has_a_scene_that_raises_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs toxiproxy, otelcol, the prometheus program, the alertmanager program, the redis program and small file \
-            systems: run by cargo xtask test"]
+#[ignore = "needs toxiproxy, otelcol, the prometheus program, the alertmanager program, the redis program and small \
+            file systems: run by cargo xtask test"]
 async fn slow_each_alert_fires_in_alertmanager_when_what_it_watches_breaks_and_is_resolved_after() {
     let _alone = alone().await;
     let began = Instant::now();

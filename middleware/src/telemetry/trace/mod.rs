@@ -9,6 +9,7 @@
 //! Nothing but [`SpanName`](super::SpanName)s, [`SpanEvent`]s and [`SpanAttribute`]s can be written.
 
 mod context;
+pub mod current;
 mod ids;
 mod keep;
 mod recorder;
