@@ -210,6 +210,20 @@ async fn two_replicas_are_one_picture(service: Service) {
         (tag(led, "dipylon.outcome"), tag(led, "dipylon.kept")),
         ("miss_leader".into(), "miss".into())
     );
+    for name in [
+        SpanAttribute::Method,
+        SpanAttribute::Path,
+        SpanAttribute::Route,
+        SpanAttribute::Status,
+        SpanAttribute::SentBytes,
+        SpanAttribute::RequestId,
+        SpanAttribute::Module,
+        SpanAttribute::Version,
+    ] {
+        for root in [led, followed] {
+            assert!(!tag(root, name.as_str()).is_empty(), "{name}: {root}");
+        }
+    }
     for pair in FETCH.windows(2) {
         assert!(leader.is_below(pair[1], pair[0]), "{} is not below {}", pair[1], pair[0]);
     }

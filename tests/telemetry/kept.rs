@@ -9,7 +9,7 @@ use bytes::Bytes;
 use dipylon_middleware::telemetry::labels::Label as _;
 use dipylon_middleware::telemetry::{SpanAttribute, SpanEvent, SpanName};
 use dipylon_testkit::module::FakeModule;
-use dipylon_testkit::upstream::{Fault, When};
+use dipylon_testkit::upstream::{Fault, Gate, When};
 
 use crate::collector::{Collector, Span, attribute};
 use crate::traces::{assert_connected, of_trace, traceparent, world};
@@ -142,6 +142,48 @@ async fn the_root_lasts_to_the_last_byte_and_the_layers_to_the_head() {
     assert!(sent > 300_000, "{sent}");
     let body = Duration::from_nanos(root.lasted() - layer.lasted());
     assert!(body > 15 * tick, "the body took {body:?} of {:?}", root.lasted());
+}
+
+#[tokio::test]
+#[ignore = "needs otelcol: run by cargo xtask test, which builds it"]
+async fn a_miss_whose_client_leaves_is_one_whole_trace_the_save_behind_it_included() {
+    let collector = Collector::start().await;
+    let mut world = world(&collector, "http", &NONE).await;
+    let gate = Gate::default();
+    world.upstream.fault(When::suffix(".zip"), Fault::Gate(gate.clone()));
+    let (path, client) = (file(VERSION, "zip"), world.gateway.client());
+    let (asks, parent) = (path.clone(), traceparent(TRACES[0], PARENT, false));
+    let asking = tokio::spawn(async move {
+        client.request(http::Method::GET, &asks, &[("traceparent", &parent)], Bytes::new()).await
+    });
+    until("upstream is asked", async || world.upstream.count(&path) == 1).await;
+    asking.abort();
+    until("the gateway knows", async || {
+        let metrics = world.gateway.metrics().await;
+        let requests = metrics.metric("dipylon_http_server_requests_total");
+        requests.label("route", "unknown").label("outcome", "dropped").sum() == 1.0
+    })
+    .await;
+    gate.open();
+    until("the zip is stored", async || {
+        let metrics = world.gateway.metrics().await;
+        metrics.metric("dipylon_stash_saves_total").label("result", "created").sum() == 1.0
+    })
+    .await;
+    world.end().await;
+    let spans = of_trace(&collector.received(15).await, TRACES[0]);
+    let root = assert_connected(&spans, PARENT);
+    assert_eq!(root.attribute("dipylon.outcome"), "dropped");
+    assert_eq!(root.attribute("http.response.status_code"), "499");
+    assert_eq!(root.attribute("dipylon.kept"), "miss");
+    let at = |span: &Span, name: &str| {
+        span.json[name].as_str().and_then(|text| text.parse::<u64>().ok()).expect("a time")
+    };
+    let left = at(root, "endTimeUnixNano");
+    let of = |name: &'static str| spans.iter().filter(move |span| span.name == name);
+    assert!(of("upstream").any(|span| at(span, "endTimeUnixNano") > left), "the fetch went on");
+    let saves = of("storage_io").filter(|span| at(span, "startTimeUnixNano") > left);
+    assert!(saves.count() > 0, "the save came after the client had left");
 }
 
 #[tokio::test]
