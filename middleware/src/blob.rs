@@ -65,22 +65,43 @@ pub enum BlobSource {
 pub struct Blob {
     length: u64,
     source: BlobSource,
+    tier: Option<StoreTier>,
+}
+
+/// Which of two stores, one before the other, has a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreTier {
+    /// The one that is near.
+    Near,
+    /// The one behind it.
+    Far,
 }
 
 impl Blob {
     /// A blob in memory.
     pub fn from_bytes(bytes: Bytes) -> Self {
-        Self { length: bytes.len() as u64, source: BlobSource::Bytes(bytes) }
+        Self { length: bytes.len() as u64, source: BlobSource::Bytes(bytes), tier: None }
     }
 
     /// A blob in an open file of `length` bytes.
     pub fn from_file(file: File, length: u64) -> Self {
-        Self { length, source: BlobSource::File(Arc::new(file)) }
+        Self { length, source: BlobSource::File(Arc::new(file)), tier: None }
     }
 
     /// A blob behind a network.
     pub fn remote(source: Arc<dyn OpenRange>, length: u64) -> Self {
-        Self { length, source: BlobSource::Remote(source) }
+        Self { length, source: BlobSource::Remote(source), tier: None }
+    }
+
+    /// The same file, as one of two stores has it.
+    #[must_use]
+    pub fn of_tier(self, tier: StoreTier) -> Self {
+        Self { tier: Some(tier), ..self }
+    }
+
+    /// Which of two stores has it; nothing where there is but one.
+    pub fn tier(&self) -> Option<StoreTier> {
+        self.tier
     }
 
     /// Its length in bytes.

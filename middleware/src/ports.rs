@@ -231,6 +231,8 @@ pub struct Fetched {
     pub payload: Payload,
     /// Which entry of the GOPROXY list answered, without credentials.
     pub upstream: Arc<str>,
+    /// What it said in `Cache-Status`, where it is a cache itself.
+    pub cache_status: Option<Arc<str>>,
 }
 
 impl Fetched {

@@ -1,6 +1,7 @@
 //! Typed answers and errors into HTTP: status, headers, body. The only place that does.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
-use crate::blob::{BlobSource, PresignedUrl};
+use crate::blob::{BlobSource, PresignedUrl, StoreTier};
 use crate::body::{self, Body};
 use crate::error::{Error, ErrorKind, Severity};
 use crate::response::{Answer, Content, HasOutcome, ModuleResponse, SumDbResponse};
@@ -33,6 +34,10 @@ pub struct Served {
     pub version: Option<String>,
     /// The error's text, where there is one.
     pub error: Option<String>,
+    /// Which of two stores had the file.
+    pub tier: Option<StoreTier>,
+    /// What the upstream that it comes from said in `Cache-Status`.
+    pub cache_status: Option<Arc<str>>,
 }
 
 impl Default for Served {
@@ -44,6 +49,8 @@ impl Default for Served {
             module: None,
             version: None,
             error: None,
+            tier: None,
+            cache_status: None,
         }
     }
 }
@@ -61,7 +68,8 @@ const REVALIDATE: &str = "no-cache, no-store, must-revalidate";
 const JSON: &str = "application/json; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// `Cache-Status` (RFC 9211) of an answer.
+/// `Cache-Status` (RFC 9211) of an answer: what each cache on its way says, the nearest to the origin first. An
+/// upstream's own words come as they are; of two stores each has its say; the last word is the gateway's.
 pub fn cache_status(served: &Served) -> String {
     let detail = served.outcome.as_str();
     let how = match served.outcome {
@@ -75,7 +83,15 @@ pub fn cache_status(served: &Served) -> String {
         Outcome::MissDegraded => "fwd=uri-miss",
         _ => "fwd=bypass",
     };
-    format!("dipylon; {how}; detail={detail}")
+    let stores = match served.tier {
+        Some(StoreTier::Near) => "dipylon-near; hit, ",
+        Some(StoreTier::Far) => "dipylon-far; hit, dipylon-near; fwd=uri-miss, ",
+        None => "",
+    };
+    match &served.cache_status {
+        Some(upstream) => format!("{upstream}, {stores}dipylon; {how}; detail={detail}"),
+        None => format!("{stores}dipylon; {how}; detail={detail}"),
+    }
 }
 
 /// An error as an answer: one line of plain text, which the `go` command shows.
@@ -134,7 +150,11 @@ pub struct Wanted<'a> {
 /// # Errors
 /// What a spool fails with before its first byte: a refusal is still a status then.
 pub async fn module(response: ModuleResponse, wanted: Wanted<'_>) -> Result<Response<Body>, Error> {
-    let ModuleResponse { answer, age, asked, outcome } = response;
+    let ModuleResponse { answer, age, asked, outcome, cache_status } = response;
+    let tier = match &answer {
+        Answer::File { content: Content::Stored(blob), .. } => blob.tier(),
+        _ => None,
+    };
     let mut response = match answer {
         Answer::List(bytes) => {
             let mut response = whole(TEXT, bytes);
@@ -165,6 +185,7 @@ pub async fn module(response: ModuleResponse, wanted: Wanted<'_>) -> Result<Resp
     let mut served = response.extensions_mut().remove::<Served>().unwrap_or_default();
     let is_redirected = response.status() == StatusCode::FOUND;
     served.outcome = if is_redirected { Outcome::Redirected } else { outcome };
+    (served.tier, served.cache_status) = (tier, cache_status);
     response.extensions_mut().insert(served);
     Ok(response)
 }

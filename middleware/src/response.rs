@@ -77,12 +77,14 @@ pub struct ModuleResponse {
     pub age: Option<Duration>,
     /// Set where the file was asked by a query: the answer may change.
     pub asked: Option<VersionQuery>,
+    /// What the upstream that it comes from said in `Cache-Status`.
+    pub cache_status: Option<Arc<str>>,
 }
 
 impl ModuleResponse {
     /// An answer without an age.
     pub fn new(answer: Answer, outcome: Outcome) -> Self {
-        Self { answer, outcome, age: None, asked: None }
+        Self { answer, outcome, age: None, asked: None, cache_status: None }
     }
 }
 
@@ -103,6 +105,8 @@ pub struct Files {
     pub zip: Option<Spool>,
     /// What another replica has stored meanwhile.
     pub stored: Stored,
+    /// What the upstream that the zip comes from said in `Cache-Status`.
+    pub cache_status: Option<Arc<str>>,
 }
 
 /// Files of a version as they lie in storage.

@@ -86,7 +86,7 @@ impl FileTree {
             content::check(&request.ask, &request.module, &bytes, &place)?;
             Payload::Bytes(bytes)
         };
-        Ok(Fetched { payload, upstream: Arc::clone(&self.name) })
+        Ok(Fetched { payload, upstream: Arc::clone(&self.name), cache_status: None })
     }
 }
 

@@ -6,12 +6,16 @@ use dipylon_middleware::Error;
 use dipylon_middleware::ports::{BoxFuture, Fetched, Fetcher, Payload};
 use dipylon_middleware::request::{FetchAsk, FetchRequest};
 use http::StatusCode;
+use http::header::HeaderMap;
 
 use super::base_url::BaseUrl;
 use super::content;
 use super::http_body::{limited, read_all, too_large};
 use super::http_client::{Answer, Get, HttpClient};
 use super::http_status::refusal;
+
+/// Bytes of an upstream's `Cache-Status` that are handed on.
+const CACHE_STATUS_BYTES_MAX: usize = 512;
 
 /// Fetches from one entry of the GOPROXY list. It is named after its URL without credentials.
 ///
@@ -50,9 +54,18 @@ impl ProxyClient {
         if answer.status != StatusCode::OK {
             return Err(refusal(answer).await);
         }
+        let cache_status = cache_status(&answer.headers);
         let payload = payload(&request, answer).await?;
-        Ok(Fetched { payload, upstream: Arc::clone(&self.name) })
+        Ok(Fetched { payload, upstream: Arc::clone(&self.name), cache_status })
     }
+}
+
+/// What the upstream says of its own caches; nothing where it says too much, or what is no text.
+fn cache_status(headers: &HeaderMap) -> Option<Arc<str>> {
+    let said: Result<Vec<&str>, _> =
+        headers.get_all("cache-status").iter().map(http::HeaderValue::to_str).collect();
+    let said = said.ok()?.join(", ");
+    (!said.is_empty() && said.len() <= CACHE_STATUS_BYTES_MAX).then(|| said.into())
 }
 
 async fn payload(request: &FetchRequest, answer: Answer) -> Result<Payload, Error> {

@@ -55,7 +55,7 @@ pub(crate) fn end_of_way(http: HttpClient, proxy: BaseUrl) -> Border<SumDbFetch,
             request.names.as_ref().map_or(Ok(()), Named::check)?;
             let bytes = get(&http, &proxy, &request.path).await?;
             let upstream: Arc<str> = proxy.to_string().into();
-            Ok::<_, Error>(Fetched { payload: Payload::Bytes(bytes), upstream })
+            Ok::<_, Error>(Fetched { payload: Payload::Bytes(bytes), upstream, cache_status: None })
         }
     }))
 }

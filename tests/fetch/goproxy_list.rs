@@ -42,7 +42,7 @@ impl Fetcher for Direct {
         let answer = self.answer.map_err(|kind| Error::new(kind, "git says no"));
         Box::pin(async move {
             let payload = Payload::Bytes(Bytes::from(answer?));
-            Ok(Fetched { payload, upstream: "direct".into() })
+            Ok(Fetched { payload, upstream: "direct".into(), cache_status: None })
         })
     }
 }

@@ -8,6 +8,7 @@
 mod background;
 mod bad_input;
 mod breakers;
+mod cache_status;
 mod cases;
 mod check;
 mod dead_upstream;

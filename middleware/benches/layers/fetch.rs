@@ -96,7 +96,11 @@ fn fetched() -> impl Stage<FetchRequest, Reply = Fetched> {
     let upstream: Arc<str> = "upstream".into();
     tower::service_fn(move |_: FetchRequest| {
         let payload = Payload::Bytes("v1.0.0\n".into());
-        ready(Ok::<_, Error>(Fetched { payload, upstream: Arc::clone(&upstream) }))
+        ready(Ok::<_, Error>(Fetched {
+            payload,
+            upstream: Arc::clone(&upstream),
+            cache_status: None,
+        }))
     })
 }
 

@@ -190,7 +190,7 @@ impl Fetcher for Memory {
                 Payload::Zip(ZipBody { length: Some(self.zip.len() as u64), stream })
             }
         };
-        Box::pin(ready(Ok(Fetched { payload, upstream: self.name() })))
+        Box::pin(ready(Ok(Fetched { payload, upstream: self.name(), cache_status: None })))
     }
 }
 

@@ -158,7 +158,7 @@ pub(crate) fn versions(storage: StorageHandle) -> VersionsLayer {
     let upstream = Border::new(tower::service_fn(|_: FetchRequest| {
         let payload = Payload::Bytes("v1.0.0\nv1.1.0\nv1.2.3\n".into());
         let upstream = "upstream".into();
-        std::future::ready(Ok::<_, Error>(Fetched { payload, upstream }))
+        std::future::ready(Ok::<_, Error>(Fetched { payload, upstream, cache_status: None }))
     }));
     VersionsLayer::new(config, upstream, storage, policy(), TaskTracker::new(), &telemetry())
 }

@@ -106,7 +106,11 @@ impl Health {
 }
 
 fn answered() -> Fetched {
-    Fetched { payload: Payload::Bytes(Bytes::new()), upstream: "proxy.example".into() }
+    Fetched {
+        payload: Payload::Bytes(Bytes::new()),
+        upstream: "proxy.example".into(),
+        cache_status: None,
+    }
 }
 
 fn list() -> FetchRequest {

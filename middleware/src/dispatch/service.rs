@@ -1,3 +1,4 @@
+use dipylon_protocol::route::FileKind;
 use std::fmt;
 use std::sync::Arc;
 
@@ -54,10 +55,12 @@ impl Dispatch {
         let stashed = self.stash.send(stash).await;
         drop(waits);
         let Stashed { version, files, outcome, .. } = stashed?;
+        let cache_status = files.cache_status.clone().filter(|_| kind == FileKind::Zip);
         let content = files.get(kind).ok_or_else(|| {
             Error::new(ErrorKind::Internal, "a stash ended without the file it was asked for")
         })?;
         let mut response = ModuleResponse::new(Answer::File { kind, version, content }, outcome);
+        response.cache_status = cache_status;
         response.asked = asked.canonical().is_none().then_some(asked);
         Ok(response)
     }

@@ -47,7 +47,7 @@ impl Below {
                 below.calls.lock().1 += 1;
                 let say = |text: &'static str| {
                     let payload = Payload::Bytes(Bytes::from_static(text.as_bytes()));
-                    Fetched { payload, upstream: "proxy.example".into() }
+                    Fetched { payload, upstream: "proxy.example".into(), cache_status: None }
                 };
                 says.map(say).map_err(|kind| Error::new(kind, format!("call {number}")))
             }

@@ -76,7 +76,11 @@ impl Host {
 }
 
 fn fetched() -> Fetched {
-    Fetched { payload: Payload::Bytes(Bytes::from_static(b"v1.0.0\n")), upstream: HOST.into() }
+    Fetched {
+        payload: Payload::Bytes(Bytes::from_static(b"v1.0.0\n")),
+        upstream: HOST.into(),
+        cache_status: None,
+    }
 }
 
 fn throttled(after: Duration) -> Error {

@@ -73,7 +73,7 @@ fn retrying(
             Some(error) => Err(error.clone()),
             None => {
                 let payload = Payload::Bytes(Bytes::from_static(b"v1.0.0\n"));
-                Ok(Fetched { payload, upstream: "proxy.example".into() })
+                Ok(Fetched { payload, upstream: "proxy.example".into(), cache_status: None })
             }
         }
     });

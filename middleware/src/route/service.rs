@@ -54,10 +54,8 @@ impl Route {
         let result = self.serve(&request, &mut served).await;
         let mut response = result.unwrap_or_else(|error| render::error(&error));
         let told = response.extensions_mut().remove::<Served>().unwrap_or_default();
-        served.outcome = told.outcome;
-        served.severity = told.severity;
-        served.error = told.error;
-        served.version = told.version.or(served.version);
+        let version = told.version.clone().or(served.version);
+        let served = Served { route: served.route, module: served.module, version, ..told };
         response.extensions_mut().insert(served);
         if request.head.method == Method::HEAD {
             response = without_body(response);

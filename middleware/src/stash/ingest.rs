@@ -259,7 +259,11 @@ impl Ingest {
         }
         match job.small(version, kind, For::Zip(self.finished.clone())).await? {
             Small::File(bytes, _) => Ok(bytes),
-            Small::Whole(Fetched { payload: Payload::Version { info, go_mod, .. }, upstream }) => {
+            Small::Whole(Fetched {
+                payload: Payload::Version { info, go_mod, .. },
+                upstream,
+                ..
+            }) => {
                 if kind == FileKind::Info {
                     return Ok(info);
                 }

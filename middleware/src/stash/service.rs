@@ -247,7 +247,10 @@ impl Job {
         self.refuse_quarantined(&version).await?;
         let fetched = self.fetch(FetchAsk::Zip(version.clone())).await?;
         match fetched.payload {
-            Payload::Zip(body) => self.ingest(version, body, Known::default(), fetched.upstream),
+            Payload::Zip(body) => {
+                let from = (fetched.upstream, fetched.cache_status);
+                self.ingest(version, body, Known::default(), from)
+            }
             _ => self.whole(fetched).await,
         }
     }
@@ -264,7 +267,7 @@ impl Job {
         self.keep_early(&version, FileKind::Info, &info).await;
         self.keep_early(&version, FileKind::Mod, &go_mod).await;
         let known = Known { info: Some(info), go_mod: Some(go_mod) };
-        self.ingest(version, zip, known, upstream)
+        self.ingest(version, zip, known, (upstream, None))
     }
 
     fn ingest(
@@ -272,13 +275,13 @@ impl Job {
         version: Version,
         body: ZipBody,
         known: Known,
-        upstream: Arc<str>,
+        (upstream, cache_status): (Arc<str>, Option<Arc<str>>),
     ) -> Result<Stashed, Error> {
         let StashPorts { spools, hold_back_bytes, tasks, .. } = &self.ports;
         let (writer, spool) = spools.create(body.length, *hold_back_bytes)?;
         let (guard, finished) = Finished::new();
         let Known { info, go_mod } = known.clone();
-        let files = Files { info, go_mod, zip: Some(spool), ..Files::default() };
+        let files = Files { info, go_mod, zip: Some(spool), cache_status, ..Files::default() };
         let job = self.clone().with_zip_in_hand();
         let ingest = Ingest::new(job, version.clone(), known, upstream, finished.clone());
         tasks.spawn(current::inherited(async move {

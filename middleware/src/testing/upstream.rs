@@ -166,7 +166,7 @@ impl Fetcher for ScriptedUpstream {
                 Reply::Fail(error) => return Err(error),
                 Reply::Late(..) => unreachable!("waited for above"),
             };
-            Ok(Fetched { payload, upstream: self.name() })
+            Ok(Fetched { payload, upstream: self.name(), cache_status: None })
         })
     }
 }

@@ -451,7 +451,7 @@ fn response(
         Question::List => Answer::List(body),
         Question::Latest => Answer::Latest(body),
     };
-    ModuleResponse { answer, outcome, age, asked: None }
+    ModuleResponse { age, ..ModuleResponse::new(answer, outcome) }
 }
 
 /// Upstream is slow, or hangs: who waits gets what there was before.

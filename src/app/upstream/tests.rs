@@ -46,7 +46,7 @@ impl Fetcher for Noted {
                 Some(error) => Err(error),
                 None => {
                     let payload = Payload::Bytes(Bytes::from_static(b"v1.0.0\n"));
-                    Ok(Fetched { payload, upstream: self.name() })
+                    Ok(Fetched { payload, upstream: self.name(), cache_status: None })
                 }
             }
         })

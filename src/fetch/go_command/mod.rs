@@ -191,7 +191,7 @@ impl GoCommand {
                 self.download(module, &version, until(self.fetch_timeout)).await?
             }
         };
-        Ok(Fetched { payload, upstream: self.name() })
+        Ok(Fetched { payload, upstream: self.name(), cache_status: None })
     }
 }
 

@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dipylon_middleware::blob::{Blob, BlobSource, ByteStream, OpenRange, PresignedUrl};
+use dipylon_middleware::blob::{Blob, BlobSource, ByteStream, OpenRange, PresignedUrl, StoreTier};
 use dipylon_middleware::body;
 use dipylon_middleware::error::{Error, ErrorKind};
 use dipylon_middleware::ports::{BoxFuture, CatalogPage, NewVersion, SaveResult, Storage};
@@ -202,10 +202,10 @@ impl Storage for Tiered {
         Box::pin(async move {
             let key = key(module, version, kind);
             if let Some(copy) = self.near.find(key, kind).await {
-                return Ok(Some(self.found(key, module, version, copy)));
+                return Ok(Some(self.found(key, module, version, copy).of_tier(StoreTier::Near)));
             }
             let found = self.far.seen(self.far.store.read(module, version, kind).await)?;
-            Ok(found.map(|blob| self.kept(key, blob)))
+            Ok(found.map(|blob| self.kept(key, blob).of_tier(StoreTier::Far)))
         })
     }
 
