@@ -23,6 +23,10 @@ const PROBE_LIMIT: Duration = Duration::from_secs(2);
 const PROBE_PAUSE: Duration = Duration::from_millis(10);
 /// Starts on a new port after another process took the one that was free a moment before.
 const MAX_PORT_TRIES: usize = 5;
+/// How long a log must be silent to be looked at, and how long that is waited for where it never is.
+const LOG_QUIET: Duration = Duration::from_millis(40);
+const LOG_SETTLES_MAX: Duration = Duration::from_secs(1);
+
 /// The longest that [`Gateway::terminate`] waits unless told otherwise.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
@@ -224,9 +228,20 @@ impl Gateway {
         kib.unwrap_or_else(|| panic!("it has ended: {}", self.stderr()))
     }
 
-    /// Standard output so far.
+    /// Standard output so far. A thread of the program's writes its log: what was said a moment ago is waited for,
+    /// until nothing has come for [`LOG_QUIET`].
     pub fn stdout(&self) -> String {
-        self.printed("stdout")
+        let began = Instant::now();
+        let mut seen = self.printed("stdout");
+        while began.elapsed() < LOG_SETTLES_MAX {
+            std::thread::sleep(LOG_QUIET);
+            let now = self.printed("stdout");
+            if now.len() == seen.len() {
+                break;
+            }
+            seen = now;
+        }
+        seen
     }
 
     /// Standard error so far.
