@@ -135,8 +135,13 @@ async fn run(
 
 /// Metrics, and traces as the keys say, or the standard variables where they say nothing.
 fn telemetry(config: &Config, env: &dyn Env) -> Result<(Telemetry, Traces), String> {
-    let mut telemetry = Telemetry::new().and_then(Telemetry::with_process);
-    if config.dipylon.athens_metrics {
+    // Where nobody can read them, metrics are not counted.
+    let is_read = config.stats_exporter == config::StatsExporter::Prometheus;
+    let mut telemetry = match is_read {
+        true => Telemetry::new().and_then(Telemetry::with_process),
+        false => Telemetry::silent(),
+    };
+    if is_read && config.dipylon.athens_metrics {
         telemetry = telemetry.and_then(Telemetry::with_athens);
     }
     let telemetry = telemetry.map_err(|error| error.to_string())?;

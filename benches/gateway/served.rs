@@ -46,7 +46,16 @@ impl Server {
     }
 }
 
-async fn gateway(upstream: &Upstream, root: &Path, collector: Option<&str>) -> Gateway {
+/// Without metrics, events and traces: what they cost is the difference.
+const SILENT: [(&str, &str); 2] =
+    [("ATHENS_STATS_EXPORTER", "none"), ("DIPYLON_LOG_ACCESS", "false")];
+
+async fn gateway(
+    upstream: &Upstream,
+    root: &Path,
+    collector: Option<&str>,
+    more: &[(&str, &str)],
+) -> Gateway {
     std::fs::create_dir_all(root).expect("a folder for the store");
     let mut builder = Gateway::builder(PROGRAM);
     for (name, value) in settings(upstream, &root.display().to_string()) {
@@ -58,6 +67,9 @@ async fn gateway(upstream: &Upstream, root: &Path, collector: Option<&str>) -> G
             .env("ATHENS_TRACE_EXPORTER_URL", url)
             .env("DIPYLON_OTLP_PROTOCOL", "http")
             .env("ATHENS_TRACE_SAMPLING_FRACTION", TRACED);
+    }
+    for (name, value) in more {
+        builder = builder.env(name, value);
     }
     let gateway = builder.start().await;
     for (_, path) in FILES {
@@ -80,13 +92,14 @@ pub(crate) fn beside_nginx(criterion: &mut Criterion) {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.expect("a runtime");
     let collector = collector::start();
-    let (traced, untraced, _upstream) = runtime.block_on(async {
+    let (traced, untraced, silent, _upstream) = runtime.block_on(async {
         let upstream = upstream().await;
-        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
-        let traced = gateway(&upstream, &one, Some(&collector)).await;
-        let untraced = gateway(&upstream, &two, None).await;
+        let [one, two, three] = ["one", "two", "three"].map(|name| folder.path().join(name));
+        let traced = gateway(&upstream, &one, Some(&collector), &[]).await;
+        let untraced = gateway(&upstream, &two, None, &[]).await;
+        let silent = gateway(&upstream, &three, None, &SILENT).await;
         copy_for_nginx(&traced, &folder.path().join("root")).await;
-        (traced, untraced, upstream)
+        (traced, untraced, silent, upstream)
     });
     let nginx = Nginx::start(folder.path());
     if nginx.is_none() {
@@ -107,6 +120,7 @@ pub(crate) fn beside_nginx(criterion: &mut Criterion) {
         Server::of("gateway", &traced).bench(&mut group, path);
         if name == "info" {
             Server::of("gateway, untraced", &untraced).bench(&mut group, path);
+            Server::of("gateway, silent", &silent).bench(&mut group, path);
         }
     }
 }

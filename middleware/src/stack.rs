@@ -150,7 +150,7 @@ impl<Request: Send + 'static, Reply: Send + 'static> Service<Request> for Border
 ///     dispatch: Dispatch,
 /// ) -> Border<FileRequest, ModuleResponse> {
 ///     Stack::new(telemetry)
-///         .push(LayerName::Lookup, LookupLayer::new(storage))
+///         .push(LayerName::Lookup, LookupLayer::new(storage, telemetry))
 ///         .push(LayerName::DownloadMode, DownloadModeLayer::new(policy))
 ///         .over(LayerName::Dispatch, dispatch)
 /// }
@@ -173,7 +173,7 @@ impl<Request: Send + 'static, Reply: Send + 'static> Service<Request> for Border
 /// ) -> Border<FileRequest, ModuleResponse> {
 ///     Stack::new(telemetry)
 ///         .push(LayerName::DownloadMode, DownloadModeLayer::new(policy))
-///         .push(LayerName::Lookup, LookupLayer::new(storage))
+///         .push(LayerName::Lookup, LookupLayer::new(storage, telemetry))
 ///         .over(LayerName::Dispatch, dispatch)
 /// }
 /// ```

@@ -9,9 +9,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::time::{Duration, Instant};
 
 use dipylon_middleware::telemetry::trace::current;
-use dipylon_middleware::telemetry::{LogFate, Telemetry};
+use dipylon_middleware::telemetry::{IntCounter, LogFate, Telemetry};
 use parking_lot::Mutex;
-use prometheus::IntCounter;
 use tracing::callsite::Identifier;
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};

@@ -25,7 +25,8 @@ those of a near tier and the far store behind it, and, of a zip, what an upstrea
 ";
 
 const METRICS_INTRODUCTION: &str = "
-Served at `/metrics` in Prometheus's text format (`StatsExporter`), always at the root, never below
+Served at `/metrics` (`StatsExporter`; where that is anything but `prometheus`, nothing is counted either) in
+Prometheus's text format, or as OpenMetrics with exemplars for who asks for that, always at the root, never below
 `PathPrefix`. Labels are closed sets: no module, host, path or user agent is ever a label, so a
 gateway exposes the same series for one module as for a million.
 ";

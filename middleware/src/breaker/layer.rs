@@ -1,14 +1,13 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use prometheus::IntGauge;
 use tokio::time::Instant;
 use tower::Layer;
 
 use super::service::{Breaker, Judge, Shared};
 use super::state::{STORAGE_FAILURES_TO_OPEN, UPSTREAM_FAILURES_TO_OPEN};
 use crate::error::ErrorKind;
-use crate::telemetry::{BreakerScope, Telemetry};
+use crate::telemetry::{BreakerScope, IntGauge, Telemetry};
 
 /// Makes [`Breaker`]s that share one state.
 #[derive(Clone, Debug)]

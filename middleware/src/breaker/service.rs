@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use prometheus::IntGauge;
 use tokio::time::Instant;
 use tower::util::ServiceExt as _;
 
@@ -11,6 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::ports::{Fetched, StorageReply};
 use crate::request::{FetchRequest, StorageRequest};
 use crate::stack::{Stage, stage};
+use crate::telemetry::IntGauge;
 
 /// What counts as a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

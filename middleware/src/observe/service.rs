@@ -2,7 +2,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use prometheus::IntGauge;
 use tower::util::ServiceExt as _;
 
 use crate::error::Error;
@@ -10,7 +9,7 @@ use crate::request::HasContext;
 use crate::response::HasOutcome;
 use crate::stack::{Stage, stage};
 use crate::telemetry::trace::Entered;
-use crate::telemetry::{Histogram, InFlight, LayerName, Metrics, Outcome, Telemetry};
+use crate::telemetry::{Histogram, InFlight, IntGauge, LayerName, Metrics, Outcome, Telemetry};
 
 /// The handles of one layer, resolved when the stack is built.
 #[derive(Clone)]

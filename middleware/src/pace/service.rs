@@ -2,7 +2,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use prometheus::IntGauge;
 use tokio::time::Instant;
 use tower::util::ServiceExt as _;
 
@@ -12,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::ports::Fetched;
 use crate::request::{FetchRequest, RequestContext, SumDbFetch, TakesTurns};
 use crate::stack::{Stage, stage};
-use crate::telemetry::{PaceReason, Paced, Phase, Telemetry};
+use crate::telemetry::{IntGauge, PaceReason, Paced, Phase, Telemetry};
 
 /// How often an attempt that was let go is turned back at the gate, and waits again.
 pub const TURNED_BACK_MAX: usize = 3;

@@ -10,10 +10,10 @@ use governor::state::StateStore;
 use governor::state::keyed::ShrinkableKeyedStateStore;
 use governor::{Quota, RateLimiter};
 use parking_lot::Mutex;
-use prometheus::{IntCounter, IntGauge};
 
 use super::clock::SinceStart;
 use super::state::{Client, Counted, Shard};
+use crate::telemetry::{IntCounter, IntGauge};
 
 /// Clients that are remembered at most: some 4 MB.
 pub const CLIENTS_MAX: usize = 65_536;

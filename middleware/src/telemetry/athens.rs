@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dipylon_protocol::route::FileKind;
-use prometheus::{IntCounter, Registry};
+use prometheus::Registry;
 
 use super::histogram::Histogram;
+use super::instruments::IntCounter;
 use super::labels::{LabelSet, label};
 use super::metrics::{Family, Instrument, MetricInfo};
 use crate::error::Error;
@@ -80,9 +81,9 @@ pub struct AthensMetrics {
 impl AthensMetrics {
     pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
         Ok(Self {
-            lookups: Family::register(registry, LOOKUPS.0, LOOKUPS.1, &[])?,
-            fetches: Family::register(registry, FETCHES.0, FETCHES.1, &[])?,
-            fetch_seconds: Family::register(registry, SECONDS.0, SECONDS.1, FETCH_SECONDS)?,
+            lookups: Family::register(Some(registry), LOOKUPS.0, LOOKUPS.1, &[])?,
+            fetches: Family::register(Some(registry), FETCHES.0, FETCHES.1, &[])?,
+            fetch_seconds: Family::register(Some(registry), SECONDS.0, SECONDS.1, FETCH_SECONDS)?,
         })
     }
 

@@ -4,10 +4,11 @@
 //! scrape to this list all derive from it. So do the names of spans, and all that they can say.
 
 use dipylon_protocol::route::FileKind;
-use prometheus::{Counter, IntCounter, IntGauge, Registry};
+use prometheus::Registry;
 
 use super::exemplars::Exemplified;
 use super::histogram::Histogram;
+use super::instruments::{Counter, IntCounter, IntGauge};
 use super::labels::{Label, LabelInfo, LabelSet, label};
 use super::metrics::{Family, Instrument, MetricInfo};
 use super::timings::Phase;
@@ -156,7 +157,7 @@ macro_rules! metrics {
             ///
             /// # Errors
             /// When a name is registered already.
-            pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+            pub fn register(registry: Option<&Registry>) -> prometheus::Result<Self> {
                 Ok(Self { $($field: Family::register(
                     registry, $name, concat!($($help),+).trim(), bounds!($kind $($bounds)?))?,)+ })
             }

@@ -16,16 +16,20 @@ use super::exemplars::{Exemplified, Slots};
 pub struct Histogram {
     buckets: prometheus::Histogram,
     slots: Arc<Slots>,
+    is_read: bool,
 }
 
 impl Histogram {
     /// Counts a value.
     pub fn observe(&self, value: f64) {
-        self.buckets.observe(value);
+        self.observe_in(value, None);
     }
 
     /// Counts a value that came about in this trace, where there is one that is kept.
     pub fn observe_in(&self, value: f64, trace: Option<TraceId>) {
+        if !self.is_read {
+            return;
+        }
         self.buckets.observe(value);
         if let Some(trace) = trace {
             self.slots.leave(trace, value);
@@ -63,12 +67,12 @@ impl HistogramVector {
         Ok(Self { vector, bounds: bounds.into(), slots: Arc::default() })
     }
 
-    pub(super) fn child(&self, values: &[&str]) -> Histogram {
+    pub(super) fn child(&self, values: &[&str], is_read: bool) -> Histogram {
         let labels = values.iter().map(ToString::to_string).collect();
         let mut slots = self.slots.lock();
         let slots = slots.entry(labels).or_insert_with(|| Arc::new(Slots::new(&self.bounds)));
         let buckets = self.vector.with_label_values(values);
-        Histogram { buckets, slots: Arc::clone(slots) }
+        Histogram { buckets, slots: Arc::clone(slots), is_read }
     }
 
     pub(super) fn exemplified(&self) -> Vec<Exemplified> {

@@ -7,12 +7,11 @@ use std::marker::PhantomData;
 use std::sync::OnceLock;
 
 use prometheus::core::Collector;
-use prometheus::{
-    Counter, CounterVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{CounterVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::exemplars::Exemplified;
 use super::histogram::{Histogram, HistogramVector};
+use super::instruments::{Counter, IntCounter, IntGauge};
 use super::labels::{LabelInfo, LabelSet};
 
 /// What kind of metric a family holds.
@@ -82,8 +81,8 @@ pub trait Instrument: Clone + Send + Sync + 'static {
         labels: &[&str],
         buckets: &[f64],
     ) -> prometheus::Result<Self::Vector>;
-    /// One child of the vector.
-    fn child(vector: &Self::Vector, values: &[&str]) -> Self;
+    /// One child of the vector, which does nothing where it is not `read`.
+    fn child(vector: &Self::Vector, values: &[&str], is_read: bool) -> Self;
     /// The exemplars of its children; none but histograms have any.
     fn exemplified(_: &Self::Vector) -> Vec<Exemplified> {
         Vec::new()
@@ -101,8 +100,8 @@ impl Instrument for IntCounter {
     ) -> prometheus::Result<IntCounterVec> {
         IntCounterVec::new(Opts::new(n, help), labels)
     }
-    fn child(vector: &IntCounterVec, values: &[&str]) -> Self {
-        vector.with_label_values(values)
+    fn child(vector: &IntCounterVec, values: &[&str], is_read: bool) -> Self {
+        Self::new(vector.with_label_values(values), is_read)
     }
 }
 
@@ -112,8 +111,8 @@ impl Instrument for IntGauge {
     fn vector(n: &str, help: &str, labels: &[&str], _: &[f64]) -> prometheus::Result<IntGaugeVec> {
         IntGaugeVec::new(Opts::new(n, help), labels)
     }
-    fn child(vector: &IntGaugeVec, values: &[&str]) -> Self {
-        vector.with_label_values(values)
+    fn child(vector: &IntGaugeVec, values: &[&str], is_read: bool) -> Self {
+        Self::new(vector.with_label_values(values), is_read)
     }
 }
 
@@ -123,8 +122,8 @@ impl Instrument for Counter {
     fn vector(n: &str, help: &str, labels: &[&str], _: &[f64]) -> prometheus::Result<CounterVec> {
         CounterVec::new(Opts::new(n, help), labels)
     }
-    fn child(vector: &CounterVec, values: &[&str]) -> Self {
-        vector.with_label_values(values)
+    fn child(vector: &CounterVec, values: &[&str], is_read: bool) -> Self {
+        Self::new(vector.with_label_values(values), is_read)
     }
 }
 
@@ -139,8 +138,8 @@ impl Instrument for Histogram {
     ) -> prometheus::Result<HistogramVector> {
         HistogramVector::new(n, help, labels, at)
     }
-    fn child(vector: &HistogramVector, values: &[&str]) -> Self {
-        vector.child(values)
+    fn child(vector: &HistogramVector, values: &[&str], is_read: bool) -> Self {
+        vector.child(values, is_read)
     }
     fn exemplified(vector: &HistogramVector) -> Vec<Exemplified> {
         vector.exemplified()
@@ -151,24 +150,28 @@ impl Instrument for Histogram {
 pub struct Family<M: Instrument, L: LabelSet> {
     vector: M::Vector,
     children: Box<[OnceLock<M>]>,
+    is_read: bool,
     labels: PhantomData<fn(L)>,
 }
 
 impl<M: Instrument, L: LabelSet> Family<M, L> {
-    /// Makes the family and registers it.
+    /// Makes the family and registers it, where there is a registry; else nobody can read it, and it counts nothing.
     ///
     /// # Errors
     /// When the name is malformed or registered already.
     pub fn register(
-        registry: &Registry,
+        registry: Option<&Registry>,
         name: &str,
         help: &str,
         buckets: &[f64],
     ) -> prometheus::Result<Self> {
         let vector = M::vector(name, help, L::NAMES, buckets)?;
-        registry.register(Box::new(vector.clone()))?;
+        if let Some(registry) = registry {
+            registry.register(Box::new(vector.clone()))?;
+        }
+        let is_read = registry.is_some();
         let children = (0..L::COUNT).map(|_| OnceLock::new()).collect();
-        Ok(Self { vector, children, labels: PhantomData })
+        Ok(Self { vector, children, is_read, labels: PhantomData })
     }
 
     /// The exemplars of all children.
@@ -178,7 +181,8 @@ impl<M: Instrument, L: LabelSet> Family<M, L> {
 
     /// The child for these labels; resolved on first use.
     pub fn get(&self, labels: L) -> &M {
-        self.children[labels.index()].get_or_init(|| M::child(&self.vector, &labels.values()))
+        self.children[labels.index()]
+            .get_or_init(|| M::child(&self.vector, &labels.values(), self.is_read))
     }
 }
 

@@ -4,6 +4,7 @@ pub mod athens;
 pub mod catalogue;
 pub mod exemplars;
 pub mod histogram;
+mod instruments;
 pub mod labels;
 pub mod metrics;
 pub mod openmetrics;
@@ -23,6 +24,7 @@ pub use catalogue::{
     SpanEvent, SpanFate, SpanName, StorageOperation, Tier, UpstreamClass, Verification, Work,
 };
 pub use histogram::Histogram;
+pub use instruments::{Counter, IntCounter, IntGauge};
 pub use labels::LabelInfo;
 pub use metrics::{Family, InFlight, MetricInfo, MetricType};
 pub use timings::{InPhase, Phase, Spent, Timings};
@@ -54,8 +56,17 @@ impl Telemetry {
     /// When the catalogue names one metric twice.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let metrics = Arc::new(Metrics::register(&registry)?);
+        let metrics = Arc::new(Metrics::register(Some(&registry))?);
         Ok(Self { metrics, registry, athens: None, tracer: Tracer::default() })
+    }
+
+    /// Nothing is counted, because nobody can read it.
+    ///
+    /// # Errors
+    /// As [`Telemetry::new`].
+    pub fn silent() -> prometheus::Result<Self> {
+        let metrics = Arc::new(Metrics::register(None)?);
+        Ok(Self { metrics, registry: Registry::new(), athens: None, tracer: Tracer::default() })
     }
 
     /// With traces begun by `tracer`.
@@ -96,6 +107,22 @@ mod tests {
     fn the_catalogue_registers_and_stays_bounded() {
         Telemetry::new().expect("no metric is named twice");
         assert!(catalogue::series_max() < 5_000, "{} series", catalogue::series_max());
+    }
+
+    #[test]
+    fn what_nobody_can_read_is_not_counted() {
+        let telemetry = Telemetry::silent().expect("nothing is registered");
+        let metrics = &telemetry.metrics;
+        metrics.requests.get((RouteName::Zip, Outcome::Ok)).inc();
+        metrics.request_seconds.get((RouteName::Zip,)).observe(1.0);
+        metrics.phase_seconds.get((RouteName::Zip, Phase::Send)).inc_by(1.0);
+        let active = InFlight::enter(metrics.requests_active.get(()));
+        assert_eq!(metrics.requests.get((RouteName::Zip, Outcome::Ok)).get(), 0);
+        assert_eq!(metrics.request_seconds.get((RouteName::Zip,)).get_sample_count(), 0);
+        assert_eq!(metrics.phase_seconds.get((RouteName::Zip, Phase::Send)).get(), 0.0);
+        assert_eq!(metrics.requests_active.get(()).get(), 0);
+        drop(active);
+        assert!(telemetry.registry.gather().is_empty());
     }
 
     #[test]

@@ -78,6 +78,12 @@ pub(crate) const BUDGETS: &[Budget] = &[
         at_most: AtMost::Times(1.05, "gateway, untraced"),
     },
     Budget {
+        what: "metrics, events and traces of one request in a hundred, warm `.info`",
+        group: "served info",
+        bench: "gateway",
+        at_most: AtMost::Times(1.15, "gateway, silent"),
+    },
+    Budget {
         what: "what upstream does not have, such as a prefix that `go` tries, once known",
         group: "gateway in process",
         bench: "not found, remembered",

@@ -4,6 +4,7 @@ use prometheus::Registry;
 use super::*;
 use crate::telemetry::histogram::HistogramVector;
 use crate::telemetry::metrics::{Family, Instrument};
+use crate::telemetry::{IntCounter, IntGauge};
 
 const BOUNDS: &[f64] = &[0.1, 1.0, 300.0];
 
@@ -31,11 +32,12 @@ fn without_times(text: &str) -> String {
 #[test]
 fn counters_gauges_and_units_are_written_as_the_specification_says() {
     let registry = Registry::new();
-    let counter: Family<prometheus::IntCounter, ()> =
-        Family::register(&registry, "dipylon_sent_bytes_total", "Bytes \"sent\".\n", &[]).unwrap();
+    let counter: Family<IntCounter, ()> =
+        Family::register(Some(&registry), "dipylon_sent_bytes_total", "Bytes \"sent\".\n", &[])
+            .unwrap();
     counter.get(()).inc_by(7);
-    let gauge: Family<prometheus::IntGauge, ()> =
-        Family::register(&registry, "dipylon_waiting", "Who waits \\ stands.", &[]).unwrap();
+    let gauge: Family<IntGauge, ()> =
+        Family::register(Some(&registry), "dipylon_waiting", "Who waits \\ stands.", &[]).unwrap();
     gauge.get(()).set(-3);
     let want = "\
 # TYPE dipylon_sent_bytes counter
@@ -55,7 +57,7 @@ fn an_exemplar_stands_behind_the_bucket_that_its_value_fell_into() {
     let registry = Registry::new();
     let vector = HistogramVector::new("dipylon_x_seconds", "Seconds.", &["route"], BOUNDS).unwrap();
     registry.register(Box::new(vector.clone())).unwrap();
-    let [zip, list] = ["zip", "list"].map(|route| vector.child(&[route]));
+    let [zip, list] = ["zip", "list"].map(|route| vector.child(&[route], true));
     zip.observe_in(0.1, trace(1));
     zip.observe_in(0.05, trace(2));
     zip.observe_in(0.5, None);
@@ -87,8 +89,8 @@ dipylon_x_seconds_count{route=\"zip\"} 4
 #[test]
 fn a_child_that_is_asked_for_twice_keeps_its_exemplars() {
     let vector = HistogramVector::new("dipylon_x_seconds", "Seconds.", &[], BOUNDS).unwrap();
-    crate::telemetry::Histogram::child(&vector, &[]).observe_in(0.2, trace(1));
-    vector.child(&[]).observe_in(2.0, trace(2));
+    crate::telemetry::Histogram::child(&vector, &[], true).observe_in(0.2, trace(1));
+    vector.child(&[], true).observe_in(2.0, trace(2));
     let exemplified = vector.exemplified();
     assert_eq!(exemplified.len(), 1);
     let traces = exemplified[0].buckets.iter().map(|slot| slot.map(|slot| slot.trace));
