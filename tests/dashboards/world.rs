@@ -117,9 +117,6 @@ impl World {
             .env("ATHENS_STORAGE_TYPE", "disk")
             .env("ATHENS_DISK_STORAGE_ROOT", &root.display().to_string())
             .env("DIPYLON_TIERED_DIRECTORY", &folder.path().join("near").display().to_string())
-            // A collector that is not there: what becomes of spans shows all the same.
-            .env("ATHENS_TRACE_EXPORTER", "otlp")
-            .env("ATHENS_TRACE_EXPORTER_URL", "http://127.0.0.1:1")
             .env("ATHENS_FILTER_FILE", &filter.display().to_string())
             .env("ATHENS_LOG_LEVEL", "info")
             .env("GO_BINARY_PATH", "/nonexistent/go");
