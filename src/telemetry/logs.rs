@@ -147,14 +147,14 @@ impl Lines {
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let Some(left_out) = self.admit(event) else { return count(LogFate::LeftOut) };
-        let mut line = Line::of(event);
+        let mut line = Line::of(event, self.form);
         if let Some(trace) = current::trace() {
-            line.add_missing("trace_id", trace.to_string());
+            line.add_missing("trace_id", &trace);
         }
         if left_out > 0 {
-            line.add_missing("left_out", left_out);
+            line.add_missing("left_out", &left_out);
         }
-        let text = line.render(self.form, time::OffsetDateTime::now_utc());
+        let text = line.render(time::OffsetDateTime::now_utc());
         count(match self.writing.try_send(Piece::Line(text)) {
             Ok(()) => LogFate::Written,
             Err(_) => LogFate::Lost,

@@ -165,12 +165,20 @@ impl Site {
 
     /// `/readyz` names backend, operation and cause, and so does the log.
     pub(crate) async fn assert_not_ready(&self) {
-        let answer = self.get("/readyz").await;
-        assert_eq!(answer.status, 503, "{}", answer.text());
-        let ready: serde_json::Value = serde_json::from_str(answer.text()).expect("JSON");
-        let text = ready["parts"]["storage"].as_str().expect("a reason").to_owned();
-        self.assert_named(&text);
-        assert!(self.log().contains(&text), "not in the log: {text}");
+        let began = Instant::now();
+        loop {
+            let answer = self.get("/readyz").await;
+            assert_eq!(answer.status, 503, "{}", answer.text());
+            let ready: serde_json::Value = serde_json::from_str(answer.text()).expect("JSON");
+            let text = ready["parts"]["storage"].as_str().expect("a reason").to_owned();
+            self.assert_named(&text);
+            if self.log().contains(&text) {
+                return;
+            }
+            // Asked very often a moment ago, it is not logged each time.
+            assert!(began.elapsed() < PATIENCE, "not in the log: {text}");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 
     /// A text names backend, operation and cause, in one line.
