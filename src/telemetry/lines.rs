@@ -154,8 +154,8 @@ struct Escaped<'a>(&'a mut String);
 impl fmt::Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
-        let special = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
-        while let Some(at) = rest.as_bytes().iter().position(|byte| special(byte)) {
+        let is_special = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
+        while let Some(at) = rest.as_bytes().iter().position(is_special) {
             self.0.push_str(&rest[..at]);
             match rest.as_bytes()[at] {
                 b'"' => self.0.push_str("\\\""),

@@ -20,8 +20,9 @@ One word says how a request ended, its *outcome*. It stands in the metrics, on t
 as `detail` in the answer's `Cache-Status`, and it is the same word everywhere.
 
 Every answer carries `X-Request-Id` and `Athens-Request-ID` (equal; a client's own is kept),
-`traceparent`, `Cache-Status` and `Server-Timing`. In `Cache-Status` (RFC 9211) the last word is the gateway's; before it stand
-those of a near tier and the far store behind it, and, of a zip, what an upstream said that is a cache itself.
+`traceparent`, `Cache-Status` and `Server-Timing`. In `Cache-Status` (RFC 9211) the last word is the
+gateway's; before it stand those of a near tier and the far store behind it, and, of a zip, what an upstream
+said that is a cache itself.
 ";
 
 const METRICS_INTRODUCTION: &str = "
