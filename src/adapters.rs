@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dipylon_middleware::explain::Tells;
 use dipylon_middleware::filter::Rules;
 use dipylon_middleware::lock::LockHealth;
 use dipylon_middleware::ports::{
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 
 mod go_command;
 mod policy;
+mod told;
 mod upstreams;
 
 use crate::app::upstream::list_stack;
@@ -69,6 +71,8 @@ pub struct Adapters {
     pub spools: Spools,
     /// The download mode.
     pub policy: Arc<dyn Policy>,
+    /// What is told of the policy, of the Go settings, of the upstreams, and of the checksum database.
+    pub told: Told,
     /// Follows the download-mode file, if there is one.
     pub reload: Option<Arc<Reload>>,
     /// The filter file's rules, if there is one.
@@ -81,6 +85,19 @@ pub struct Adapters {
     pub queue: Option<queue::Opened>,
     /// Says why nothing can be fetched, where nothing can.
     upstream: Arc<Upstreams>,
+}
+
+/// Who tells what of adapters.
+#[derive(Clone)]
+pub struct Told {
+    /// Of the download mode.
+    pub policy: Arc<dyn Tells>,
+    /// Of the Go settings.
+    pub patterns: Arc<dyn Tells>,
+    /// Of whom a fetch would ask.
+    pub upstreams: Arc<dyn Tells>,
+    /// Of what the checksum database has said.
+    pub checksums: Arc<dyn Tells>,
 }
 
 struct Upstreams {
@@ -140,6 +157,12 @@ impl Adapters {
         );
         let verifier = Arc::new(ChecksumDatabase::new(&settings, source, extras));
         let list: Arc<dyn Fetcher> = Arc::new(ByPolicy::new(policy.clone(), Arc::new(own.clone())));
+        let told = Told {
+            policy: policy.clone(),
+            patterns: Arc::new(told::GoPatterns::new(config, &settings)),
+            upstreams: Arc::new(told::Asked(Arc::clone(&list))),
+            checksums: verifier.clone(),
+        };
         let offline = config.network_mode == config::NetworkMode::Offline;
         // Last: whoever holds the directory should be a gateway that starts.
         let queue = config.dipylon.queue_directory.as_deref().map(queue::open).transpose()?;
@@ -153,6 +176,7 @@ impl Adapters {
             lock,
             spools,
             policy: policy.clone(),
+            told,
             reload,
             filter,
             validator,

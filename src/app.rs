@@ -36,7 +36,7 @@ use dipylon_middleware::retry::RetryLayer;
 use dipylon_middleware::route::{AdminPages, Route};
 use dipylon_middleware::single_flight::SingleFlightLayer;
 use dipylon_middleware::stack::{Border, Stack};
-use dipylon_middleware::stash::{Stash, StashPorts};
+use dipylon_middleware::stash::{Refusals, Stash, StashPorts};
 use dipylon_middleware::storage_io::{StorageHandle, StorageIo};
 use dipylon_middleware::telemetry::{LayerName, Telemetry};
 use dipylon_middleware::validate::ValidateLayer;
@@ -48,7 +48,7 @@ use crate::adapters::{Adapters, LockReady};
 use crate::config::{self, Config};
 use crate::fetch::go_command::Runs;
 use crate::fetch::sumdb_proxy::SumDbProxy;
-use crate::http::{Admin, AdminConfig, Edge, HomePage, Operator, Prefetch};
+use crate::http::{Admin, AdminConfig, Edge, Explain, HomePage, Operator, Prefetch};
 use crate::lock;
 
 pub(crate) mod upstream;
@@ -97,7 +97,8 @@ impl App {
         let versions = build.versions_layer(&storage, fetched, Arc::clone(&policy));
         let purges = versions.missing().purges().clone();
         let lock = build.lock_layer(&ports, purges.clone(), adapters.lock.clone());
-        let stash = build.stash_stack(ports, lock.clone(), purges);
+        let flights = build.flights(purges.clone());
+        let stash = build.stash_stack(ports, flights.clone(), lock.clone(), purges);
         let recovered = adapters.queue.as_ref().map(|queue| queue.recovered.clone());
         let guards = build.guards(&adapters);
         let version_ttl = config.dipylon.negative_version_ttl;
@@ -110,11 +111,22 @@ impl App {
         let background = build.background(&adapters, stash.clone(), negative.learns());
         let (lists, files) = (versions.forgets(), negative.forgets());
         let dispatch = Dispatch::new(stash, list, background.clone());
-        let modules = build.module_stack(&storage, guards, versions, negative, policy, dispatch);
+        let known = build.known(&storage, versions, negative);
+        let explain = build
+            .explain(&adapters, &guards, &known)
+            .then("flights", Arc::new(flights))
+            .then("queue", Arc::new(background.clone()))
+            .passing(Arc::new(Refusals::new(storage.clone())));
+        let explain = match &lock {
+            Some(lock) => explain.then("lock", Arc::new(lock.clone())),
+            None => explain,
+        };
+        let explain = explain.then("upstreams", Arc::clone(&adapters.told.upstreams));
+        let modules = build.module_stack(guards, known, policy, dispatch);
         let refuses = background::refuses_ahead(&adapters);
         let prefetch = Prefetch::new(modules.clone(), storage, background.clone(), refuses);
         let token = config.dipylon.admin_token.expose();
-        let operator = Operator::new(token, background.clone(), prefetch)
+        let operator = Operator::new(token, background.clone(), prefetch, explain)
             .forgetting("lists", lists)
             .forgetting("files", files);
         let admin = build.admin(&adapters, operator, lock.as_ref());
@@ -129,6 +141,14 @@ impl App {
 struct Guards {
     filter: Option<FilterLayer>,
     validate: Option<ValidateLayer>,
+}
+
+/// What answers from what is known already.
+struct Known {
+    versions: VersionsLayer,
+    hot_cache: HotCacheLayer,
+    lookup: LookupLayer,
+    negative: NegativeLayer,
 }
 
 struct Build<'a> {
@@ -185,22 +205,57 @@ impl Build<'_> {
         lock.map(|lock| LockLayer::new(lock, limits, timeout, storage, purges, tasks, telemetry))
     }
 
+    /// Who is fetched now. Who comes after a purge asks anew.
+    fn flights(&self, purges: Purges) -> SingleFlightLayer {
+        let Self { config, telemetry, tasks } = self;
+        SingleFlightLayer::new(config.stash_timeout, (*tasks).clone(), telemetry).anew_after(purges)
+    }
+
+    fn known(
+        &self,
+        storage: &StorageHandle,
+        versions: VersionsLayer,
+        negative: NegativeLayer,
+    ) -> Known {
+        let bytes = self.config.dipylon.hot_cache_bytes;
+        let hot_cache = HotCacheLayer::new(bytes, self.telemetry);
+        let lookup = LookupLayer::new(storage.clone(), self.telemetry);
+        Known { versions, hot_cache, lookup, negative }
+    }
+
+    /// Who tells what, in the order in which a request meets them.
+    fn explain(&self, adapters: &Adapters, guards: &Guards, known: &Known) -> Explain {
+        let mut explain = Explain::new(self.telemetry.events.clone());
+        if let Some(filter) = &guards.filter {
+            let file = self.config.filter_file.as_ref().map(|file| file.display().to_string());
+            explain = explain.then("filter", Arc::new(filter.clone())).with("filter_file", file);
+        }
+        let Adapters { policy, told, .. } = adapters;
+        let Known { versions, hot_cache, lookup, negative } = known;
+        explain
+            .with("validator", guards.validate.is_some())
+            .then("lists", Arc::new(versions.clone()))
+            .then("memory", Arc::new(hot_cache.clone()))
+            .then("storage", Arc::new(lookup.clone()))
+            .then("remembered", Arc::new(negative.clone()))
+            .passing(Arc::new(DownloadModeLayer::new(Arc::clone(policy))))
+            .then("policy", Arc::clone(&told.policy))
+            .then("patterns", Arc::clone(&told.patterns))
+            .then("checksums", Arc::clone(&told.checksums))
+    }
+
     /// Stash: fetch, verify, save, index; once for each version, however many ask.
     fn stash_stack(
         &self,
         ports: StashPorts,
+        flights: SingleFlightLayer,
         lock: Option<LockLayer>,
         purges: Purges,
     ) -> Border<StashRequest, Stashed> {
-        let Self { config, telemetry, tasks } = self;
+        let Self { config, telemetry, .. } = self;
         Stack::new(telemetry)
-            // Outermost: everything below runs once per key; followers cost nothing further down. Who comes
-            // after a purge asks anew.
-            .push(
-                LayerName::SingleFlight,
-                SingleFlightLayer::new(config.stash_timeout, (*tasks).clone(), telemetry)
-                    .anew_after(purges.clone()),
-            )
+            // Outermost: everything below runs once per key; followers cost nothing further down.
+            .push(LayerName::SingleFlight, flights)
             // Below single flight: one question for each key. Above the pool: who waits for another
             // replica takes no slot from those who fetch.
             .push_if(LayerName::Lock, lock)
@@ -212,15 +267,14 @@ impl Build<'_> {
     /// Module: what to answer, and from where.
     fn module_stack(
         &self,
-        storage: &StorageHandle,
         guards: Guards,
-        versions: VersionsLayer,
-        negative: NegativeLayer,
+        known: Known,
         policy: Arc<dyn Policy>,
         dispatch: Dispatch,
     ) -> Border<ModuleRequest, ModuleResponse> {
         let Self { config, telemetry, .. } = self;
         let ours = &config.dipylon;
+        let Known { versions, hot_cache, lookup, negative } = known;
         Stack::new(telemetry)
             // Outermost: what is excluded touches nothing, not even the validator.
             .push_if(LayerName::Filter, guards.filter)
@@ -229,9 +283,9 @@ impl Build<'_> {
             // Answers list and latest, so that below it there are only files.
             .push(LayerName::Versions, versions)
             // Above storage: a hit in memory touches no disk.
-            .push(LayerName::HotCache, HotCacheLayer::new(ours.hot_cache_bytes, telemetry))
+            .push(LayerName::HotCache, hot_cache)
             // Hit or missed: everything below is the slow path.
-            .push(LayerName::Lookup, LookupLayer::new(storage.clone(), telemetry))
+            .push(LayerName::Lookup, lookup)
             // Below lookup, so that however slow upstream is, no hit waits behind a miss.
             .push(
                 LayerName::MissLimit,

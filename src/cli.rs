@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::explain::Question;
+
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -12,6 +14,8 @@ pub enum Command {
     Check(Options),
     /// Ask a running gateway whether it is alive.
     Healthcheck(Options),
+    /// Ask a running gateway what it knows of a module or a version.
+    Explain(Options, Question),
     /// Serve the configured store over Athens's external storage protocol.
     ExternalStorage(Options),
     /// Print the version.
@@ -32,12 +36,17 @@ pub struct Options {
 /// The usage, for `-h` and for mistakes.
 pub const USAGE: &str = "\
 usage: dipylon [serve | check | healthcheck] [-config_file PATH]
+       dipylon explain MODULE[@VERSION] [-url URL] [-config_file PATH]
        dipylon external-storage [-listen HOST:PORT] [-config_file PATH]
        dipylon -version
 
   serve         run the gateway (the default)
   check         validate the configuration and print each value with its origin
   healthcheck   ask the gateway of this configuration whether it is alive
+  explain       ask the gateway of this configuration, or that at -url, where
+                something is, why, and what would happen on a request now; its
+                exit code is 0 where it can be had, 1 where it cannot, and 2
+                where the gateway could not be asked
   external-storage
                 serve the configured StorageType over Athens's external storage
                 protocol, for Athens and for other gateways
@@ -54,7 +63,7 @@ usage: dipylon [serve | check | healthcheck] [-config_file PATH]
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
     let mut arguments = arguments.into_iter();
     let mut options = Options::default();
-    let mut subcommand = None;
+    let (mut subcommand, mut what, mut url) = (None, None, None);
     while let Some(argument) = arguments.next() {
         let text = argument.to_string_lossy().into_owned();
         let flag = text.strip_prefix("--").or_else(|| text.strip_prefix('-'));
@@ -72,7 +81,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
                 let address = address.or_else(next).filter(|address| !address.is_empty());
                 options.listen = Some(address.ok_or("-listen needs HOST:PORT")?);
             }
+            Some(("url", value)) => {
+                let next = || arguments.next().map(|text| text.to_string_lossy().into_owned());
+                let given = value.map(str::to_owned).or_else(next).filter(|url| !url.is_empty());
+                url = Some(given.ok_or("-url needs the gateway's URL: http://HOST:PORT")?);
+            }
             Some(_) => return Err(format!("unknown flag {text:?}")),
+            None if subcommand.as_deref() == Some("explain") && what.is_none() => what = Some(text),
             None if subcommand.is_some() => return Err(format!("unexpected argument {text:?}")),
             None => subcommand = Some(text),
         }
@@ -80,7 +95,14 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
     if options.listen.is_some() && subcommand.as_deref() != Some("external-storage") {
         return Err("-listen is a flag of external-storage alone; elsewhere it is Port".to_owned());
     }
+    if url.is_some() && subcommand.as_deref() != Some("explain") {
+        return Err("-url is a flag of explain alone".to_owned());
+    }
     match subcommand.as_deref() {
+        Some("explain") => {
+            let what = what.ok_or("explain needs a module: dipylon explain MODULE[@VERSION]")?;
+            Ok(Command::Explain(options, Question { what, url }))
+        }
         None | Some("serve") => Ok(Command::Serve(options)),
         Some("check") => Ok(Command::Check(options)),
         Some("healthcheck") => Ok(Command::Healthcheck(options)),
@@ -121,6 +143,25 @@ mod tests {
         assert_eq!(parsed(&["external-storage"]), Ok(Command::ExternalStorage(Options::default())));
         assert!(parsed(&["serve", "-listen", ":3200"]).unwrap_err().contains("external-storage"));
         assert!(parsed(&["external-storage", "-listen"]).is_err());
+    }
+
+    #[test]
+    fn explain_takes_what_to_explain_and_where_to_ask() {
+        let asks = |what: &str, url: Option<&str>| {
+            let question = Question { what: what.to_owned(), url: url.map(str::to_owned) };
+            Ok(Command::Explain(Options::default(), question))
+        };
+        assert_eq!(parsed(&["explain", "a.b/c@v1.0.0"]), asks("a.b/c@v1.0.0", None));
+        let url = "http://localhost:3000";
+        assert_eq!(parsed(&["explain", "a.b/c", "--url", url]), asks("a.b/c", Some(url)));
+        assert_eq!(
+            parsed(&["explain", "-url=http://localhost:3000", "a.b/c"]),
+            asks("a.b/c", Some(url))
+        );
+        assert!(parsed(&["explain"]).unwrap_err().contains("MODULE[@VERSION]"));
+        assert!(parsed(&["explain", "a.b/c", "a.b/d"]).unwrap_err().contains("a.b/d"));
+        assert!(parsed(&["explain", "a.b/c", "-url"]).is_err());
+        assert!(parsed(&["serve", "-url", url]).unwrap_err().contains("explain"));
     }
 
     #[test]

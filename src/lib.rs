@@ -7,6 +7,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod credentials;
+pub mod explain;
 #[cfg(feature = "external")]
 pub mod external_storage;
 pub mod fetch;

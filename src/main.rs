@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dipylon::cli::{self, Command, Options, USAGE};
 use dipylon::config::{Config, LoadArgs, Loaded, ProcessEnv};
+use dipylon::explain::{self, Question};
 use dipylon::serve;
 
 #[cfg(feature = "jemalloc")]
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Command::Serve(options) => load(options)
             .and_then(|loaded| run(&loaded.config, serve::serve(&loaded.config, &ProcessEnv))),
         Command::ExternalStorage(options) => external_storage(options),
+        Command::Explain(options, question) => return explain(options, &question),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -66,6 +68,20 @@ fn load(options: Options) -> Result<Loaded, String> {
         eprintln!("dipylon: no configuration file: running in dev mode with default settings");
     }
     Ok(loaded)
+}
+
+/// 0 where what is asked about can be had, 1 where it cannot, 2 where nobody could say.
+fn explain(options: Options, question: &Question) -> ExitCode {
+    match load(options).and_then(|loaded| explain::explain(&loaded.config, question)) {
+        Ok(explained) => {
+            print!("{}", explained.text);
+            if explained.is_had { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(reason) => {
+            eprintln!("dipylon: {reason}");
+            ExitCode::from(2)
+        }
+    }
 }
 
 fn install_tls() -> Result<(), String> {

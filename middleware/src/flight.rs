@@ -8,6 +8,7 @@ use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -34,7 +35,24 @@ pub enum NoLanding {
     Crashed,
 }
 
-type Landings<K, V> = Arc<Mutex<HashMap<K, watch::Receiver<Option<V>>>>>;
+/// Work under way, as who looks on sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnderWay<K> {
+    /// What it is for.
+    pub key: K,
+    /// How long it has been under way.
+    pub age: Duration,
+    /// Callers that have joined it since it began, those included that went away again.
+    pub followers: u64,
+}
+
+struct Flight<V> {
+    landed: watch::Receiver<Option<V>>,
+    since: Instant,
+    followers: u64,
+}
+
+type Landings<K, V> = Arc<Mutex<HashMap<K, Flight<V>>>>;
 
 /// Work in progress, by key. As large as the number of keys in progress, which the layers above
 /// bound.
@@ -75,6 +93,21 @@ where
         self.landings.lock().contains_key(key)
     }
 
+    /// The oldest work under way on keys that match, `most` of it at most.
+    pub fn under_way(&self, most: usize, is_meant: impl Fn(&K) -> bool) -> Vec<UnderWay<K>> {
+        let landings = self.landings.lock();
+        let seen = landings.iter().filter(|(key, _)| is_meant(key)).map(|(key, flight)| UnderWay {
+            key: key.clone(),
+            age: flight.since.elapsed(),
+            followers: flight.followers,
+        });
+        let mut seen: Vec<UnderWay<K>> = seen.collect();
+        drop(landings);
+        seen.sort_by_key(|flight| std::cmp::Reverse(flight.age));
+        seen.truncate(most);
+        seen
+    }
+
     /// Whether nothing is in progress.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -107,10 +140,15 @@ where
     {
         let (sender, receiver) = watch::channel(None);
         match self.landings.lock().entry(key.clone()) {
-            Entry::Occupied(flight) => {
-                return Boarded { landed: flight.get().clone(), role: Role::Follower };
+            Entry::Occupied(mut flight) => {
+                let flight = flight.get_mut();
+                flight.followers += 1;
+                return Boarded { landed: flight.landed.clone(), role: Role::Follower };
             }
-            Entry::Vacant(free) => free.insert(receiver.clone()),
+            Entry::Vacant(free) => {
+                let (landed, since) = (receiver.clone(), Instant::now());
+                free.insert(Flight { landed, since, followers: 0 })
+            }
         };
         // The lock is free again: work that drops its landing at once takes it to free the key.
         let landing = Landing { key, landings: Arc::clone(&self.landings), sender };
@@ -164,10 +202,8 @@ impl<K: Eq + Hash, V> Drop for Landing<K, V> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
-
     use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(60)
@@ -191,6 +227,26 @@ mod tests {
         assert!(results.iter().all(Result::is_ok));
         tokio::task::yield_now().await;
         assert!(flights.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_looks_on_sees_what_is_under_way_how_old_it_is_and_how_many_joined() {
+        let flights = Flights::new(TaskTracker::new());
+        let work = |landing: Landing<_, _>| async move {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            landing.land(7);
+        };
+        drop(flights.board("old", work));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        drop((flights.board("new", work), flights.board("old", work)));
+        let row = |key, seconds, followers| UnderWay {
+            key,
+            age: Duration::from_secs(seconds),
+            followers,
+        };
+        assert_eq!(flights.under_way(9, |_| true), [row("old", 2, 1), row("new", 0, 0)]);
+        assert_eq!(flights.under_way(1, |_| true), [row("old", 2, 1)], "the oldest first");
+        assert_eq!(flights.under_way(9, |key| *key == "new"), [row("new", 0, 0)]);
     }
 
     #[tokio::test(start_paused = true)]

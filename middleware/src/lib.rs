@@ -9,6 +9,8 @@ pub mod blob;
 pub mod body;
 pub mod budget;
 pub mod error;
+pub mod events;
+pub mod explain;
 pub mod flight;
 pub mod missing_paths;
 pub mod ports;

@@ -70,8 +70,17 @@ impl MissingPaths {
     }
 
     fn said(&self, module: &ModulePath, asked: Question, within: Duration) -> Option<Error> {
-        let (error, _) = self.said.get(&(module.clone(), asked), within)?;
+        let (error, _) = self.said_since(module, asked, within)?;
         Some(error)
+    }
+
+    fn said_since(
+        &self,
+        module: &ModulePath,
+        asked: Question,
+        within: Duration,
+    ) -> Option<(Error, Duration)> {
+        self.said.get(&(module.clone(), asked), within)
     }
 
     /// Whether upstream said this within this time, and nothing has been found at the path since.
@@ -88,8 +97,19 @@ impl MissingPaths {
     /// Neither list nor latest exist, said upstream within this time: nothing needs to be asked about any
     /// version. What it said of the list.
     pub fn nothing_at(&self, module: &ModulePath, within: Duration) -> Option<Error> {
-        self.said(module, Question::Latest, within)?;
-        self.said(module, Question::List, within)
+        let (error, _) = self.nothing_at_since(module, within)?;
+        Some(error)
+    }
+
+    /// The same, and how old the older of the two answers is.
+    pub fn nothing_at_since(
+        &self,
+        module: &ModulePath,
+        within: Duration,
+    ) -> Option<(Error, Duration)> {
+        let (_, latest) = self.said_since(module, Question::Latest, within)?;
+        let (error, list) = self.said_since(module, Question::List, within)?;
+        Some((error, latest.max(list)))
     }
 
     /// Who forgets them.

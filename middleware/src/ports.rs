@@ -20,6 +20,7 @@ use dipylon_protocol::version::Version;
 
 use crate::blob::{Blob, ByteStream};
 use crate::error::{Error, ErrorKind};
+use crate::explain::Facts;
 use crate::request::{FetchRequest, RequestContext};
 use crate::response::HasOutcome;
 use crate::spool::Spool;
@@ -273,6 +274,14 @@ pub trait Fetcher: Send + Sync + 'static {
     /// Whether every answer about this module is a whole version ([`Payload::Version`]).
     fn fetches_whole_versions(&self, _module: &ModulePath) -> bool {
         false
+    }
+    /// Whom it would ask about this module, in this order, and how it stands with each of them.
+    fn asks(&self, _module: &ModulePath) -> Vec<Facts> {
+        Vec::new()
+    }
+    /// What a question about this module would fail with that came now, where nobody would be asked.
+    fn refusal(&self, _module: &ModulePath) -> Option<Error> {
+        None
     }
     /// Asks.
     fn fetch(&self, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, Error>>;

@@ -173,6 +173,16 @@ pub enum Want {
     Version,
 }
 
+impl Want {
+    /// Its name on the pages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::File(kind) => kind.as_str(),
+            Self::Version => "version",
+        }
+    }
+}
+
 /// What a stash is identified by: two requests with equal keys share one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StashKey {

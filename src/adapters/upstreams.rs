@@ -10,12 +10,12 @@ use dipylon_middleware::telemetry::{Telemetry, UpstreamClass};
 use dipylon_protocol::pattern::Patterns;
 use parking_lot::Mutex;
 
-use crate::app::upstream::{UpstreamHost, direct_stack, upstream_stack};
+use crate::app::upstream::{UpstreamHost, UpstreamWatch, direct_stack, upstream_stack};
 use crate::config::Config;
 use crate::fetch::environment::GoSettings;
 use crate::fetch::file_tree::FileTree;
 use crate::fetch::go_command::GoCommand;
-use crate::fetch::goproxy_list::{GoProxyListFetcher, ListEntry, UpstreamStack};
+use crate::fetch::goproxy_list::{GoProxyListFetcher, ListEntry, Stands, UpstreamStack};
 use crate::fetch::goproxy_setting::{EntryKind, GoProxyList};
 use crate::fetch::http_client::HttpClient;
 use crate::fetch::proxy_client::ProxyClient;
@@ -38,6 +38,7 @@ struct OfFile {
 struct Upstream {
     kind: EntryKind,
     stack: UpstreamStack,
+    watch: Arc<UpstreamWatch>,
     host: UpstreamHost,
     /// The way to what it carries of checksum databases, if it is asked over the network.
     carrier: Option<Border<SumDbFetch, Fetched>>,
@@ -139,7 +140,8 @@ impl Upstreams {
         let beside = known.find(|other| origin.is_some() && other.origin() == origin);
         let host = beside.map(|other| other.host.clone());
         let host = host.unwrap_or_else(|| UpstreamHost::new(config, name.into(), telemetry));
-        let stack = upstream_stack(config, self.attempt(), (fetcher, class), &host, telemetry);
+        let watch = Arc::new(UpstreamWatch::new(fetcher.name(), &host, telemetry));
+        let stack = upstream_stack(config, self.attempt(), (fetcher, class), &watch, telemetry);
         let carrier = match kind {
             EntryKind::Proxy(base) => {
                 let below = end_of_way(self.http.clone(), base.clone());
@@ -147,7 +149,7 @@ impl Upstreams {
             }
             _ => None,
         };
-        Some(Upstream { kind: kind.clone(), stack, host, carrier })
+        Some(Upstream { kind: kind.clone(), stack, watch, host, carrier })
     }
 
     /// The walk's own header timeout ends an attempt; redirects may each take as long.
@@ -161,15 +163,21 @@ impl Upstreams {
         no_proxy: Patterns,
         of_file: &[Upstream],
     ) -> GoProxyListFetcher {
+        let opened = |kind| find(&self.own, kind).or_else(|| find(of_file, kind));
+        let standings = list.entries().iter().filter_map(|entry| {
+            let watch = Arc::clone(&opened(&entry.kind)?.watch);
+            Some(watch as Arc<dyn Stands>)
+        });
+        let standings = standings.collect();
         let ready = list.entries().iter().filter_map(|entry| match &entry.kind {
             EntryKind::Direct => Some(ListEntry::Direct),
             EntryKind::Off => Some(ListEntry::Off),
             kind => {
-                let upstream = find(&self.own, kind).or_else(|| find(of_file, kind))?;
+                let upstream = opened(kind)?;
                 Some(ListEntry::Proxy(upstream.stack.clone(), entry.separator))
             }
         });
-        GoProxyListFetcher::new(ready.collect(), no_proxy, self.direct.clone())
+        GoProxyListFetcher::new(ready.collect(), no_proxy, self.direct.clone()).telling(standings)
     }
 }
 

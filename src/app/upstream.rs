@@ -4,9 +4,10 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dipylon_middleware::breaker::BreakerLayer;
+use dipylon_middleware::breaker::{BreakerLayer, Standing};
 use dipylon_middleware::budget::Rate;
 use dipylon_middleware::deadline::DeadlineLayer;
+use dipylon_middleware::explain::Facts;
 use dipylon_middleware::hedge::HedgeLayer;
 use dipylon_middleware::limit::LimitLayer;
 use dipylon_middleware::pace::{GateLayer, PaceLayer};
@@ -17,23 +18,25 @@ use dipylon_middleware::stack::{Border, Pushed, Stack};
 use dipylon_middleware::telemetry::{LayerName, Telemetry, UpstreamClass};
 use dipylon_middleware::upstream::Upstream;
 use dipylon_middleware::{Error, ErrorKind};
+use serde_json::json;
 use tower::layer::util;
 
 use crate::config::Config;
+use crate::fetch::goproxy_list::Stands;
 
 /// Runs of the `go` command at a time, as far as `direct` sees them.
 const GO_COMMANDS_MAX: usize = 64;
 
 /// What all upstreams at one host share, whichever lists name them: it is one server, which can be reached or not, and
 /// which all of them load.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct UpstreamHost {
     breaker: BreakerLayer,
     line: Line,
 }
 
 /// What each request to a host passes, attempts of one call and what is of no module alike.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Line {
     pace: PaceLayer,
     limit: LimitLayer,
@@ -57,6 +60,56 @@ impl UpstreamHost {
         telemetry: &Telemetry,
     ) -> Border<SumDbFetch, Fetched> {
         self.line.below(Stack::new(telemetry)).over(LayerName::Upstream, below)
+    }
+}
+
+/// One upstream as who looks on sees it: what its stack shares with what it tells.
+#[derive(Clone, Debug)]
+pub(crate) struct UpstreamWatch {
+    name: Arc<str>,
+    host: UpstreamHost,
+    breaker: BreakerLayer,
+}
+
+impl UpstreamWatch {
+    /// The upstream called `name`, without credentials, at `host`.
+    pub(crate) fn new(name: Arc<str>, host: &UpstreamHost, telemetry: &Telemetry) -> Self {
+        let breaker = BreakerLayer::upstream(Arc::clone(&name), telemetry);
+        Self { name, host: host.clone(), breaker }
+    }
+}
+
+fn shown(standing: &Standing) -> Facts {
+    json!({
+        "open": standing.is_open,
+        "failures": standing.failures,
+        "refuses_for_seconds": standing.refused_for.map(|left| left.as_secs_f64().ceil()),
+        "cause": standing.cause.as_deref(),
+    })
+}
+
+impl Stands for UpstreamWatch {
+    fn standing(&self) -> Facts {
+        let UpstreamHost { breaker, line } = &self.host;
+        let slots = line.limit.standing();
+        json!({
+            "name": &*self.name,
+            "breaker": shown(&self.breaker.standing()),
+            "host_breaker": shown(&breaker.standing()),
+            "paused_for_seconds": line.pace.pause_left().map(|left| left.as_secs_f64().ceil()),
+            "slots": { "used": slots.used, "of": slots.slots, "waiting": slots.waiting },
+        })
+    }
+
+    fn refusal(&self) -> Option<Error> {
+        for breaker in [&self.host.breaker, &self.breaker] {
+            let standing = breaker.standing();
+            let Some(left) = standing.refused_for else { continue };
+            let cause = standing.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+            let text = format!("{} keeps failing and is left alone for a while{cause}", self.name);
+            return Some(Error::new(ErrorKind::UpstreamUnavailable, text).with_retry_after(left));
+        }
+        self.host.line.pace.refusal()
     }
 }
 
@@ -90,11 +143,11 @@ pub(crate) fn upstream_stack(
     config: &Config,
     attempt: Duration,
     (fetcher, class): (Arc<dyn Fetcher>, UpstreamClass),
-    host: &UpstreamHost,
+    watch: &UpstreamWatch,
     telemetry: &Telemetry,
 ) -> Border<FetchRequest, Fetched> {
-    let UpstreamHost { breaker, line } = host.clone();
-    let (name, attempts_max) = (fetcher.name(), config.dipylon.upstream_attempts);
+    let UpstreamHost { breaker, line } = watch.host.clone();
+    let attempts_max = config.dipylon.upstream_attempts;
     let upstream = Upstream::new(fetcher, class, telemetry);
     // Innermost: bounds one attempt until its answer begins.
     let deadline = DeadlineLayer::new("upstream", attempt, ErrorKind::UpstreamTimeout);
@@ -109,7 +162,7 @@ pub(crate) fn upstream_stack(
         // Outermost: what an open breaker refuses costs neither a slot nor an attempt.
         .push(LayerName::UpstreamHostBreaker, breaker)
         // Below the host's: what that refuses is no failure of this upstream.
-        .push(LayerName::UpstreamBreaker, BreakerLayer::upstream(name, telemetry))
+        .push(LayerName::UpstreamBreaker, watch.breaker.clone())
         // Above the slots: a call that waits before its next attempt gives its slot back.
         .push(LayerName::UpstreamRetry, RetryLayer::new(attempts_max, telemetry));
     // Below the retries: each attempt is one of the host's.

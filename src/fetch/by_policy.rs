@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use dipylon_middleware::explain::Facts;
 use dipylon_middleware::ports::{BoxFuture, Decision, Fetched, Fetcher, Policy};
 use dipylon_middleware::request::{FetchRequest, Permit};
 use dipylon_middleware::{Error, ErrorKind};
@@ -71,6 +72,14 @@ impl Fetcher for ByPolicy {
 
     fn fetches_whole_versions(&self, module: &ModulePath) -> bool {
         self.fetcher(module).fetches_whole_versions(module)
+    }
+
+    fn asks(&self, module: &ModulePath) -> Vec<Facts> {
+        self.fetcher(module).asks(module)
+    }
+
+    fn refusal(&self, module: &ModulePath) -> Option<Error> {
+        self.fetcher(module).refusal(module)
     }
 
     fn fetch(&self, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, Error>> {

@@ -5,13 +5,16 @@
 
 use std::sync::Arc;
 
+use dipylon_middleware::explain::{Facts, Subject, Tells};
 use dipylon_middleware::ports::{BoxFuture, Expected, Verifier};
 use dipylon_middleware::request::RequestContext;
 use dipylon_middleware::{Error, ErrorKind};
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::pattern::Patterns;
+use dipylon_protocol::route::SumDbPath;
 use dipylon_protocol::sumdb::{Database, SumError};
 use dipylon_protocol::version::Version;
+use serde_json::json;
 
 use super::ExtraStore;
 use super::environment::{GoSettings, SumDbSetting};
@@ -90,6 +93,35 @@ impl Verifier for ChecksumDatabase {
     ) -> BoxFuture<'a, Result<Expected, Error>> {
         Box::pin(self.verify(module, version))
     }
+}
+
+impl Tells for ChecksumDatabase {
+    /// What has been said before; nobody is asked.
+    fn tell<'a>(&'a self, about: &'a Subject) -> BoxFuture<'a, Facts> {
+        Box::pin(async {
+            let is_exempt = self.exempt.matches(about.module.as_str());
+            let Some(prover) = &self.prover else { return json!({ "database": "off" }) };
+            let name = prover.database.name.as_str();
+            let mut told = json!({ "database": name, "exempt": is_exempt });
+            let version = about.version.as_ref().and_then(|version| version.canonical());
+            let Some(version) = version.filter(|_| !is_exempt) else { return told };
+            let path = SumDbPath::Lookup { module: about.module.clone(), version: version.clone() };
+            if let Some((record, proven)) = prover.source.known(name, &path).await {
+                let record = String::from_utf8_lossy(&record);
+                let names = [about.module.as_str(), version.as_str()];
+                told["zip"] = hash_of(&record, names, "").into();
+                told["go_mod"] = hash_of(&record, names, "/go.mod").into();
+                told["proven"] = proven.into();
+            }
+            told
+        })
+    }
+}
+
+/// The hash in the line of a record that is about a file of this module and version.
+fn hash_of(record: &str, [module, version]: [&str; 2], file: &str) -> Option<String> {
+    let named = format!("{module} {version}{file} ");
+    record.lines().find_map(|line| line.strip_prefix(&named)).map(str::to_owned)
 }
 
 struct Asked<'a> {

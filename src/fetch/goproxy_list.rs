@@ -3,14 +3,17 @@
 //! Source followed: `modfetch.TryProxies` and `modfetch.lookup`. Each entry is handed in as a whole
 //! stack (breaker, retry, deadline), so what arrives here is an entry's last word.
 
+use std::fmt;
 use std::sync::Arc;
 
+use dipylon_middleware::explain::Facts;
 use dipylon_middleware::ports::{BoxFuture, Fetched, Fetcher};
 use dipylon_middleware::request::FetchRequest;
 use dipylon_middleware::stack::Border;
 use dipylon_middleware::{Error, ErrorKind};
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::pattern::Patterns;
+use serde_json::json;
 
 use super::goproxy_setting::Separator;
 
@@ -28,10 +31,20 @@ pub enum ListEntry {
     Off,
 }
 
+/// How it stands with an upstream.
+pub trait Stands: fmt::Debug + Send + Sync {
+    /// For a person; without credentials.
+    fn standing(&self) -> Facts;
+    /// What a question that came now would fail with before it is asked, if it would.
+    fn refusal(&self) -> Option<Error>;
+}
+
 /// The whole list as one [`Fetcher`].
 #[derive(Clone, Debug)]
 pub struct GoProxyListFetcher {
     entries: Vec<ListEntry>,
+    /// How it stands with each proxy of the list, in its order.
+    standings: Vec<Arc<dyn Stands>>,
     no_proxy: Patterns,
     direct: Option<UpstreamStack>,
 }
@@ -50,7 +63,43 @@ impl GoProxyListFetcher {
     /// `direct` entry behind others is then passed over. Modules that match `no_proxy` (GONOPROXY)
     /// go to `direct` and nowhere else.
     pub fn new(entries: Vec<ListEntry>, no_proxy: Patterns, direct: Option<UpstreamStack>) -> Self {
-        Self { entries, no_proxy, direct }
+        Self { entries, standings: Vec::new(), no_proxy, direct }
+    }
+
+    /// With how it stands with each of its proxies, in the list's order.
+    #[must_use]
+    pub fn telling(self, standings: Vec<Arc<dyn Stands>>) -> Self {
+        Self { standings, ..self }
+    }
+
+    /// What the walk would end with if each proxy that can be asked had what is asked for.
+    fn refused(&self, module: &ModulePath) -> Option<Error> {
+        if self.no_proxy.matches(module.as_str()) {
+            let why = format!("{module} matches GONOPROXY, which");
+            return self.direct.is_none().then(|| no_go_command(&why));
+        }
+        if let Err(error) = self.check() {
+            return Some(error);
+        }
+        let mut standings = self.standings.iter();
+        let mut best: Option<Error> = None;
+        for entry in &self.entries {
+            match entry {
+                ListEntry::Proxy(_, separator) => {
+                    best = Some(standings.next()?.refusal()?);
+                    if *separator == Separator::NotFound {
+                        break;
+                    }
+                }
+                ListEntry::Direct if self.direct.is_some() => return None,
+                ListEntry::Direct => break,
+                ListEntry::Off => {
+                    best = best.or_else(|| Some(switched_off(ErrorKind::NotStored, module)));
+                    break;
+                }
+            }
+        }
+        Some(best.unwrap_or_else(no_upstream))
     }
 
     /// Whether there is anything to ask; otherwise every fetch fails with `NoUpstream`.
@@ -97,7 +146,7 @@ impl GoProxyListFetcher {
                     let before = best.as_ref().map(|(_, error)| error.kind());
                     let is_absent = before == Some(ErrorKind::NotFound);
                     let kind = if is_absent { ErrorKind::NotFound } else { ErrorKind::NotStored };
-                    (switched_off(kind, &request), Separator::NotFound)
+                    (switched_off(kind, &request.module), Separator::NotFound)
                 }
             };
             // Whoever decided on this list decides anew: nobody else of it is asked.
@@ -133,8 +182,8 @@ fn no_go_command(what: &str) -> Error {
     Error::new(ErrorKind::NoUpstream, text)
 }
 
-fn switched_off(kind: ErrorKind, request: &FetchRequest) -> Error {
-    let text = format!("{}: module lookup disabled by GOPROXY=off on the gateway", request.module);
+fn switched_off(kind: ErrorKind, module: &ModulePath) -> Error {
+    let text = format!("{module}: module lookup disabled by GOPROXY=off on the gateway");
     Error::new(kind, text)
 }
 
@@ -147,6 +196,31 @@ impl Fetcher for GoProxyListFetcher {
         // Only what `direct` alone answers; behind a proxy in the list the answer is not known yet.
         let only_direct = matches!(self.entries.first(), Some(ListEntry::Direct));
         only_direct || self.no_proxy.matches(module.as_str())
+    }
+
+    fn asks(&self, module: &ModulePath) -> Vec<Facts> {
+        let direct = || json!({ "name": "direct", "go_command": self.direct.is_some() });
+        if self.no_proxy.matches(module.as_str()) {
+            return vec![direct()];
+        }
+        let mut standings = self.standings.iter();
+        let entries = self.entries.iter().filter_map(|entry| match entry {
+            ListEntry::Proxy(_, separator) => {
+                let mut told = standings.next()?.standing();
+                told["next_after"] = match separator {
+                    Separator::NotFound => "not_found".into(),
+                    Separator::AnyFailure => "any_failure".into(),
+                };
+                Some(told)
+            }
+            ListEntry::Direct => Some(direct()),
+            ListEntry::Off => Some(json!({ "name": "off" })),
+        });
+        entries.collect()
+    }
+
+    fn refusal(&self, module: &ModulePath) -> Option<Error> {
+        self.refused(module)
     }
 
     fn fetch(&self, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, Error>> {

@@ -183,6 +183,12 @@ impl SumDbSource {
         }
     }
 
+    /// What is kept of an answer, or held; nobody is asked.
+    pub(crate) async fn known(&self, name: &str, path: &SumDbPath) -> Option<(Bytes, bool)> {
+        let Cached { bytes, proven, .. } = self.inner.kept(&key_of(name, path), path).await?;
+        Some((bytes, proven))
+    }
+
     /// Holds a fetched answer in memory for a while: for a caller who has not proven it. Does nothing
     /// for what may change.
     pub(crate) fn hold(&self, name: &str, path: &SumDbPath, bytes: &Bytes) {

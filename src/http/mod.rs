@@ -1,6 +1,7 @@
 //! HTTP: the listener, the server with its drain, and the pages that are not about modules.
 
 mod admin;
+mod explain;
 mod exposition;
 mod home;
 mod listener;
@@ -14,6 +15,7 @@ mod stall_guard;
 mod tls;
 
 pub use admin::{Admin, AdminConfig, Readiness};
+pub use explain::Explain;
 pub use home::HomePage;
 pub use listener::Listener;
 pub use operator::Operator;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use dipylon_middleware::body::Body;
-use dipylon_middleware::dispatch::{Background, Listed, Standing};
+use dipylon_middleware::dispatch::{Background, Listed};
 use dipylon_middleware::purge::{Forgets, Modules, Purge};
 use dipylon_middleware::render::whole;
 use dipylon_middleware::request::EdgeRequest;
@@ -22,6 +22,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::time::timeout;
 
 use super::admin::{JSON, bad, number, only_get};
+use super::explain::Explain;
 use super::prefetch::{self, Line, Prefetch, Report};
 use super::{Incoming, RequestBody, query};
 
@@ -45,6 +46,7 @@ pub struct Operator {
     background: Background,
     prefetch: Prefetch,
     memories: Vec<(&'static str, Arc<dyn Forgets>)>,
+    explain: Explain,
 }
 
 /// What a request wants to do.
@@ -66,9 +68,9 @@ struct PurgeBody {
 
 impl Operator {
     /// For who has `token`; an empty one is none.
-    pub fn new(token: &str, background: Background, prefetch: Prefetch) -> Self {
+    pub fn new(token: &str, background: Background, prefetch: Prefetch, explain: Explain) -> Self {
         let token = (!token.is_empty()).then(|| Sha256::digest(token).into());
-        Self { token, background, prefetch, memories: Vec::new() }
+        Self { token, background, prefetch, memories: Vec::new(), explain }
     }
 
     /// A purge is told to this memory too; `name` is how its answer calls what was forgotten.
@@ -94,6 +96,11 @@ impl Operator {
                 only_get(request)?;
                 self.queue(request)
             }
+            "/-/explain" => {
+                self.let_in(request, Wish::Read)?;
+                only_get(request)?;
+                Ok(whole(JSON, self.explain.page(request).await?))
+            }
             "/-/purge" => {
                 self.let_in(request, Wish::Change)?;
                 only_post(request)?;
@@ -116,7 +123,7 @@ impl Operator {
             }
             _ => {
                 self.let_in(request, Wish::Read)?;
-                let text = "404 page not found: under /-/ there are queue, purge, prefetch, webhook/purge, \
+                let text = "404 page not found: under /-/ there are explain, queue, purge, prefetch, webhook/purge, \
                             webhook/prefetch";
                 Err(Error::new(ErrorKind::InvalidPath, text))
             }
@@ -155,11 +162,7 @@ impl Operator {
             json!({
                 "module": entry.module.as_str(),
                 "version": entry.version.as_str(),
-                "state": match entry.standing {
-                    Standing::Running => "running",
-                    Standing::Waiting => "waiting",
-                    Standing::Paused => "paused",
-                },
+                "state": entry.standing.as_str(),
                 "age_seconds": entry.age.as_secs(),
                 "attempts": entry.attempts,
             })

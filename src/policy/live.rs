@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use dipylon_middleware::budget::{Rate, RateClass};
-use dipylon_middleware::ports::{Decision, Fetcher, Policy};
+use dipylon_middleware::explain::{Facts, Subject, Tells};
+use dipylon_middleware::ports::{BoxFuture, Decision, Fetcher, ListSource, Mode, Policy};
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::pattern::Prefix;
+use serde_json::json;
 
 use super::download_file::DownloadFile;
 use super::terms::Terms;
@@ -23,9 +25,16 @@ pub trait OpenUpstreams: Send + Sync {
     fn open_all(&self, lists: &[&GoProxyList]) -> Vec<Arc<dyn Fetcher>>;
 }
 
+/// A block of a file.
+struct Block {
+    pattern: Arc<str>,
+    prefix: Prefix,
+    decision: Arc<Decision>,
+}
+
 /// What a file says, ready to be asked.
 struct Table {
-    blocks: Vec<(Prefix, Arc<Decision>)>,
+    blocks: Vec<Block>,
     otherwise: Arc<Decision>,
     classes: Vec<Arc<RateClass>>,
 }
@@ -34,8 +43,8 @@ impl Table {
     /// A malformed pattern matches nothing, so it is left out. A class that is as it was `before` keeps its
     /// budget: a reload lets nobody ask faster.
     fn new(file: &DownloadFile, open: &dyn OpenUpstreams, before: &[Arc<RateClass>]) -> Self {
-        let parsed = |(pattern, terms)| Some((Prefix::parse(pattern).ok()?, terms));
-        let blocks: Vec<(Prefix, &Terms)> = file.blocks().filter_map(parsed).collect();
+        let parsed = |(pattern, terms)| Some((pattern, Prefix::parse(pattern).ok()?, terms));
+        let blocks: Vec<(&str, Prefix, &Terms)> = file.blocks().filter_map(parsed).collect();
         if !open.has_direct() {
             let named = file.blocks().chain([("the top level", file.otherwise())]);
             for (pattern, _) in named.filter(|(_, terms)| terms.asks_direct()) {
@@ -47,7 +56,7 @@ impl Table {
                 );
             }
         }
-        let all = blocks.iter().map(|(_, terms)| *terms).chain([file.otherwise()]);
+        let all = blocks.iter().map(|(_, _, terms)| *terms).chain([file.otherwise()]);
         let lists: Vec<&GoProxyList> = all.filter_map(|terms| terms.upstreams.as_ref()).collect();
         let classes: Vec<_> = file.classes().iter().map(|class| kept(class, before)).collect();
         let mut opened = open.open_all(&lists).into_iter();
@@ -58,14 +67,22 @@ impl Table {
             let rate_class = classes.iter().find(named).cloned();
             Arc::new(terms.decision(upstreams, rate_class))
         };
-        let blocks = blocks.into_iter().map(|(prefix, terms)| (prefix, decided(terms))).collect();
+        let ready = |(pattern, prefix, terms): (&str, Prefix, &Terms)| Block {
+            pattern: pattern.into(),
+            prefix,
+            decision: decided(terms),
+        };
+        let blocks = blocks.into_iter().map(ready).collect();
         let otherwise = decided(file.otherwise());
         Self { blocks, otherwise, classes }
     }
 
     fn decide(&self, module: &ModulePath) -> &Arc<Decision> {
-        let matching = self.blocks.iter().find(|(prefix, _)| prefix.matches(module.as_str()));
-        matching.map_or(&self.otherwise, |(_, decision)| decision)
+        self.block(module).map_or(&self.otherwise, |block| &block.decision)
+    }
+
+    fn block(&self, module: &ModulePath) -> Option<&Block> {
+        self.blocks.iter().find(|block| block.prefix.matches(module.as_str()))
     }
 }
 
@@ -102,6 +119,36 @@ impl LivePolicy {
 impl Policy for LivePolicy {
     fn decide(&self, module: &ModulePath) -> Arc<Decision> {
         Arc::clone(self.table.load().decide(module))
+    }
+}
+
+impl Tells for LivePolicy {
+    /// The download URL may hold credentials, so it is left out.
+    fn tell<'a>(&'a self, about: &'a Subject) -> BoxFuture<'a, Facts> {
+        let table = self.table.load();
+        let decision = table.decide(&about.module);
+        let mode = match decision.mode {
+            Mode::Sync => "sync",
+            Mode::Async => "async",
+            Mode::None => "none",
+            Mode::Redirect => "redirect",
+            Mode::AsyncRedirect => "async_redirect",
+        };
+        let source = |source| match source {
+            ListSource::Upstream => "upstream",
+            ListSource::Storage => "storage",
+        };
+        let told = json!({
+            "block": table.block(&about.module).map(|block| &*block.pattern),
+            "mode": mode,
+            "list": source(decision.list),
+            "latest": source(decision.latest),
+            "fresh_for_seconds": decision.fresh_for.map(|time| time.as_secs()),
+            "negative_for_seconds": decision.negative_for.map(|time| time.as_secs()),
+            "rate_class": decision.rate_class.as_ref().map(|class| &*class.name),
+            "own_upstreams": decision.upstreams.is_some(),
+        });
+        Box::pin(std::future::ready(told))
     }
 }
 

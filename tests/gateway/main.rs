@@ -14,6 +14,7 @@ mod check;
 mod dead_upstream;
 mod drain;
 mod endpoints;
+mod explain;
 mod hedge;
 mod limits;
 mod manners;

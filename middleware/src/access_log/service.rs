@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt as _;
@@ -8,6 +9,7 @@ use tower::util::ServiceExt as _;
 use super::body::LoggedBody;
 use crate::body::Body;
 use crate::error::{Error, Severity};
+use crate::events::Event;
 use crate::render::{self, Served};
 use crate::request::{EdgeRequest, RequestContext};
 use crate::stack::{Stage, stage};
@@ -123,12 +125,30 @@ impl Drop for Record {
             self.write(&spent);
         }
         self.end_trace(ended);
+        self.note(spent.total());
+        let metrics = &self.telemetry.metrics;
         // Whether the trace is kept is known from here on.
         metrics.request_seconds.get((route,)).observe_in(seconds, self.context.trace.exemplar());
     }
 }
 
 impl Record {
+    /// What is about a module is remembered for a while: it is the last that is done with these texts.
+    fn note(&mut self, duration: Duration) {
+        let Some(module) = self.served.module.take() else { return };
+        self.telemetry.events.note(Event {
+            at: SystemTime::now(),
+            what: self.served.route.as_str(),
+            module,
+            version: self.served.version.take(),
+            outcome: self.served.outcome,
+            error: self.served.error.take(),
+            duration,
+            trace: self.context.trace.span().map(|span| span.trace),
+            request_id: Arc::clone(&self.context.id),
+        });
+    }
+
     /// By the semantic conventions for HTTP servers only a failure of the server's makes its span an error.
     fn end_trace(&self, ended: Instant) {
         let Served { route, outcome, .. } = self.served;

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -38,6 +39,14 @@ impl BreakerLayer {
         Self::new(name, ErrorKind::StorageUnavailable, failures, open)
     }
 
+    /// How it stands.
+    pub fn standing(&self) -> Standing {
+        let state = *self.shared.state.lock();
+        let refused_for = state.refused_for(self.shared.epoch.elapsed());
+        let cause = self.shared.cause.lock().clone().filter(|_| state.is_open());
+        Standing { is_open: state.is_open(), refused_for, failures: state.failures(), cause }
+    }
+
     fn new(
         name: Arc<str>,
         refusal: ErrorKind,
@@ -48,6 +57,19 @@ impl BreakerLayer {
         let shared = Shared { name, refusal, judge, failures_to_open, state, cause, epoch, open };
         Self { shared: Arc::new(shared) }
     }
+}
+
+/// How a breaker stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether it refuses calls, but for one now and then.
+    pub is_open: bool,
+    /// For how long a call would be refused that came now, if it would.
+    pub refused_for: Option<Duration>,
+    /// Failures in a row, while it is closed.
+    pub failures: u32,
+    /// Why it is open, without a name of what was asked for.
+    pub cause: Option<Arc<str>>,
 }
 
 impl<S> Layer<S> for BreakerLayer {

@@ -28,5 +28,5 @@ pub mod state;
 #[cfg(test)]
 mod tests;
 
-pub use layer::BreakerLayer;
+pub use layer::{BreakerLayer, Standing};
 pub use service::Breaker;

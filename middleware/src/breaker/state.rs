@@ -69,6 +69,24 @@ impl State {
         };
     }
 
+    /// For how long a call would be refused that came now, if it would; nothing is changed.
+    pub fn refused_for(&self, now: Duration) -> Option<Duration> {
+        match *self {
+            Self::Closed { .. } => None,
+            Self::Open { until } | Self::HalfOpen { until } => {
+                until.checked_sub(now).filter(|left| !left.is_zero())
+            }
+        }
+    }
+
+    /// Failures in a row, while calls pass.
+    pub fn failures(&self) -> u32 {
+        match *self {
+            Self::Closed { failures } => failures,
+            Self::Open { .. } | Self::HalfOpen { .. } => 0,
+        }
+    }
+
     /// Whether calls are refused.
     pub fn is_open(&self) -> bool {
         !matches!(self, Self::Closed { .. })

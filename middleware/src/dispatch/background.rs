@@ -11,6 +11,7 @@ use dipylon_protocol::query::VersionQuery;
 use dipylon_protocol::route::FileKind;
 use futures::FutureExt as _;
 use parking_lot::Mutex;
+use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -20,8 +21,10 @@ use super::state::{
     ATTEMPTS_MAX, Key, Offer, Queue, Snapshot, TURNS_MAX, Taken, may_pass, pause, spread, was_asked,
 };
 use crate::error::{Error, ErrorKind};
+use crate::events::{self, Event};
+use crate::explain::{Facts, ROWS_TOLD_MAX, Subject, Tells};
 use crate::flight::Flights;
-use crate::ports::{Fetcher, QueueEntry, QueueStore};
+use crate::ports::{BoxFuture, Fetcher, QueueEntry, QueueStore};
 use crate::purge::Learns;
 use crate::request::{RequestContext, StashKey, StashRequest, Want};
 use crate::response::Stashed;
@@ -182,6 +185,24 @@ impl Background {
     /// Whether entries outlive the process.
     pub fn is_kept(&self) -> bool {
         self.0.ports.store.is_some()
+    }
+}
+
+impl Tells for Background {
+    fn tell<'a>(&'a self, about: &'a Subject) -> BoxFuture<'a, Facts> {
+        let (queue, version) = (self.0.queue.lock(), about.version.as_ref());
+        let entries = queue.about(&about.module, version, ROWS_TOLD_MAX, self.0.now());
+        drop(queue);
+        let rows = entries.into_iter().map(|(entry, before)| {
+            json!({
+                "version": entry.version.as_str(),
+                "state": entry.standing.as_str(),
+                "age_seconds": entry.age.as_secs(),
+                "attempts": entry.attempts,
+                "before_it": before,
+            })
+        });
+        Box::pin(std::future::ready(rows.collect()))
     }
 }
 
@@ -367,6 +388,7 @@ impl Shared {
 
     /// One attempt, in a trace of its own.
     async fn stash(&self, key: &Key, cause: Cause) -> Ended {
+        let began = Instant::now();
         let context = RequestContext {
             id: Arc::clone(&cause.request_id),
             trace: self.ports.telemetry.tracer.work(Work::BackgroundStash, cause.span),
@@ -391,6 +413,17 @@ impl Shared {
         context.trace.end(&end, |attributes| {
             attributes.push((SpanAttribute::Module, key.module.as_str().into()));
             attributes.push((SpanAttribute::Version, key.version.as_str().into()));
+        });
+        self.ports.telemetry.events.note(Event {
+            at: SystemTime::now(),
+            what: events::BACKGROUND,
+            module: key.module.to_string(),
+            version: Some(key.version.to_string()),
+            outcome,
+            error: error.map(str::to_owned),
+            duration: began.elapsed(),
+            trace: context.trace.span().map(|span| span.trace),
+            request_id: Arc::clone(&context.id),
         });
         match result {
             Ok(_) => Ended::Stored,

@@ -52,6 +52,17 @@ pub enum Standing {
     Running,
 }
 
+impl Standing {
+    /// Its name on the pages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Paused => "paused",
+        }
+    }
+}
+
 /// An entry as an operator sees it.
 #[derive(Clone, Debug)]
 pub struct Listed {
@@ -349,11 +360,30 @@ impl<J: Clone> Queue<J> {
         self.forbidden.note(now)
     }
 
-    /// What an operator sees, with `entries_max` entries at most.
-    pub(super) fn snapshot(&self, entries_max: usize, now: Duration) -> Snapshot {
-        let running = self.entries.iter().filter(|(_, entry)| entry.place == Place::Running);
-        let waiting = self.turns.values().filter_map(|key| self.entries.get_key_value(key));
-        let listed = |(key, entry): (&Key, &Entry<J>)| Listed {
+    /// The entries of a module, or of one of its versions, `most` of them at most, each with how many come before it.
+    pub(super) fn about(
+        &self,
+        module: &ModulePath,
+        version: Option<&VersionQuery>,
+        most: usize,
+        now: Duration,
+    ) -> Vec<(Listed, Option<usize>)> {
+        let is_meant = |key: &Key| {
+            key.module == *module && version.is_none_or(|version| key.version == *version)
+        };
+        let meant = self.entries.iter().filter(|(key, _)| is_meant(key)).take(most);
+        let told = meant.map(|(key, entry)| {
+            let before = match entry.place {
+                Place::Waiting(turn) => Some(self.turns.range(..turn).count()),
+                Place::Running | Place::Unreleased => None,
+            };
+            (Self::listed(key, entry, now), before)
+        });
+        told.collect()
+    }
+
+    fn listed(key: &Key, entry: &Entry<J>, now: Duration) -> Listed {
+        Listed {
             module: key.module.clone(),
             version: key.version.clone(),
             standing: match entry.place {
@@ -363,7 +393,14 @@ impl<J: Clone> Queue<J> {
             },
             age: now.saturating_sub(entry.since),
             attempts: entry.attempts,
-        };
+        }
+    }
+
+    /// What an operator sees, with `entries_max` entries at most.
+    pub(super) fn snapshot(&self, entries_max: usize, now: Duration) -> Snapshot {
+        let running = self.entries.iter().filter(|(_, entry)| entry.place == Place::Running);
+        let waiting = self.turns.values().filter_map(|key| self.entries.get_key_value(key));
+        let listed = |(key, entry): (&Key, &Entry<J>)| Self::listed(key, entry, now);
         let since = self.entries.values().map(|entry| entry.since).min();
         Snapshot {
             queued: self.queued(),

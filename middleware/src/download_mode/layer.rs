@@ -1,10 +1,14 @@
 use std::fmt;
+use std::future::ready;
 use std::sync::Arc;
 
 use tower::Layer;
 
-use super::service::DownloadMode;
-use crate::ports::Policy;
+use super::service::{DownloadMode, plan};
+use crate::explain::{Ending, Foretold, Tells, file_of};
+use crate::ports::{BoxFuture, Policy};
+use crate::request::{ModuleRequest, Plan};
+use crate::telemetry::Outcome;
 
 /// Makes [`DownloadMode`]s.
 #[derive(Clone)]
@@ -22,6 +26,32 @@ impl DownloadModeLayer {
 impl fmt::Debug for DownloadModeLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("DownloadModeLayer")
+    }
+}
+
+impl Tells for DownloadModeLayer {
+    fn foretell<'a>(&'a self, request: &'a ModuleRequest) -> BoxFuture<'a, Foretold> {
+        let plan = file_of(request).map(|file| plan(&self.policy.decide(&file.module), &file));
+        let ends = |outcome, why| Foretold::Ends(Ending::new(outcome, why));
+        Box::pin(ready(match plan {
+            None | Some(Plan::Stash) => Foretold::Passes,
+            Some(Plan::StashInBackground) => ends(
+                Outcome::AsyncAccepted,
+                "download mode async: 404, and it is fetched in the background",
+            ),
+            Some(Plan::Redirect(_)) => ends(
+                Outcome::Redirected,
+                "download mode redirect: the client is sent to downloadURL",
+            ),
+            Some(Plan::RedirectAndStash(_)) => ends(
+                Outcome::Redirected,
+                "download mode async_redirect: the client is sent to downloadURL, and it is fetched in the background",
+            ),
+            Some(Plan::Refuse) => ends(
+                Outcome::NotStored,
+                "it is not stored, and download mode none, or network mode offline, forbids to fetch it",
+            ),
+        }))
     }
 }
 

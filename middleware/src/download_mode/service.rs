@@ -31,7 +31,7 @@ impl<S: Stage<Planned, Reply = ModuleResponse>> DownloadMode<S> {
     }
 }
 
-fn plan(decision: &Decision, request: &FileRequest) -> Plan {
+pub(super) fn plan(decision: &Decision, request: &FileRequest) -> Plan {
     let location = || format!("{}{}", decision.download_url, request.route().path());
     match decision.mode {
         Mode::Sync => Plan::Stash,

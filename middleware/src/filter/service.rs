@@ -35,20 +35,29 @@ impl<S: Stage<ModuleRequest, Reply = ModuleResponse>> Filter<S> {
         Ok(self.judge(&module, &named)?.unwrap_or(response))
     }
 
-    /// The redirect to answer with, or nothing where the request may pass.
     fn judge(&self, module: &ModulePath, ask: &Ask) -> Result<Option<ModuleResponse>, Error> {
-        let version = match ask {
-            Ask::File(version, _) => Some(version.as_str()),
-            Ask::List | Ask::Latest => None,
-        };
-        match self.rules.sign(module.as_str(), version) {
-            Sign::Include => Ok(None),
-            Sign::Exclude => Err(excluded(module, version)),
-            Sign::Direct => {
-                let location = format!("{}{}", self.endpoint, route(module, ask).path());
-                let answer = Answer::Redirect { location, status: StatusCode::SEE_OTHER };
-                Ok(Some(ModuleResponse::new(answer, Outcome::Redirected)))
-            }
+        judge(&self.rules, &self.endpoint, module, ask)
+    }
+}
+
+/// The redirect to answer with, or nothing where the request may pass.
+pub(super) fn judge(
+    rules: &Rules,
+    endpoint: &str,
+    module: &ModulePath,
+    ask: &Ask,
+) -> Result<Option<ModuleResponse>, Error> {
+    let version = match ask {
+        Ask::File(version, _) => Some(version.as_str()),
+        Ask::List | Ask::Latest => None,
+    };
+    match rules.sign(module.as_str(), version) {
+        Sign::Include => Ok(None),
+        Sign::Exclude => Err(excluded(module, version)),
+        Sign::Direct => {
+            let location = format!("{endpoint}{}", route(module, ask).path());
+            let answer = Answer::Redirect { location, status: StatusCode::SEE_OTHER };
+            Ok(Some(ModuleResponse::new(answer, Outcome::Redirected)))
         }
     }
 }

@@ -15,6 +15,17 @@ pub enum Sign {
     Direct,
 }
 
+/// What is to be done with a module, and by which rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ruling<'a> {
+    /// What is to be done.
+    pub sign: Sign,
+    /// The path of the rule; nothing where no rule names the module, or one above it.
+    pub path: Option<&'a str>,
+    /// The line of the rule, counted from 1; nothing where no line says so.
+    pub line: Option<usize>,
+}
+
 /// A line that is no rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
@@ -38,6 +49,8 @@ pub struct Idle {
 #[derive(Clone, Debug)]
 pub struct Rules {
     everything: Sign,
+    /// Where that is said, if it is.
+    everything_line: Option<usize>,
     by_path: HashMap<String, Rule>,
     idle: Vec<Idle>,
 }
@@ -45,6 +58,8 @@ pub struct Rules {
 #[derive(Clone, Debug)]
 struct Rule {
     sign: Sign,
+    /// Counted from 1.
+    line: usize,
     /// Empty: every version.
     versions: Vec<Versions>,
 }
@@ -78,8 +93,12 @@ impl Rules {
     /// # Errors
     /// The first line that is no rule.
     pub fn parse(text: &str) -> Result<Self, BadRule> {
-        let mut rules =
-            Self { everything: Sign::Include, by_path: HashMap::new(), idle: Vec::new() };
+        let mut rules = Self {
+            everything: Sign::Include,
+            everything_line: None,
+            by_path: HashMap::new(),
+            idle: Vec::new(),
+        };
         for (index, line) in text.lines().enumerate() {
             let line = line.trim();
             if !line.is_empty() && !line.starts_with('#') {
@@ -109,7 +128,7 @@ impl Rules {
             return match versions {
                 Some(_) => Err(format!("a version list needs a module path: {ACCEPTED}")),
                 None => {
-                    self.everything = sign;
+                    (self.everything, self.everything_line) = (sign, Some(line));
                     Ok(())
                 }
             };
@@ -124,22 +143,27 @@ impl Rules {
                 .to_owned();
             self.idle.push(Idle { line, reason });
         }
-        self.by_path.insert(path.to_owned(), Rule { sign, versions });
+        self.by_path.insert(path.to_owned(), Rule { sign, line, versions });
         Ok(())
     }
 
     /// What to do with a module. Without a version (list, latest) version lists do not count.
     pub fn sign(&self, module: &str, version: Option<&str>) -> Sign {
+        self.ruling(module, version).sign
+    }
+
+    /// The same, and which line says so.
+    pub fn ruling<'a>(&self, module: &'a str, version: Option<&str>) -> Ruling<'a> {
         let mut prefix = Some(module);
         while let Some(path) = prefix {
             if let Some(rule) = self.by_path.get(path)
                 && version.is_none_or(|version| rule.applies(version))
             {
-                return rule.sign;
+                return Ruling { sign: rule.sign, path: Some(path), line: Some(rule.line) };
             }
             prefix = path.rsplit_once('/').map(|(parent, _)| parent);
         }
-        self.everything
+        Ruling { sign: self.everything, path: None, line: self.everything_line }
     }
 
     /// What can never apply: worth a warning at start.

@@ -76,7 +76,7 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> HotCache<S> {
     }
 }
 
-fn key(request: &FileRequest) -> Option<Key> {
+pub(super) fn key(request: &FileRequest) -> Option<Key> {
     if request.kind == FileKind::Zip {
         return None;
     }

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -26,6 +26,27 @@ impl LimitLayer {
                 wait_max,
             }),
         }
+    }
+}
+
+/// How a limit stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Slots in use.
+    pub used: usize,
+    /// Slots there are.
+    pub slots: usize,
+    /// Calls that wait for one.
+    pub waiting: usize,
+}
+
+impl LimitLayer {
+    /// How it stands.
+    pub fn standing(&self) -> Standing {
+        let Line { slots, waiting, waiting_max, .. } = &*self.line;
+        let all = waiting_max / WAITING_PER_SLOT_MAX;
+        let used = all.saturating_sub(slots.available_permits());
+        Standing { used, slots: all, waiting: waiting.load(Ordering::Relaxed).min(*waiting_max) }
     }
 }
 

@@ -21,5 +21,5 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-pub use layer::LimitLayer;
+pub use layer::{LimitLayer, Standing};
 pub use service::{Limit, WAITING_PER_SLOT_MAX};

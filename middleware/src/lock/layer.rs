@@ -1,13 +1,18 @@
+use std::future::ready;
 use std::sync::Arc;
 
+use dipylon_protocol::route::FileKind;
+use serde_json::json;
 use tokio_util::task::TaskTracker;
 use tower::Layer;
 
 use super::health::{LockHealth, Service};
 use super::service::{Locked, Shared};
 use super::state::LockLimits;
-use crate::ports::Lock;
+use crate::explain::{Facts, Foretold, Subject, Tells, file_of};
+use crate::ports::{BoxFuture, Lock};
 use crate::purge::Purges;
+use crate::request::ModuleRequest;
 use crate::storage_io::StorageHandle;
 use crate::telemetry::Telemetry;
 
@@ -40,6 +45,24 @@ impl LockLayer {
     /// Whether the lock service works.
     pub fn health(&self) -> LockHealth {
         self.shared.health()
+    }
+}
+
+impl Tells for LockLayer {
+    fn tell<'a>(&'a self, _: &'a Subject) -> BoxFuture<'a, Facts> {
+        let trouble = self.health().check().err().map(|error| error.to_string());
+        Box::pin(ready(json!({ "works": trouble.is_none(), "trouble": trouble })))
+    }
+
+    fn foretell<'a>(&'a self, request: &'a ModuleRequest) -> BoxFuture<'a, Foretold> {
+        let is_locked = file_of(request)
+            .is_some_and(|file| file.kind == FileKind::Zip && file.version.canonical().is_some());
+        Box::pin(ready(match self.health().check() {
+            Err(_) if is_locked => Foretold::Degraded(
+                "the lock service is down: no other replica is kept from it".to_owned(),
+            ),
+            _ => Foretold::Passes,
+        }))
     }
 }
 

@@ -23,7 +23,7 @@ impl<S: Stage<Missed, Reply = ModuleResponse>> Lookup<S> {
     async fn handle(self, request: FileRequest) -> Result<ModuleResponse, Error> {
         // A query is never a stored name; Athens looks it up all the same and never finds it.
         if let Some(version) = request.version.canonical().cloned() {
-            match self.find(&request, &version).await {
+            match find(&self.storage, &request, &version).await {
                 Ok(Some(content)) => {
                     self.count(request.kind, Found::Hit);
                     let answer = Answer::File { kind: request.kind, version, content };
@@ -67,26 +67,27 @@ impl<S: Stage<Missed, Reply = ModuleResponse>> Lookup<S> {
             Err(error) => Err(error),
         }
     }
+}
 
-    async fn find(
-        &self,
-        request: &FileRequest,
-        version: &Version,
-    ) -> Result<Option<Content>, Error> {
-        let FileRequest { context, module, kind, .. } = request;
-        if let Some(blob) = self.storage.read(context, module, version, *kind).await? {
-            return Ok(Some(Content::Stored(blob)));
-        }
-        if *kind == FileKind::Zip {
-            return Ok(None);
-        }
-        if let Some(early) = self.storage.read_early(context, module, version, *kind).await? {
-            return Ok(Some(Content::Bytes(early)));
-        }
-        // A commit between the two looks has taken the early file away: then the version is whole.
-        let blob = self.storage.read(context, module, version, *kind).await?;
-        Ok(blob.map(Content::Stored))
+/// The file, from a whole version, or from before its zip was there.
+pub(super) async fn find(
+    storage: &StorageHandle,
+    request: &FileRequest,
+    version: &Version,
+) -> Result<Option<Content>, Error> {
+    let FileRequest { context, module, kind, .. } = request;
+    if let Some(blob) = storage.read(context, module, version, *kind).await? {
+        return Ok(Some(Content::Stored(blob)));
     }
+    if *kind == FileKind::Zip {
+        return Ok(None);
+    }
+    if let Some(early) = storage.read_early(context, module, version, *kind).await? {
+        return Ok(Some(Content::Bytes(early)));
+    }
+    // A commit between the two looks has taken the early file away: then the version is whole.
+    let blob = storage.read(context, module, version, *kind).await?;
+    Ok(blob.map(Content::Stored))
 }
 
 /// Whether an error says something of the version, which might be stored all the same; 5xx and 429 say only

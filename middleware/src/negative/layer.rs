@@ -1,19 +1,22 @@
 use std::fmt;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::query::VersionQuery;
 use dipylon_protocol::route::FileKind;
+use serde_json::{Map, json};
 use tower::Layer;
 
 use super::service::{Memory, Negative};
 use crate::error::Error;
+use crate::explain::{Ending, Facts, Foretold, Subject, Tells, file_of};
 use crate::missing_paths::MissingPaths;
-use crate::ports::Policy;
+use crate::ports::{BoxFuture, Policy};
 use crate::purge::{Era, Forgets, Learns, Purge};
 use crate::remember::Remember;
-use crate::request::{StashKey, Want};
+use crate::request::{ModuleRequest, StashKey, Want};
 use crate::telemetry::Telemetry;
 
 /// What the remembered answers may take together, in bytes.
@@ -82,6 +85,39 @@ impl Forgets for NegativeLayer {
     fn forget(&self, purge: &Purge) -> usize {
         let meant = &self.memory.remembered;
         meant.forget(|key, _| purge.covers_version(&key.module, &key.version))
+    }
+}
+
+impl Tells for NegativeLayer {
+    fn tell<'a>(&'a self, about: &'a Subject) -> BoxFuture<'a, Facts> {
+        let Subject { module, version, .. } = about;
+        let decision = self.memory.policy.decide(module);
+        let mut told = Map::new();
+        let shown = |error: &Error, age: Duration, left: Duration| {
+            let (age, left) = (age.as_secs(), left.as_secs());
+            json!({ "reason": error.message(), "age_seconds": age, "for_another_seconds": left })
+        };
+        if let Some((error, age, left)) = self.memory.nothing_at(module, &decision) {
+            told.insert("path".to_owned(), shown(&error, age, left));
+        }
+        for kind in FileKind::ALL {
+            let Some(version) = version.clone() else { break };
+            let key = StashKey { module: module.clone(), version, want: Want::File(kind) };
+            if let Some((error, age, left)) = self.memory.remembered(&key, &decision) {
+                told.insert(kind.as_str().to_owned(), shown(&error, age, left));
+            }
+        }
+        Box::pin(ready(if told.is_empty() { Facts::Null } else { Facts::Object(told) }))
+    }
+
+    fn foretell<'a>(&'a self, request: &'a ModuleRequest) -> BoxFuture<'a, Foretold> {
+        let no = file_of(request).and_then(|file| {
+            let want = Want::File(file.kind);
+            self.memory.no(&StashKey { module: file.module, version: file.version, want })
+        });
+        Box::pin(ready(
+            no.map_or(Foretold::Passes, |error| Foretold::Ends(Ending::with(&error.remembered()))),
+        ))
     }
 }
 

@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dipylon_protocol::path::ModulePath;
 use tower::util::ServiceExt as _;
 
 use crate::error::{Error, ErrorKind};
@@ -83,7 +84,7 @@ impl<S: Stage<Missed, Reply = ModuleResponse>> Negative<S> {
 impl Memory {
     /// What upstream said counts only where upstream would be asked: a module whose mode redirects may well
     /// exist where its clients are sent.
-    fn no(&self, key: &StashKey) -> Option<Error> {
+    pub(super) fn no(&self, key: &StashKey) -> Option<Error> {
         let decision = self.policy.decide(&key.module);
         let is_asked = matches!(decision.mode, Mode::Sync | Mode::Async);
         if is_asked { self.known(key, &decision) } else { None }
@@ -91,15 +92,34 @@ impl Memory {
 
     /// What is remembered, and not too old by this decision.
     pub(super) fn known(&self, key: &StashKey, decision: &Decision) -> Option<Error> {
+        let of_version = self.remembered(key, decision);
+        let of_path = || self.missing.nothing_at(&key.module, self.times(decision).1);
+        of_version.map(|(error, ..)| error).or_else(of_path)
+    }
+
+    /// What is remembered of the version alone, how old it is, and for how long it counts yet.
+    pub(super) fn remembered(
+        &self,
+        key: &StashKey,
+        decision: &Decision,
+    ) -> Option<(Error, Duration, Duration)> {
         let (version_ttl, path_ttl) = self.times(decision);
-        if let Some(((error, reason), age)) = self.remembered.get(key, version_ttl.max(path_ttl)) {
-            let goes_with_path =
-                reason == Reason::Path && self.missing.is_unlisted(&key.module, path_ttl);
-            if age <= if goes_with_path { path_ttl } else { version_ttl } {
-                return Some(error);
-            }
-        }
-        self.missing.nothing_at(&key.module, path_ttl)
+        let ((error, reason), age) = self.remembered.get(key, version_ttl.max(path_ttl))?;
+        let goes_with_path =
+            reason == Reason::Path && self.missing.is_unlisted(&key.module, path_ttl);
+        let left = if goes_with_path { path_ttl } else { version_ttl }.checked_sub(age)?;
+        Some((error, age, left))
+    }
+
+    /// That there is nothing at the path, how long that is known, and for how long it counts yet.
+    pub(super) fn nothing_at(
+        &self,
+        module: &ModulePath,
+        decision: &Decision,
+    ) -> Option<(Error, Duration, Duration)> {
+        let (_, path_ttl) = self.times(decision);
+        let (error, age) = self.missing.nothing_at_since(module, path_ttl)?;
+        Some((error, age, path_ttl.saturating_sub(age)))
     }
 
     /// How long a "no" about a version counts, and one about a path.

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -7,6 +8,8 @@ use tower::Layer;
 use super::gate::GateLayer;
 use super::service::{Pace, Shared};
 use crate::budget::{Budget, Rate};
+use crate::error::Error;
+use crate::request::TURN_PATIENCE;
 use crate::telemetry::Telemetry;
 
 /// Makes the [`Pace`]s and the gates of one host.
@@ -23,6 +26,17 @@ impl PaceLayer {
         let paused = telemetry.metrics.hosts_paused.get(()).clone();
         let (pause, epoch, telemetry) = (Mutex::default(), Instant::now(), telemetry.clone());
         Self { shared: Arc::new(Shared { host, budget, pause, epoch, paused, telemetry }) }
+    }
+
+    /// For how long the host wants to be left alone yet, if it does.
+    pub fn pause_left(&self) -> Option<Duration> {
+        self.shared.pause_left()
+    }
+
+    /// What a request is refused with that would have to wait longer than it may.
+    pub fn refusal(&self) -> Option<Error> {
+        let left = self.pause_left().filter(|left| *left > TURN_PATIENCE)?;
+        Some(self.shared.left_alone(left))
     }
 
     /// What stands directly below the slots.

@@ -31,6 +31,8 @@ mod service;
 mod small;
 #[cfg(test)]
 mod tests;
+mod told;
 
 pub use ingest::BODY_ATTEMPTS;
 pub use service::{BAD_CONTENT_FOR, QUARANTINE_FOR, Stash, StashPorts};
+pub use told::Refusals;

@@ -370,26 +370,35 @@ impl Job {
 
     async fn refuse_quarantined(&self, version: &Version) -> Result<(), Error> {
         let Self { ports, context, module, .. } = self;
-        let record = match ports.storage.read_quarantine(context, module, version).await {
-            Ok(record) => record,
+        match quarantined(&ports.storage, context, module, version).await {
+            Ok(None) => Ok(()),
+            Ok(Some(wrong)) => Err(wrong),
             Err(error) if error.is_of_storage() => {
                 // What is fetched is checked again: it will be refused for the same reason.
                 tracing::warn!(%module, %version, %error, "quarantine not looked at");
-                None
+                Ok(())
             }
-            Err(error) => return Err(error),
-        };
-        let Some((wrong, since)) = record else { return Ok(()) };
-        let patience = match wrong.kind() {
-            ErrorKind::BadContent => BAD_CONTENT_FOR,
-            _ => QUARANTINE_FOR,
-        };
-        // A clock that went back makes the record look new, which is the safe side.
-        match since.elapsed() {
-            Ok(age) if age > patience => Ok(()),
-            _ => Err(wrong),
+            Err(error) => Err(error),
         }
     }
+}
+
+/// Why a version is refused without being fetched, if it is.
+pub(super) async fn quarantined(
+    storage: &StorageHandle,
+    context: &RequestContext,
+    module: &ModulePath,
+    version: &Version,
+) -> Result<Option<Error>, Error> {
+    let record = storage.read_quarantine(context, module, version).await?;
+    let Some((wrong, since)) = record else { return Ok(None) };
+    let patience = match wrong.kind() {
+        ErrorKind::BadContent => BAD_CONTENT_FOR,
+        _ => QUARANTINE_FOR,
+    };
+    // A clock that went back makes the record look new, which is the safe side.
+    let is_over = since.elapsed().is_ok_and(|age| age > patience);
+    Ok(Some(wrong).filter(|_| !is_over))
 }
 
 pub(super) fn wrong_payload() -> Error {

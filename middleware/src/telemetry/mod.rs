@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 use prometheus::Registry;
 
+use crate::events::Events;
+
 pub use athens::AthensMetrics;
 pub use catalogue::{
     Answered, BackgroundEvent, BreakerScope, FetchKind, FlightEnd, FlightRole, Found, Hedged, Kept,
@@ -41,6 +43,8 @@ pub struct Telemetry {
     pub athens: Option<Arc<AthensMetrics>>,
     /// Begins traces.
     pub tracer: Tracer,
+    /// How the latest requests ended.
+    pub events: Events,
 }
 
 impl std::fmt::Debug for Telemetry {
@@ -56,8 +60,8 @@ impl Telemetry {
     /// When the catalogue names one metric twice.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let metrics = Arc::new(Metrics::register(Some(&registry))?);
-        Ok(Self { metrics, registry, athens: None, tracer: Tracer::default() })
+        let metrics = Metrics::register(Some(&registry))?;
+        Ok(Self::with(metrics, registry))
     }
 
     /// Nothing is counted, because nobody can read it.
@@ -65,8 +69,12 @@ impl Telemetry {
     /// # Errors
     /// As [`Telemetry::new`].
     pub fn silent() -> prometheus::Result<Self> {
-        let metrics = Arc::new(Metrics::register(None)?);
-        Ok(Self { metrics, registry: Registry::new(), athens: None, tracer: Tracer::default() })
+        Ok(Self::with(Metrics::register(None)?, Registry::new()))
+    }
+
+    fn with(metrics: Metrics, registry: Registry) -> Self {
+        let (metrics, tracer, events) = (Arc::new(metrics), Tracer::default(), Events::default());
+        Self { metrics, registry, athens: None, tracer, events }
     }
 
     /// With traces begun by `tracer`.

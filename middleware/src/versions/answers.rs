@@ -143,7 +143,7 @@ where
         self.flights.join((key, era), deadline, work).await
     }
 
-    fn is_under_way(&self, key: &K) -> bool {
+    pub(super) fn is_under_way(&self, key: &K) -> bool {
         self.flights.is_under_way(&(key.clone(), self.purges.era(key.module())))
     }
 

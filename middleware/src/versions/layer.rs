@@ -45,7 +45,7 @@ pub struct VersionsConfig {
 /// Makes [`Versions`].
 #[derive(Clone)]
 pub struct VersionsLayer {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl VersionsLayer {

@@ -35,6 +35,7 @@ mod queries;
 mod service;
 #[cfg(test)]
 mod tests;
+mod told;
 
 pub use answers::{FAILURE_PAUSE, STALE_PATIENCE};
 pub use layer::{

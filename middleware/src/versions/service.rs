@@ -264,7 +264,12 @@ impl Shared {
     }
 
     /// Whether something has been found at the path since it was said that nothing is there.
-    fn is_refuted(&self, times: &Times, (module, question): &Key, kept: &Kept<Said>) -> bool {
+    pub(super) fn is_refuted(
+        &self,
+        times: &Times,
+        (module, question): &Key,
+        kept: &Kept<Said>,
+    ) -> bool {
         let is_absent = kept.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound);
         is_absent && !self.missing.is_missing(module, *question, times.negative_for)
     }
@@ -404,7 +409,7 @@ impl Shared {
     }
 
     /// The answer from storage alone; `None` for latest where nothing is stored.
-    async fn stored(
+    pub(super) async fn stored(
         &self,
         context: &RequestContext,
         module: &ModulePath,

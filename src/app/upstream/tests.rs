@@ -82,7 +82,7 @@ fn neighbours(config: &Config) -> [(Arc<Noted>, Border<FetchRequest, Fetched>); 
             config,
             9 * SECOND,
             (noted.clone(), UpstreamClass::Proxy),
-            &host,
+            &UpstreamWatch::new("noted".into(), &host, &telemetry),
             &telemetry,
         );
         (noted, stack)
