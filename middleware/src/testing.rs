@@ -26,9 +26,12 @@ use tower::util::ServiceExt as _;
 
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
+use crate::explain::{Foretold, Subject, Tells};
 use crate::ports::{Decision, Mode, Policy};
 use crate::purge::{Modules, Purge};
-use crate::request::{EdgeRequest, FileRequest, HasContext, Missed, RequestContext};
+use crate::request::{
+    Ask, EdgeRequest, FileRequest, HasContext, Missed, ModuleRequest, RequestContext,
+};
 use crate::response::{Answer, Content, Files, Finished, ModuleResponse, Stashed};
 use crate::telemetry::{Outcome, Telemetry};
 
@@ -198,5 +201,24 @@ pub(crate) fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a
 pub(crate) async fn settle() {
     for _ in 0..1000 {
         tokio::task::yield_now().await;
+    }
+}
+
+/// A request for a file of `example.com/m`, before it is known that it is one.
+pub(crate) fn asking(version: &str, kind: FileKind) -> ModuleRequest {
+    let FileRequest { context, module, version, kind } = file_request(version, kind);
+    ModuleRequest { context, module, ask: Ask::File(version, kind) }
+}
+
+/// A version of `example.com/m`, for who wants to know about it.
+pub(crate) fn subject(version: &str) -> Subject {
+    Subject { context: context(), module: module("example.com/m"), version: Some(query(version)) }
+}
+
+/// How it is foretold to end there, if it is.
+pub(crate) async fn foretold(tells: &dyn Tells, request: &ModuleRequest) -> Option<Outcome> {
+    match tells.foretell(request).await {
+        Foretold::Ends(ending) => Some(ending.outcome),
+        _ => None,
     }
 }

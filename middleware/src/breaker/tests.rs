@@ -410,3 +410,12 @@ async fn a_caller_that_goes_away_ends_the_call_below_and_counts_as_no_failure() 
     }
     assert_eq!(telemetry.metrics.breakers_open.get((BreakerScope::Upstream,)).get(), 0);
 }
+
+#[test]
+fn a_look_at_the_state_tells_for_how_long_calls_are_refused_and_changes_nothing() {
+    let state = opened_at(Duration::ZERO);
+    assert_eq!(state.refused_for(SECOND), Some(OPEN_FOR - SECOND));
+    assert_eq!(state.refused_for(OPEN_FOR), None, "one call would be let through");
+    assert_eq!(state, opened_at(Duration::ZERO));
+    assert_eq!((State::default().refused_for(SECOND), State::default().failures()), (None, 0));
+}

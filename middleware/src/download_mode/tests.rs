@@ -10,8 +10,9 @@ use crate::error::ErrorKind;
 use crate::ports::{Decision, Mode, Policy};
 use crate::request::{Missed, Plan, Planned};
 use crate::response::ModuleResponse;
+use crate::telemetry::Outcome;
 use crate::testing::below::{Held, assert_passes_unchanged, failing};
-use crate::testing::{call, error, file_request, leaf, missed, module, query};
+use crate::testing::{asking, call, error, file_request, foretold, leaf, missed, module, query};
 
 const BASE: &str = "https://downloads.example/go";
 
@@ -101,4 +102,18 @@ async fn a_caller_that_goes_away_ends_the_call_below() {
     let held = Held::default();
     let service = DownloadModeLayer::new(always(Mode::Sync)).layer(held.service());
     held.assert_ends_with_its_caller(&service, missed("v1.0.0", FileKind::Zip)).await;
+}
+
+#[tokio::test]
+async fn what_each_mode_answers_itself_is_foretold() {
+    for (mode, want) in [
+        (Mode::Sync, None),
+        (Mode::Async, Some(Outcome::AsyncAccepted)),
+        (Mode::None, Some(Outcome::NotStored)),
+        (Mode::Redirect, Some(Outcome::Redirected)),
+        (Mode::AsyncRedirect, Some(Outcome::Redirected)),
+    ] {
+        let layer = DownloadModeLayer::new(always(mode));
+        assert_eq!(foretold(&layer, &asking("v1.0.0", FileKind::Zip)).await, want, "{mode:?}");
+    }
 }

@@ -7,12 +7,13 @@ use tower::Layer as _;
 
 use super::{FilterLayer, Rules, Sign};
 use crate::error::{Error, ErrorKind};
+use crate::explain::Tells as _;
 use crate::request::{Ask, ModuleRequest};
 use crate::response::{Answer, ModuleResponse};
 use crate::stack::Stage;
 use crate::telemetry::Outcome;
 use crate::testing::below::{Held, assert_passes_unchanged, failing};
-use crate::testing::{self, context, file_answer, leaf, module, query};
+use crate::testing::{self, context, file_answer, foretold, leaf, module, query, subject};
 
 fn rules(text: &str) -> Rules {
     Rules::parse(text).unwrap_or_else(|error| panic!("{text:?}: {error}"))
@@ -258,4 +259,19 @@ async fn a_caller_that_goes_away_ends_the_call_below() {
     let held = Held::default();
     let filter = layer("+ example.com\n").layer(held.service());
     held.assert_ends_with_its_caller(&filter, request(ask("v1.2.3"))).await;
+}
+
+#[tokio::test]
+async fn the_rule_that_decides_is_told_with_its_line_and_what_it_does_is_foretold() {
+    let text = "# ours\n- example.com/m v1.0.0\nD example.com v1.0.1\n+\n";
+    let layer = FilterLayer::new(Arc::new(rules(text)), "https://elsewhere.example");
+    for (version, rule, path, line, want) in [
+        ("v1.0.0", "exclude", Some("example.com/m"), 2, Some(Outcome::DenyFilter)),
+        ("v1.0.1", "direct", Some("example.com"), 3, Some(Outcome::Redirected)),
+        ("v1.0.2", "include", None, 4, None),
+    ] {
+        let told = layer.tell(&subject(version)).await;
+        assert_eq!(told, serde_json::json!({ "rule": rule, "path": path, "line": line }));
+        assert_eq!(foretold(&layer, &testing::asking(version, FileKind::Zip)).await, want);
+    }
 }

@@ -8,13 +8,17 @@ use tower::Layer as _;
 use super::{FILE_BYTES_MAX, HotCache, HotCacheLayer};
 use crate::blob::Blob;
 use crate::error::{Error, ErrorKind};
+use crate::explain::Tells as _;
 use crate::request::FileRequest;
 use crate::response::{Answer, Content, ModuleResponse};
 use crate::spool::{Spool, Spools};
 use crate::stack::Stage;
 use crate::telemetry::{Found, Outcome, Tier};
 use crate::testing::below::{Held, assert_passes_unchanged, error_from_below};
-use crate::testing::{answered_file, call, file_request, leaf, telemetry, version};
+use crate::testing::{
+    answered_file, asking, call, file_answer, file_request, foretold, leaf, subject, telemetry,
+    version,
+};
 
 /// A cache over a leaf that answers every file with `content`, and the count of its calls.
 fn cache(
@@ -183,4 +187,18 @@ async fn looks_are_counted_and_so_is_what_is_kept() {
     assert_eq!((looks(Found::Hit), looks(Found::Miss)), (1, 1), "a zip is not looked for");
     assert_eq!(telemetry.metrics.memory_files.get(()).get(), 1);
     assert!(telemetry.metrics.memory_bytes.get(()).get() >= 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_memory_is_told_and_foretold() {
+    let layer = HotCacheLayer::new(1 << 20, &telemetry());
+    let hit = file_answer(FileKind::Info, "v1.0.0", "four", Outcome::HitStorage);
+    let cache = layer.layer(leaf(move |_: FileRequest| Ok::<_, Error>(hit.clone())));
+    assert_eq!(foretold(&layer, &asking("v1.0.0", FileKind::Info)).await, None);
+    call(&cache, file_request("v1.0.0", FileKind::Info)).await.expect("answered");
+    for (kind, want) in [(FileKind::Info, Some(Outcome::HitMemory)), (FileKind::Mod, None)] {
+        assert_eq!(foretold(&layer, &asking("v1.0.0", kind)).await, want, "{kind}");
+    }
+    let told = layer.tell(&subject("v1.0.0")).await;
+    assert_eq!((&told["info_bytes"], &told["mod_bytes"]), (&4.into(), &serde_json::Value::Null));
 }

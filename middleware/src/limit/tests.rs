@@ -1,7 +1,7 @@
 use tokio::time::Instant;
 use tower::{Layer as _, Service as _};
 
-use super::{LimitLayer, WAITING_PER_SLOT_MAX};
+use super::{LimitLayer, Standing, WAITING_PER_SLOT_MAX};
 use crate::error::ErrorKind;
 use crate::ports::StorageCall;
 use crate::request::StorageRequest;
@@ -83,4 +83,16 @@ async fn services_of_one_layer_share_the_slots() {
     drop(holding);
     settle().await;
     call(&two, request()).await.expect("the slot is free");
+}
+
+#[tokio::test(start_paused = true)]
+async fn slots_in_use_and_who_waits_for_one_can_be_seen() {
+    let layer = LimitLayer::new("misses", 2, 60 * SECOND);
+    let mut service = layer.layer(two_seconds());
+    let calls: Vec<_> = (0..3).map(|_| service.call(request())).collect();
+    let calls = tokio::spawn(futures::future::join_all(calls));
+    settle().await;
+    assert_eq!(layer.standing(), Standing { used: 2, slots: 2, waiting: 1 });
+    calls.await.expect("they end");
+    assert_eq!(layer.standing(), Standing { used: 0, slots: 2, waiting: 0 });
 }

@@ -6,6 +6,7 @@ use tower::Layer as _;
 
 use super::{Lookup, LookupLayer};
 use crate::error::{Error, ErrorKind};
+use crate::explain::Tells as _;
 use crate::request::Missed;
 use crate::response::{Answer, ModuleResponse};
 use crate::stack::Stage;
@@ -13,7 +14,10 @@ use crate::telemetry::{Outcome, Phase, StorageOperation};
 use crate::testing::below::{Held, assert_passes_unchanged, failing};
 use crate::testing::release::Release;
 use crate::testing::storage::MemoryStorage;
-use crate::testing::{answered_file, call, error, file_answer, file_request, leaf, telemetry};
+use crate::testing::{
+    answered_file, asking, call, error, file_answer, file_request, foretold, leaf, subject,
+    telemetry,
+};
 
 const EARLY_MOD: &str = "early/example.com/m/@/v2.0.0+incompatible/mod";
 
@@ -193,4 +197,21 @@ async fn a_caller_that_goes_away_ends_the_call_below() {
     let storage = MemoryStorage::new().handle(&telemetry());
     let lookup = LookupLayer::new(storage, &telemetry()).layer(held.service());
     held.assert_ends_with_its_caller(&lookup, file_request("v1.0.0", FileKind::Zip)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stored_is_told_and_foretold() {
+    let storage = MemoryStorage::with(&["v1.0.0"]);
+    let layer = LookupLayer::new(storage.handle(&telemetry()), &telemetry());
+    for kind in FileKind::ALL {
+        let want = Some(Outcome::HitStorage);
+        assert_eq!(foretold(&layer, &asking("v1.0.0", kind)).await, want, "{kind}");
+        assert_eq!(foretold(&layer, &asking("v1.0.1", kind)).await, None, "{kind}");
+    }
+    let files =
+        |told: &serde_json::Value| told["files"]["bytes"].as_object().map(|files| files.len());
+    let (there, absent) =
+        (layer.tell(&subject("v1.0.0")).await, layer.tell(&subject("v1.0.1")).await);
+    assert_eq!((files(&there), &there["files"]["whole"]), (Some(3), &true.into()), "{there}");
+    assert_eq!((files(&absent), &absent["files"]["whole"]), (Some(0), &false.into()), "{absent}");
 }

@@ -6,6 +6,7 @@ use tower::Layer as _;
 
 use super::{Negative, NegativeLayer};
 use crate::error::{Error, ErrorKind};
+use crate::explain::Tells as _;
 use crate::missing_paths::{MissingPaths, Question};
 use crate::ports::{Decision, Mode};
 use crate::purge::{Era, Modules, Purge};
@@ -15,7 +16,8 @@ use crate::stack::Stage;
 use crate::telemetry::Outcome;
 use crate::testing::below::{Held, assert_passes_unchanged, failing};
 use crate::testing::{
-    SECOND, call, error, fetches_all, file_answer, leaf, missed, module, purge_of, query, telemetry,
+    SECOND, asking, call, error, fetches_all, file_answer, foretold, leaf, missed, module,
+    purge_of, query, subject, telemetry,
 };
 
 /// Remembers for a minute over a leaf that fails with `kind` or answers; and the count of its calls.
@@ -348,4 +350,25 @@ async fn a_caller_that_goes_away_ends_the_call_below_and_nothing_is_remembered()
     for _ in 0..2 {
         held.assert_ends_with_its_caller(&negative, missed("v1.0.0", FileKind::Mod)).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_remembered_is_told_with_its_age_and_foretold_as_long_as_it_counts() {
+    let layer = layer();
+    let (negative, _) = Below::under(&layer, ErrorKind::NotFound);
+    ask(&negative).await.expect_err("not found");
+    tokio::time::advance(20 * SECOND).await;
+    let request = asking("v1.0.0", FileKind::Mod);
+    let told = layer.tell(&subject("v1.0.0")).await;
+    let no = &told["mod"];
+    assert_eq!(
+        (&no["age_seconds"], &no["for_another_seconds"]),
+        (&20.into(), &40.into()),
+        "{told}"
+    );
+    assert!(told["info"].is_null() && told["path"].is_null(), "{told}");
+    assert_eq!(foretold(&layer, &request).await, Some(Outcome::Negative));
+    tokio::time::advance(41 * SECOND).await;
+    assert!(layer.tell(&subject("v1.0.0")).await.is_null());
+    assert_eq!(foretold(&layer, &request).await, None);
 }

@@ -11,6 +11,7 @@ use tower::Layer as _;
 
 use super::{SingleFlight, SingleFlightLayer};
 use crate::error::{Error, ErrorKind};
+use crate::explain::Tells as _;
 use crate::observe::ObserveLayer;
 use crate::purge::{Modules, Purge, Purges};
 use crate::request::{StashKey, StashRequest, Want};
@@ -20,6 +21,7 @@ use crate::telemetry::{FlightEnd, FlightRole, LayerName, Outcome, Telemetry};
 use crate::testing::below::{assert_passes_unchanged, error_from_below};
 use crate::testing::spans;
 use crate::testing::{SECOND, call, context_for, leaf, module, query, settle, stashed, telemetry};
+use crate::testing::{asking, foretold, subject};
 
 const STASH_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -353,4 +355,27 @@ async fn each_request_is_counted_by_its_part_and_by_how_its_wait_ended() {
         (Follower, Left, 1),
         (Leader, Failed, 1),
     ]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flight_is_told_with_its_age_and_who_asks_for_the_same_is_foretold_to_follow() {
+    let (telemetry, below) = (telemetry(), Below::ok());
+    let layer = layer(&telemetry);
+    let service = below.under_layer(&layer);
+    let (one, two) = (service.clone(), service);
+    let calls =
+        tokio::spawn(async move { tokio::join!(call(&one, request()), call(&two, request())) });
+    tokio::time::sleep(2 * SECOND).await;
+    let told = layer.tell(&subject("v1.0.0")).await;
+    let row = &told[0];
+    assert_eq!(
+        (&row["want"], &row["age_seconds"], &row["followers"]),
+        (&"zip".into(), &2.into(), &1.into())
+    );
+    assert_eq!(layer.tell(&subject("v1.0.1")).await, serde_json::json!([]));
+    for (kind, want) in [(FileKind::Zip, Some(Outcome::MissFollower)), (FileKind::Mod, None)] {
+        assert_eq!(foretold(&layer, &asking("v1.0.0", kind)).await, want, "{kind}");
+    }
+    let (one, two) = calls.await.expect("both end");
+    assert!(one.is_ok() && two.is_ok());
 }
