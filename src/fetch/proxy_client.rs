@@ -60,12 +60,21 @@ impl ProxyClient {
     }
 }
 
-/// What the upstream says of its own caches; nothing where it says too much, or what is no text.
+/// What the upstream says of its own caches; nothing where it says too much, or what is no list of caches: such a field
+/// is read whole or not at all (RFC 9651, section 4.2), and ours stands behind it.
 fn cache_status(headers: &HeaderMap) -> Option<Arc<str>> {
     let said: Result<Vec<&str>, _> =
         headers.get_all("cache-status").iter().map(http::HeaderValue::to_str).collect();
     let said = said.ok()?.join(", ");
-    (!said.is_empty() && said.len() <= CACHE_STATUS_BYTES_MAX).then(|| said.into())
+    let caches = sfv::Parser::new(&said).parse::<sfv::List>().ok()?;
+    let is_cache = |member: &sfv::ListEntry| match member {
+        sfv::ListEntry::Item(item) => {
+            matches!(item.bare_item, sfv::BareItem::Token(_) | sfv::BareItem::String(_))
+        }
+        sfv::ListEntry::InnerList(_) => false,
+    };
+    let is_short = said.len() <= CACHE_STATUS_BYTES_MAX;
+    (is_short && !caches.is_empty() && caches.iter().all(is_cache)).then(|| said.trim().into())
 }
 
 async fn payload(request: &FetchRequest, answer: Answer) -> Result<Payload, Error> {
@@ -89,5 +98,48 @@ impl Fetcher for ProxyClient {
 
     fn fetch(&self, request: FetchRequest) -> BoxFuture<'_, Result<Fetched, Error>> {
         Box::pin(self.ask(request))
+    }
+}
+
+#[cfg(test)]
+mod cache_status_tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn what_a_cache_says_is_handed_on_as_it_is_and_nothing_that_would_swallow_our_own_word() {
+        let long = format!("cdn; hit; detail={}", "x".repeat(CACHE_STATUS_BYTES_MAX));
+        let rows: &[(&[&str], Option<&str>)] = &[
+            (&["cdn; hit"], Some("cdn; hit")),
+            (
+                &["  \"a cache\"; fwd=miss; key=\"k, \\\"l\" "],
+                Some("\"a cache\"; fwd=miss; key=\"k, \\\"l\""),
+            ),
+            (
+                &["origin; hit; ttl=-10", "cdn; fwd=stale; stored"],
+                Some("origin; hit; ttl=-10, cdn; fwd=stale; stored"),
+            ),
+            (&[], None),
+            (&[""], None),
+            (&["cdn; hit; key=\"abc"], None),
+            (&["cdn; hit,"], None),
+            (&["cdn; hit,, edge; hit"], None),
+            (&["cdn; ;hit"], None),
+            (&["cdn hit"], None),
+            (&["(a b); hit"], None),
+            (&["1; hit"], None),
+            (&["cdn; hit; Detail=x"], None),
+            (&["c\u{fc}"], None),
+            (&[&long], None),
+        ];
+        for (lines, wanted) in rows {
+            let mut headers = HeaderMap::new();
+            for line in *lines {
+                let line = HeaderValue::from_bytes(line.as_bytes()).expect("a legal value");
+                headers.append("cache-status", line);
+            }
+            assert_eq!(cache_status(&headers).as_deref(), *wanted, "{lines:?}");
+        }
     }
 }

@@ -50,11 +50,16 @@ impl Line {
         Self { form, level, values, message: 0..0, fields }
     }
 
-    /// Says something more, where the event has not said it itself.
-    pub(super) fn add_missing(&mut self, name: &'static str, text: &dyn fmt::Display) {
-        if self.fields.iter().all(|(known, _)| *known != name) {
-            self.text(name, format_args!("{text}"));
+    /// Says in which trace it was said, where the event has not said it itself.
+    pub(super) fn add_trace(&mut self, trace: &dyn fmt::Display) {
+        if self.fields.iter().all(|(known, _)| *known != "trace_id") {
+            self.text("trace_id", format_args!("{trace}"));
         }
+    }
+
+    /// Says how many like it were left out before.
+    pub(super) fn add_left_out(&mut self, count: u64) {
+        self.bare("left_out", format_args!("{count}"));
     }
 
     pub(super) fn render(mut self, now: OffsetDateTime) -> String {
@@ -259,10 +264,12 @@ mod tests {
         let mut line = Line::new(Form::Json, Level::INFO);
         line.bare("small", format_args!("{}", 1e-7_f64));
         line.bare("large", format_args!("{}", u64::MAX));
-        line.add_missing("small", &"never");
-        line.add_missing("left_out", &7);
+        line.text("trace_id", format_args!("its own"));
+        line.add_trace(&"another");
+        line.add_left_out(7);
         let value = parsed(line);
         assert_eq!((&value["msg"], &value["small"]), (&"".into(), &1e-7.into()));
-        assert_eq!((&value["large"], &value["left-out"]), (&u64::MAX.into(), &"7".into()));
+        assert_eq!((&value["large"], &value["left-out"]), (&u64::MAX.into(), &7.into()));
+        assert_eq!(value["trace-id"], "its own");
     }
 }

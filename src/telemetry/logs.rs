@@ -26,6 +26,9 @@ use super::repeats::Repeats;
 /// Lines that wait to be written; one more is lost.
 pub const LINES_QUEUED_MAX: usize = 8_192;
 
+/// Bytes that are written at once, and one line more.
+const WRITE_BYTES: usize = 1 << 20;
+
 /// How long the end of the program waits until what waits is written.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
@@ -82,9 +85,10 @@ fn write_all(waiting: &Receiver<Piece>) {
     let mut text = String::new();
     while let Ok(first) = waiting.recv() {
         let mut next = Some(first);
-        while let Some(Piece::Line(line)) = &next {
-            text.push_str(line);
-            next = waiting.try_recv().ok();
+        while let Some(Piece::Line(line)) = next {
+            text.push_str(&line);
+            let is_enough = text.len() >= WRITE_BYTES;
+            next = if is_enough { None } else { waiting.try_recv().ok() };
         }
         let mut out = std::io::stdout().lock();
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -149,10 +153,10 @@ impl<S: Subscriber> Layer<S> for Lines {
         let Some(left_out) = self.admit(event) else { return count(LogFate::LeftOut) };
         let mut line = Line::of(event, self.form);
         if let Some(trace) = current::trace() {
-            line.add_missing("trace_id", &trace);
+            line.add_trace(&trace);
         }
         if left_out > 0 {
-            line.add_missing("left_out", &left_out);
+            line.add_left_out(left_out);
         }
         let text = line.render(time::OffsetDateTime::now_utc());
         count(match self.writing.try_send(Piece::Line(text)) {

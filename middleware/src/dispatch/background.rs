@@ -31,7 +31,7 @@ use crate::response::Stashed;
 use crate::stack::Border;
 use crate::storage_io::StorageHandle;
 use crate::telemetry::trace::{RootEnd, SpanRef, current};
-use crate::telemetry::{BackgroundEvent, Kept, Outcome, SpanAttribute, Telemetry, Work};
+use crate::telemetry::{BackgroundEvent, Kept, Outcome, SpanAttribute, Telemetry, Trace, Work};
 
 /// How long a write of the queue's store is waited for.
 pub const STORE_PATIENCE: Duration = Duration::from_secs(5);
@@ -323,7 +323,14 @@ impl Shared {
         }
     }
 
+    /// One turn of an entry; what is said of it is said in the trace that it has.
     async fn run(this: &Arc<Self>, taken: Taken<Cause>) {
+        let trace = this.ports.telemetry.tracer.work(Work::BackgroundStash, taken.job.span);
+        let id = trace.span().map(|span| span.trace);
+        current::within(id, Self::run_in(this, trace, taken)).await;
+    }
+
+    async fn run_in(this: &Arc<Self>, trace: Trace, taken: Taken<Cause>) {
         let Taken { key, job: cause, attempt, turn, age } = taken;
         // A stash that is dropped with its runtime frees its place.
         let running = Running { shared: Arc::clone(this), key: Some(key.clone()) };
@@ -336,7 +343,7 @@ impl Shared {
         }
         let asked = this.ports.negatives.era(&key.module);
         // Safe to assert: the attempt and all it owns is dropped with the panic.
-        let attempted = AssertUnwindSafe(this.stash(&key, cause)).catch_unwind().await;
+        let attempted = AssertUnwindSafe(this.stash(&key, cause, trace)).catch_unwind().await;
         let error = match attempted.unwrap_or_else(|_| Ended::Failed(panicked())) {
             Ended::Stored => {
                 this.count(BackgroundEvent::Stored);
@@ -387,17 +394,16 @@ impl Shared {
     }
 
     /// One attempt, in a trace of its own.
-    async fn stash(&self, key: &Key, cause: Cause) -> Ended {
+    async fn stash(&self, key: &Key, cause: Cause, trace: Trace) -> Ended {
         let began = Instant::now();
         let context = RequestContext {
             id: Arc::clone(&cause.request_id),
-            trace: self.ports.telemetry.tracer.work(Work::BackgroundStash, cause.span),
+            trace,
             deadline: Instant::now() + self.config.timeout,
             timings: Arc::default(),
         };
         context.trace.keep(Kept::Miss);
-        let trace = context.trace.span().map(|span| span.trace);
-        let result = current::within(trace, self.stashed(&context, key)).await;
+        let result = self.stashed(&context, key).await;
         let (outcome, error) = match &result {
             Ok(outcome) => (*outcome, None),
             Err(error) => (error.outcome(), Some(error.message())),

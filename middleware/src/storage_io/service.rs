@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::ports::{Storage, StorageCall, StorageReply};
 use crate::request::{RequestContext, StorageRequest};
 use crate::stack::stage;
-use crate::telemetry::trace::Onward;
+use crate::telemetry::trace::{Onward, current};
 use crate::telemetry::{Outcome, StorageOperation, Telemetry};
 
 tokio::task_local! {
@@ -42,7 +42,7 @@ pub fn on_behalf_of_the_caller<F: Future>(work: F) -> impl Future<Output = F::Ou
         let (context, moved) = (caller.context.clone(), Cell::new(caller.moved.get()));
         Caller { context, moved }
     };
-    let caller = CALLER.try_with(known).ok();
+    let (caller, work) = (CALLER.try_with(known).ok(), current::inherited(work));
     async move {
         match caller {
             Some(caller) => CALLER.scope(caller, work).await,

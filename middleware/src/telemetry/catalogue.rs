@@ -443,7 +443,10 @@ pub const REQUEST_EVENT: &[FieldInfo] = &[
     ("outcome", "How it ended: the label `outcome`."),
     ("module?", "The module path, decoded."),
     ("version?", "The version, decoded; of a query, what it resolved to."),
-    ("client?", "The address of the other end; none for a unix socket."),
+    (
+        "client?",
+        "The address of the client: of the other end, or as trusted proxies (`TrustedProxies`) have it.",
+    ),
     ("sent_bytes", "Bytes of the body sent."),
     ("cut", "Whether the body ended before its end."),
     ("duration_ms", "Milliseconds from the request's head to the last byte of the answer."),

@@ -9,6 +9,7 @@ use super::super::state::{Key, Offer};
 use super::{Background, Cause, Shared};
 use crate::flight::{NoLanding, Role};
 use crate::request::{FileRequest, RequestContext};
+use crate::telemetry::Kept;
 
 /// What came of a version that was to be fetched before a client asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,8 @@ impl Background {
 
     async fn enqueue(&self, context: &RequestContext, key: Key) -> Ahead {
         let shared = &self.0;
+        // What goes on in the background links to it.
+        context.trace.keep(Kept::Miss);
         let span = context.trace.span();
         let cause = Cause { request_id: Arc::clone(&context.id), span };
         if shared.ports.store.is_none() {
