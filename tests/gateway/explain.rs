@@ -158,7 +158,7 @@ async fn where_it_is_and_what_happened_is_told_the_newest_first() {
     assert_eq!(told["storage"]["files"]["whole"], true, "{told}");
     assert_eq!(told["storage"]["info"]["Version"], VERSION, "{told}");
     assert_eq!(told["memory"]["info_bytes"], bytes["info"], "{told}");
-    assert_eq!(told["checksums"]["zip"], module.h1().to_string(), "{told}");
+    assert_eq!(told["checksums"]["zip"], module.h1(), "{told}");
     assert_eq!(told["queue"], json!([]));
     let events = told["events"].as_array().expect("events");
     let seen: Vec<_> = events.iter().map(|event| (&event["what"], &event["outcome"])).collect();
