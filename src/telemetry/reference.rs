@@ -17,7 +17,8 @@ This page is made from the program's own catalogue; `DIPYLON_BLESS=1 cargo test 
 writes it anew. A metric, label value or field that is not here does not exist.
 
 One word says how a request ended, its *outcome*. It stands in the metrics, on the spans, in the log,
-as `detail` in the answer's `Cache-Status`, and it is the same word everywhere.
+as `detail` in the answer's `Cache-Status`, and it is the same word everywhere:
+[docs/outcomes.md](../outcomes.md) has each with its status, its log level and what provokes it.
 
 Every answer carries `X-Request-Id` and `Athens-Request-ID` (equal; a client's own is kept),
 `traceparent`, `Cache-Status` and `Server-Timing`. In `Cache-Status` (RFC 9211) the last word is the

@@ -9,6 +9,7 @@
 //! - [`go`]: the real `go` command in an environment of its own.
 //! - [`client`]: an HTTP client that sees how an answer ended, not only what it said.
 //! - [`gateway`] and [`metrics`]: the real program as a process, and its `/metrics` read and asked.
+//! - [`traces`]: a collector that keeps the spans it receives.
 //! - [`athens`]: where Athens has the files of a version.
 //! - [`storage_program`]: what that process must do over every kind of store.
 //!
@@ -27,6 +28,7 @@ pub mod module;
 pub mod services;
 pub mod storage_program;
 pub mod storage_suite;
+pub mod traces;
 pub mod upstream;
 
 mod process;

@@ -11,6 +11,7 @@ mod breakers;
 mod cache_status;
 mod cases;
 mod check;
+mod credentials;
 mod dead_upstream;
 mod drain;
 mod endpoints;
