@@ -261,7 +261,7 @@ async fn a_caller_that_goes_away_ends_the_call_below() {
     held.assert_ends_with_its_caller(&filter, request(ask("v1.2.3"))).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_rule_that_decides_is_told_with_its_line_and_what_it_does_is_foretold() {
     let text = "# ours\n- example.com/m v1.0.0\nD example.com v1.0.1\n+\n";
     let layer = FilterLayer::new(Arc::new(rules(text)), "https://elsewhere.example");
