@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -29,6 +31,11 @@ const LOG_SETTLES_MAX: Duration = Duration::from_secs(1);
 
 /// The longest that [`Gateway::terminate`] waits unless told otherwise.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// Ports for gateways: below those of Linux for who asks for any (32768 and up).
+const PORTS: Range<u16> = 18_000..32_000;
+/// Test programs that run at the same time begin so far apart, times the difference of their ids.
+const PORTS_BETWEEN_PROCESSES: u32 = 997;
 
 /// How to start the program.
 #[derive(Clone, Debug)]
@@ -320,10 +327,21 @@ impl Gateway {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, each time another one. It is none that the kernel gives to who asks for any, so
+/// no fake of another test can take it meanwhile and answer in the gateway's place.
 fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has a free port");
-    listener.local_addr().expect("a bound listener has an address")
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let count = u32::from(PORTS.end - PORTS.start);
+    let first = std::process::id().wrapping_mul(PORTS_BETWEEN_PROCESSES);
+    for _ in 0..count {
+        let number = first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % count;
+        let port = PORTS.start + u16::try_from(number).expect("fewer than 65,536 ports");
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("no port of {PORTS:?} is free on loopback");
 }
 
 /// Athens refuses a configuration that others may write or run; so may the program.

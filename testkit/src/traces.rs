@@ -160,3 +160,50 @@ fn pair(attribute: KeyValue) -> Option<(String, String)> {
     };
     Some((attribute.key, text))
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+    use opentelemetry_proto::tonic::common::v1::AnyValue;
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Status};
+
+    use super::*;
+    use crate::client::Client;
+
+    fn message() -> Vec<u8> {
+        let value = Some(AnyValue { value: Some(any_value::Value::IntValue(404)) });
+        let attribute = KeyValue { key: "status".to_owned(), value, ..KeyValue::default() };
+        let span = Span {
+            trace_id: vec![0xab; 16],
+            span_id: vec![1; 8],
+            name: "zip".to_owned(),
+            kind: span::SpanKind::Server.into(),
+            attributes: vec![attribute],
+            status: Some(Status { message: "why".to_owned(), code: SpanStatus::Error.into() }),
+            ..Span::default()
+        };
+        let scope_spans = vec![ScopeSpans { spans: vec![span], ..ScopeSpans::default() }];
+        let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+        ExportTraceServiceRequest { resource_spans }.encode_to_vec()
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_is_kept_by_its_trace_and_what_is_no_message_is_refused() {
+        let traces = Traces::start();
+        let client = Client::new(&traces.url());
+        let send = async |path: &str, kind: &str, body: Vec<u8>| {
+            let answer = client.request(Method::POST, path, &[("content-type", kind)], body).await;
+            answer.status.as_u16()
+        };
+        assert_eq!(send("/v1/logs", PROTOBUF, message()).await, 404);
+        assert_eq!(send(PATH, "application/json", message()).await, 415);
+        assert_eq!(send(PATH, PROTOBUF, vec![0xff; 8]).await, 400);
+        let trace = "ab".repeat(16);
+        assert_eq!(traces.of(&trace), []);
+        assert_eq!(send(PATH, PROTOBUF, message()).await, 200);
+        let span = &traces.of(&trace)[0];
+        assert_eq!((span.name.as_str(), span.attribute("status")), ("zip", "404"));
+        assert_eq!((span.error.as_deref(), span.is_server), (Some("why"), true));
+        assert_eq!((span.id.as_str(), span.parent.as_str()), ("0101010101010101", ""));
+    }
+}

@@ -80,9 +80,9 @@ outcomes! {
     DenyAuth deny_auth: [401, 403], "fwd=bypass", ["info"], ["auth", "route"],
         "A wrong password; a change under `/-/` without `AdminToken`.";
     DenyPrivate deny_private: [403], "fwd=bypass", ["info"], ["sumdb"],
-        "A lookup of a module of `GONOSUMDB`.";
+        "A lookup of a module of `NoSumPatterns` in the checksum database.";
     Limited limited: [429], "fwd=bypass", ["info"], ["rate_limit"],
-        "More requests than `RateLimitBurst`.";
+        "More requests at once than `[Dipylon.RateLimit] Burst`.";
     Shed shed: [503], "fwd=bypass", ["warning"], ["route"],
         "A zip larger than `MaxSpoolBytes`.";
     Redirected redirected: [302], "fwd=bypass", ["info"], ["dispatch"],
@@ -102,7 +102,7 @@ outcomes! {
     UpstreamError upstream_error: [502], "fwd=bypass", ["warning"], ["upstream"],
         "Upstream answers 500, 418, or cuts the connection.";
     UpstreamUnavailable upstream_unavailable: [503], "fwd=bypass", ["warning"], ["upstream_breaker"],
-        "A version after five failures of upstream in a row.";
+        "A version after ten failures of upstream in a row.";
     UpstreamBadContent upstream_bad_content: [502], "fwd=bypass", ["error"], ["stash"],
         "Upstream answers with a login page, or with another version.";
     NoUpstream no_upstream: [503], "fwd=bypass", ["error"], ["goproxy_list"],
@@ -110,7 +110,7 @@ outcomes! {
     ChecksumMismatch checksum_mismatch: [403], "fwd=bypass", ["error"], ["route"],
         "The checksum database knows another hash of the zip.";
     ChecksumUnavailable checksum_unavailable: [503], "fwd=bypass", ["error"], ["stash"],
-        "The checksum database answers 500.";
+        "The checksum database answers 503.";
     StorageError storage_error: [500], "fwd=bypass", ["error"], ["lookup"],
         "The disk under the store is gone, and upstream does not know the version.";
     StorageUnavailable storage_unavailable: [503], "fwd=bypass", ["error"], ["lookup"],

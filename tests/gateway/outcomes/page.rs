@@ -19,8 +19,8 @@ the answer, the log event, `dipylon_http_server_requests_total`, the root span, 
 `DIPYLON_BLESS=1 cargo test --test gateway outcomes` writes it anew.
 
 The root span is an error where the status is 5xx, as the semantic conventions for HTTP say, and where a body was cut; a
-layer's span wherever the layer failed (`route` makes an answer of that). A zip can be refused when its head has passed the
-layers already: then the spans below `route` are those of a miss. What each word means:
+layer's span wherever the layer failed (`route` makes an answer of that). A zip can be refused when its head has passed
+the layers already: then the spans below `route` are those of a miss. What each word means:
 [the reference](reference/telemetry.md#outcome); what to do: [the runbook](runbook.md).
 
 | outcome | status | `Cache-Status` | log | root span | layer | in the test |

@@ -5,7 +5,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use dipylon_middleware::breaker::state::UPSTREAM_FAILURES_TO_OPEN;
-use dipylon_testkit::metrics::Metrics;
 use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::upstream::{Fault, Gate, When};
 use http::Method;
@@ -288,6 +287,7 @@ pub(super) async fn upstream_error(trial: &Trial) {
 pub(super) async fn upstream_unavailable(trial: &Trial) {
     let scene = trial.start(impatient()).await;
     scene.world.upstream.fault(When::any(), sick());
+    assert_eq!(UPSTREAM_FAILURES_TO_OPEN, 10, "the table says how many");
     for patch in 0..UPSTREAM_FAILURES_TO_OPEN {
         let path = path_of(MODULE, &format!("v1.0.{patch}"), "info");
         scene.world.get_refused(&path, 502, &["the upstream is sick"]).await;
@@ -391,7 +391,7 @@ pub(super) async fn dropped(trial: &Trial) {
     world.until("it is logged", || world.logged("\"leaves\"")).await;
     gate.open();
     scene.agrees(&before, "leaves", None).await;
-    let metrics: Metrics = world.metrics().await;
+    let metrics = world.metrics().await;
     let active = metrics.metric("dipylon_http_server_active_requests").value();
     assert_eq!(active, Some(1.0), "the one that asks for the count");
 }
