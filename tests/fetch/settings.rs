@@ -1,7 +1,6 @@
 //! Where the Go settings come from.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -14,8 +13,12 @@ use dipylon_testkit::checksum_db::ChecksumDb;
 /// A `go` that answers `env -json` with `json` and leaves what it was called with behind.
 fn fake_go(directory: &Path, script: &str) -> String {
     let path = directory.join("go");
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    // Not by this process: what another test starts in that moment would hold it open, and what is open for writing
+    // cannot be run.
+    let text = directory.join("go.txt");
+    std::fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
+    let mut install = std::process::Command::new("install");
+    assert!(install.args(["-m", "755"]).args([&text, &path]).status().unwrap().success());
     path.to_str().unwrap().to_owned()
 }
 
@@ -287,11 +290,9 @@ async fn a_gateway_that_is_told_to_ask_itself_says_so() {
 #[tokio::test]
 async fn go_env_that_names_the_gateway_is_asked_again_without_its_file() {
     let folder = tempfile::tempdir().unwrap();
-    let go = folder.path().join("go");
-    let script = "#!/bin/sh\n[ \"$GOENV\" = off ] && p=https://proxy.test || p=http://localhost:3999\n\
-                  printf '{\"GOPROXY\": \"%s\"}' \"$p\"\n";
-    std::fs::write(&go, script).unwrap();
-    std::fs::set_permissions(&go, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let settings = resolve(Case { go: go.to_str().unwrap(), ..NO_GO }).await.unwrap();
+    let script = "[ \"$GOENV\" = off ] && p=https://proxy.test || p=http://localhost:3999\n\
+                  printf '{\"GOPROXY\": \"%s\"}' \"$p\"";
+    let go = fake_go(folder.path(), script);
+    let settings = resolve(Case { go: &go, ..NO_GO }).await.unwrap();
     assert_eq!(origin(&settings, "GOPROXY"), ("https://proxy.test".to_owned(), Origin::GoEnv));
 }
