@@ -48,7 +48,10 @@ async fn what_is_still_running_after_the_shutdown_timeout_makes_the_exit_code_1(
         said.contains("Could not shut down server") && said.contains("ShutdownTimeout"),
         "{said}"
     );
-    assert!(asking.await.expect("the request ends").is_err(), "the client sees the end");
+    // Of what is cut off, one part may live a moment longer than the other, and say so.
+    if let Ok(answer) = asking.await.expect("the request ends") {
+        assert!(answer.status.is_server_error() && answer.text().contains("crashed"), "{answer:?}");
+    }
 }
 
 #[tokio::test]

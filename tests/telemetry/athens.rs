@@ -9,6 +9,12 @@ use crate::world::{VERSION, World, file, until};
 async fn athens_s_three_metrics_are_there_where_they_are_asked_for() {
     let world = World::start(&[("DIPYLON_ATHENS_METRICS", "true")]).await;
     assert_eq!(world.get(&file(VERSION, "zip")).await.status, 200);
+    until("it is saved", async || {
+        let metrics = world.gateway.metrics().await;
+        metrics.metric("dipylon_stash_saves_total").sum() == 1.0
+            && metrics.metric("dipylon_single_flight_active").sum() == 0.0
+    })
+    .await;
     // From storage, then from memory.
     for _ in 0..2 {
         assert_eq!(world.get(&file(VERSION, "mod")).await.status, 200);
