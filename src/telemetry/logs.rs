@@ -26,6 +26,9 @@ use super::repeats::Repeats;
 /// Lines that wait to be written; one more is lost.
 pub const LINES_QUEUED_MAX: usize = 8_192;
 
+/// How long lines are gathered before they are written.
+const GATHERED_FOR: Duration = Duration::from_millis(10);
+
 /// Bytes that are written at once, and one line more.
 const WRITE_BYTES: usize = 1 << 20;
 
@@ -84,6 +87,8 @@ pub fn count_in(telemetry: &Telemetry) {
 fn write_all(waiting: &Receiver<Piece>) {
     let mut text = String::new();
     while let Ok(first) = waiting.recv() {
+        // Who waits for each line is woken by each request, which costs that request more than its line.
+        std::thread::sleep(GATHERED_FOR);
         let mut next = Some(first);
         while let Some(Piece::Line(line)) = next {
             text.push_str(&line);

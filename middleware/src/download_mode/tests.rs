@@ -104,7 +104,7 @@ async fn a_caller_that_goes_away_ends_the_call_below() {
     held.assert_ends_with_its_caller(&service, missed("v1.0.0", FileKind::Zip)).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_each_mode_answers_itself_is_foretold() {
     for (mode, want) in [
         (Mode::Sync, None),

@@ -62,6 +62,8 @@ const WORDS: &[&str] = &[
     "body",
     "budget",
     "error",
+    "events",
+    "explain",
     "flight",
     "missing_paths",
     "ports",
