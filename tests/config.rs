@@ -22,13 +22,9 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn blessing() -> bool {
-    std::env::var_os("DIPYLON_BLESS").is_some_and(|value| value == "1")
-}
-
 /// Compares with what is on disk, or writes it.
 fn compare(path: &Path, got: &str) {
-    if blessing() {
+    if dipylon_testkit::bless::is_asked_for() {
         std::fs::write(path, got).expect("the golden is written");
         return;
     }

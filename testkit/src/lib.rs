@@ -11,12 +11,14 @@
 //! - [`gateway`] and [`metrics`]: the real program as a process, and its `/metrics` read and asked.
 //! - [`traces`]: a collector that keeps the spans it receives.
 //! - [`athens`]: where Athens has the files of a version.
+//! - [`bless`]: pages that are made from the program, held to it or written anew.
 //! - [`storage_program`]: what that process must do over every kind of store.
 //!
 //! Everything talks to 127.0.0.1 only, has bounds by name, and panics with a sentence when a test
 //! asks for what cannot be.
 
 pub mod athens;
+pub mod bless;
 pub mod checksum_db;
 pub mod client;
 pub mod gateway;

@@ -135,7 +135,7 @@ async fn every_difference_is_listed_and_has_its_reason() {
         text += &run(&group, seeded.path(), &upstream, &mut complaints).await;
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
-    if std::env::var_os("DIPYLON_BLESS").is_some_and(|value| value == "1") {
+    if dipylon_testkit::bless::is_asked_for() {
         std::fs::write(GOLDEN, &text).expect("the golden is written");
         return;
     }

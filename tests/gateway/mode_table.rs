@@ -341,7 +341,7 @@ async fn every_mode_does_what_the_table_in_the_docs_says() {
     let (before, rest) = page.split_once(BEGIN).expect("the beginning of the table");
     let (written, behind) = rest.split_once(END).expect("the end of the table");
     let table = format!("{}\n{}", table(&seen), table_of_headers(&seen));
-    if std::env::var_os("DIPYLON_BLESS").is_some_and(|value| value == "1") {
+    if dipylon_testkit::bless::is_asked_for() {
         std::fs::write(&path, format!("{before}{BEGIN}{table}{END}{behind}")).expect("written");
         return;
     }

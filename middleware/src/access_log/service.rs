@@ -144,7 +144,7 @@ impl Record {
             outcome: self.served.outcome,
             error: self.served.error.take(),
             duration,
-            trace: self.context.trace.span().map(|span| span.trace),
+            trace: self.context.trace.id(),
             request_id: Arc::clone(&self.context.id),
         });
     }
@@ -193,7 +193,7 @@ impl Record {
             ($level:ident) => {
                 tracing::$level!(
                     request_id = %self.context.id,
-                    trace_id = self.context.trace.span().map(|span| span.trace.to_string()),
+                    trace_id = self.context.trace.id().map(|id| id.to_string()),
                     http_method = %self.method,
                     http_path = self.path,
                     http_status = self.status.as_u16(),

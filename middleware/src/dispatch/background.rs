@@ -326,7 +326,7 @@ impl Shared {
     /// One turn of an entry; what is said of it is said in the trace that it has.
     async fn run(this: &Arc<Self>, taken: Taken<Cause>) {
         let trace = this.ports.telemetry.tracer.work(Work::BackgroundStash, taken.job.span);
-        let id = trace.span().map(|span| span.trace);
+        let id = trace.id();
         current::within(id, Self::run_in(this, trace, taken)).await;
     }
 
@@ -428,7 +428,7 @@ impl Shared {
             outcome,
             error: error.map(str::to_owned),
             duration: began.elapsed(),
-            trace: context.trace.span().map(|span| span.trace),
+            trace: context.trace.id(),
             request_id: Arc::clone(&context.id),
         });
         match result {

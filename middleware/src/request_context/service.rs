@@ -52,7 +52,7 @@ impl<S: Stage<EdgeRequest, Reply = Response<Body>>> RequestContextService<S> {
             None => peer,
         };
         let edge = EdgeRequest { context: context.clone(), head, path, peer, secure };
-        let trace = context.trace.span().map(|span| span.trace);
+        let trace = context.trace.id();
         let answered = current::within(trace, self.inner.oneshot(edge)).await;
         let mut response = answered.unwrap_or_else(|error| render::error(&error));
         finish(&mut response, &context);

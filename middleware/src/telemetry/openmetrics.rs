@@ -47,7 +47,7 @@ fn push_family(text: &mut String, family: &MetricFamily, exemplified: &[Exemplif
         let labels = metric.get_label();
         match family.get_field_type() {
             MetricType::COUNTER => {
-                push_sample(text, name, "_total", labels, None, metric.get_counter().get_value());
+                push_sample(text, name, "_total", labels, metric.get_counter().get_value());
             }
             MetricType::HISTOGRAM => {
                 let of_these = |one: &&Exemplified| {
@@ -56,7 +56,7 @@ fn push_family(text: &mut String, family: &MetricFamily, exemplified: &[Exemplif
                 let buckets = exemplified.iter().find(of_these).map(|one| one.buckets.as_slice());
                 push_histogram(text, name, labels, metric.get_histogram(), buckets.unwrap_or(&[]));
             }
-            _ => push_sample(text, name, "", labels, None, metric.get_gauge().get_value()),
+            _ => push_sample(text, name, "", labels, metric.get_gauge().get_value()),
         }
     }
 }
@@ -85,9 +85,8 @@ fn push_histogram(
         }
         text.push('\n');
     }
-    push_sample(text, name, "_sum", labels, None, histogram.get_sample_sum());
-    push_name(text, name, "_count", labels, None);
-    let _ = writeln!(text, " {count}");
+    push_sample(text, name, "_sum", labels, histogram.get_sample_sum());
+    push_sample(text, name, "_count", labels, count);
 }
 
 fn push_exemplar(text: &mut String, exemplar: &Exemplar) {
@@ -103,10 +102,9 @@ fn push_sample(
     name: &str,
     suffix: &str,
     labels: &[LabelPair],
-    bound: Option<f64>,
-    value: f64,
+    value: impl std::fmt::Display,
 ) {
-    push_name(text, name, suffix, labels, bound);
+    push_name(text, name, suffix, labels, None);
     let _ = writeln!(text, " {value}");
 }
 

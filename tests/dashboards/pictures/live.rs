@@ -68,7 +68,7 @@ async fn a_cold_zip_of_two_gateways_is_one_trace_that_can_be_drawn() {
     for gateway in [1, 2] {
         assert!(spans.iter().any(|span| span.gateway == gateway), "{gateway}: {spans:#?}");
     }
-    if super::is_blessing() {
+    if dipylon_testkit::bless::is_asked_for() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dashboards/pictures/trace.json");
         std::fs::write(file, as_json(&spans)).expect("the sample");
     }

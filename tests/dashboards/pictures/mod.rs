@@ -18,11 +18,6 @@ fn folder() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/pictures"))
 }
 
-/// Whether files are to be written anew.
-fn is_blessing() -> bool {
-    std::env::var_os("DIPYLON_BLESS").is_some_and(|value| value == "1")
-}
-
 /// Every picture by the name of its file.
 fn pictures() -> Vec<(String, String)> {
     let dashboards = dashboards();
@@ -40,7 +35,7 @@ fn pictures() -> Vec<(String, String)> {
 fn the_pictures_in_the_docs_are_those_of_the_dashboards_and_of_the_trace() {
     for (name, drawn) in pictures() {
         let path = folder().join(&name);
-        if is_blessing() {
+        if dipylon_testkit::bless::is_asked_for() {
             std::fs::create_dir_all(folder()).expect("docs/pictures");
             std::fs::write(&path, &drawn).expect("a picture");
         }

@@ -53,16 +53,7 @@ fn page() -> String {
 #[test]
 fn the_page_is_made_from_the_table_of_the_tests() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/outcomes.md");
-    let got = page();
-    if std::env::var_os("DIPYLON_BLESS").is_some_and(|value| value == "1") {
-        std::fs::write(path, got).expect("the page is written");
-        return;
-    }
-    let want = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(
-        got == want,
-        "{path} differs: DIPYLON_BLESS=1 cargo test --test gateway writes it anew"
-    );
+    dipylon_testkit::bless::assert_page(path, &page(), "cargo test --test gateway");
 }
 
 #[test]

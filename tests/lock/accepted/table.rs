@@ -37,7 +37,7 @@ type Row = [String; HEADINGS.len()];
 
 /// Puts what was measured of a kind into its row, where the run is one that may write.
 pub(super) fn write(kind: &str, cells: &[(Column, String)]) {
-    if std::env::var_os("DIPYLON_BLESS").is_none_or(|value| value != "1") {
+    if !dipylon_testkit::bless::is_asked_for() {
         return;
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);

@@ -186,6 +186,11 @@ impl Trace {
         self.0.as_ref().map(|(recording, index)| recording.span(*index))
     }
 
+    /// The trace's own id, in every line of the log about it.
+    pub fn id(&self) -> Option<TraceId> {
+        self.span().map(|span| span.trace)
+    }
+
     /// Whether it is sure that the trace is kept.
     pub fn is_kept(&self) -> bool {
         self.0.as_ref().is_some_and(|(recording, _)| recording.is_kept())
@@ -193,7 +198,7 @@ impl Trace {
 
     /// The trace, where it is sure that it is kept: what an exemplar leads to.
     pub fn exemplar(&self) -> Option<TraceId> {
-        self.is_kept().then(|| self.span()).flatten().map(|span| span.trace)
+        self.is_kept().then(|| self.id()).flatten()
     }
 
     /// From here on the trace is worth keeping, whatever comes of it.
