@@ -42,11 +42,14 @@ pub trait Attempt: HasContext + Clone + Send + 'static {
 impl Attempt for FetchRequest {
     const REPEATED_WITHIN: Option<Duration> = None;
 
-    /// A refusal of our own below (a full line, say) tells nothing of an upstream: taken for an answer,
-    /// it would keep the breaker of a hanging upstream closed.
+    /// A refusal of our own below (a full line, a host that is left alone) tells nothing of an upstream: taken for
+    /// an answer, it would keep the breaker of a hanging upstream closed.
     fn verdict(error: &Error) -> Verdict {
-        use ErrorKind::{BadContent, NotFound, UpstreamRefused, UpstreamRejected};
+        use ErrorKind::{
+            BadContent, NotFound, UpstreamRefused, UpstreamRejected, UpstreamUnavailable,
+        };
         match error.kind() {
+            UpstreamUnavailable => Verdict::Silent,
             kind if kind.is_transient() => Verdict::Failing,
             NotFound | UpstreamRefused | UpstreamRejected | BadContent => Verdict::Answered,
             _ => Verdict::Silent,

@@ -67,15 +67,16 @@ impl UpstreamHost {
 #[derive(Clone, Debug)]
 pub(crate) struct UpstreamWatch {
     name: Arc<str>,
-    host: UpstreamHost,
     breaker: BreakerLayer,
+    host_breaker: BreakerLayer,
+    line: Line,
 }
 
 impl UpstreamWatch {
     /// The upstream called `name`, without credentials, at `host`.
     pub(crate) fn new(name: Arc<str>, host: &UpstreamHost, telemetry: &Telemetry) -> Self {
         let breaker = BreakerLayer::upstream(Arc::clone(&name), telemetry);
-        Self { name, host: host.clone(), breaker }
+        Self { name, breaker, host_breaker: host.breaker.for_another(), line: host.line.clone() }
     }
 }
 
@@ -90,26 +91,26 @@ fn shown(standing: &Standing) -> Facts {
 
 impl Stands for UpstreamWatch {
     fn standing(&self) -> Facts {
-        let UpstreamHost { breaker, line } = &self.host;
+        let Self { name, breaker, host_breaker, line } = self;
         let slots = line.limit.standing();
         json!({
-            "name": &*self.name,
-            "breaker": shown(&self.breaker.standing()),
-            "host_breaker": shown(&breaker.standing()),
+            "name": &**name,
+            "breaker": shown(&breaker.standing()),
+            "host_breaker": shown(&host_breaker.standing()),
             "paused_for_seconds": line.pace.pause_left().map(|left| left.as_secs_f64().ceil()),
             "slots": { "used": slots.used, "of": slots.slots, "waiting": slots.waiting },
         })
     }
 
     fn refusal(&self) -> Option<Error> {
-        for breaker in [&self.host.breaker, &self.breaker] {
+        for breaker in [&self.breaker, &self.host_breaker] {
             let standing = breaker.standing();
             let Some(left) = standing.refused_for else { continue };
             let cause = standing.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
             let text = format!("{} keeps failing and is left alone for a while{cause}", self.name);
             return Some(Error::new(ErrorKind::UpstreamUnavailable, text).with_retry_after(left));
         }
-        self.host.line.pace.refusal()
+        self.line.pace.refusal()
     }
 }
 
@@ -146,7 +147,7 @@ pub(crate) fn upstream_stack(
     watch: &UpstreamWatch,
     telemetry: &Telemetry,
 ) -> Border<FetchRequest, Fetched> {
-    let UpstreamHost { breaker, line } = watch.host.clone();
+    let UpstreamWatch { breaker, host_breaker, line, .. } = watch.clone();
     let attempts_max = config.dipylon.upstream_attempts;
     let upstream = Upstream::new(fetcher, class, telemetry);
     // Innermost: bounds one attempt until its answer begins.
@@ -160,9 +161,9 @@ pub(crate) fn upstream_stack(
     });
     let attempts = Stack::new(telemetry)
         // Outermost: what an open breaker refuses costs neither a slot nor an attempt.
-        .push(LayerName::UpstreamHostBreaker, breaker)
-        // Below the host's: what that refuses is no failure of this upstream.
-        .push(LayerName::UpstreamBreaker, watch.breaker.clone())
+        .push(LayerName::UpstreamBreaker, breaker)
+        // Below the upstream's own: what that refuses is not asked of the host, and says nothing of it.
+        .push(LayerName::UpstreamHostBreaker, host_breaker)
         // Above the slots: a call that waits before its next attempt gives its slot back.
         .push(LayerName::UpstreamRetry, RetryLayer::new(attempts_max, telemetry));
     // Below the retries: each attempt is one of the host's.

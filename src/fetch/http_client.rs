@@ -46,7 +46,8 @@ const USER_AGENT: &str = concat!("dipylon/", env!("CARGO_PKG_VERSION"));
 /// Timeouts, HTTP proxies and trust.
 #[derive(Clone, Debug)]
 pub struct HttpClientConfig {
-    /// Name lookup, TCP and TLS together.
+    /// Name lookup, TCP and TLS together; half of `header_timeout` at most, so that who cannot be reached is told from
+    /// who is silent.
     pub connect_timeout: Duration,
     /// From a request until its answer's head, connecting included.
     pub header_timeout: Duration,
@@ -155,7 +156,8 @@ impl HttpClient {
     pub fn new(config: &HttpClientConfig) -> Result<Self, Error> {
         let rules = ProxyRules::new(&config.http_proxy, &config.https_proxy, &config.no_proxy);
         let tls = http_tls::trusting(&config.extra_roots)?;
-        let connector = TimedConnector::new(&tls, rules.clone(), config.connect_timeout);
+        let connect_timeout = config.connect_timeout.min(config.header_timeout / 2);
+        let connector = TimedConnector::new(&tls, rules.clone(), connect_timeout);
         Ok(Self {
             client: pooled(connector),
             rules,

@@ -146,8 +146,8 @@ impl SumDbSource {
     /// What the database `name` answers to `path`.
     ///
     /// # Errors
-    /// `NotFound` where it says that there is no such thing, `NotStored` when offline, and
-    /// `ChecksumUnavailable` for everything else.
+    /// `NotFound` where it says that there is no such thing, `NotStored` when offline and where it must not be told
+    /// the name, and `ChecksumUnavailable` for everything else.
     pub async fn get(
         &self,
         name: &str,
@@ -340,7 +340,8 @@ fn is_immutable(path: &SumDbPath) -> bool {
 }
 
 fn unavailable(name: &str, error: &Error) -> Error {
-    if error.kind() == ErrorKind::NotFound {
+    // The second where a reload has the name kept from everybody: that is no trouble of the database.
+    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotStored) {
         return error.clone();
     }
     let text = format!("checksum database {name} cannot be asked: {}", error.message());

@@ -106,7 +106,10 @@ fn wanted(text: &str) -> Result<Wanted, String> {
         None => Ok(Wanted::Asked(module, Ask::List)),
         Some("latest") => Ok(Wanted::Asked(module, Ask::Latest)),
         Some(version) => match VersionQuery::parse(version) {
-            Ok(query) => Ok(Wanted::One(module, query)),
+            Ok(query) => match query.canonical().map(|version| module.accepts(version)) {
+                Some(Err(error)) => Err(format!("version {version:?} of {module}: {error}")),
+                _ => Ok(Wanted::One(module, query)),
+            },
             Err(error) => Err(format!("version {version:?}: {error}")),
         },
     }

@@ -1,8 +1,11 @@
 //! Who is left alone when upstreams fail: one host, one upstream there, and nobody else.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use dipylon_middleware::breaker::state::UPSTREAM_FAILURES_TO_OPEN;
 use dipylon_testkit::module::FakeModule;
-use dipylon_testkit::upstream::{Upstream, When};
+use dipylon_testkit::upstream::{Fault, Upstream, When};
 
 use crate::policy_file::{FETCHES, fetches, rewrite, with_file};
 use crate::world::{Setup, VERSION, World, outcome, path_of, sick, until};
@@ -88,4 +91,41 @@ async fn the_next_entry_answers_where_the_first_of_the_same_host_fails_alone() {
     for path in last {
         world.get_ok(&path).await;
     }
+}
+
+#[tokio::test]
+async fn a_host_that_comes_back_with_its_first_entry_hanging_answers_by_the_next() {
+    let host = Upstream::start().await;
+    let list = format!("{0}/hangs|{0}", host.url());
+    let setup = Setup::disk().env("DIPYLON_UPSTREAM_ATTEMPTS", "1").env("GOPROXY", &list);
+    let setup = setup.env("GONOSUMDB", "example.com");
+    let world = with_file(setup, FETCHES).start().await;
+    let patches = AtomicUsize::new(0);
+    let another = || {
+        let version = format!("v1.0.{}", patches.fetch_add(1, Ordering::Relaxed));
+        host.add(FakeModule::new("example.com/lib", &version));
+        path_of("example.com/lib", &version, "mod")
+    };
+    host.stop();
+    for _ in 0..UPSTREAM_FAILURES_TO_OPEN {
+        let status = world.get(&another()).await.status;
+        assert!(status == 502 || status == 503, "{status}");
+    }
+    assert_eq!(open(&world, "host").await, 1.0);
+    host.restart();
+    host.clear_requests();
+    host.fault(When::prefix("/hangs/"), Fault::HangBeforeHeaders);
+    // The first that is let through waits for the first entry; the next one for nothing.
+    until("the next entry answers", async || {
+        // A new one each time: the one before may still be on its way.
+        let path = another();
+        let answer = world.get(&path);
+        let answer = tokio::time::timeout(Duration::from_millis(500), answer).await;
+        answer.is_ok_and(|answer| answer.status == 200)
+    })
+    .await;
+    let asked = host.requests();
+    let hanging = asked.iter().filter(|request| request.path.starts_with("/hangs/")).count();
+    assert_eq!(hanging, 1, "{asked:?}");
+    assert_eq!(open(&world, "host").await, 0.0);
 }

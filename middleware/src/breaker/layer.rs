@@ -6,14 +6,15 @@ use tokio::time::Instant;
 use tower::Layer;
 
 use super::service::{Breaker, Judge, Shared};
-use super::state::{STORAGE_FAILURES_TO_OPEN, UPSTREAM_FAILURES_TO_OPEN};
+use super::state::{STORAGE_FAILURES_TO_OPEN, Turn, UPSTREAM_FAILURES_TO_OPEN};
 use crate::error::ErrorKind;
 use crate::telemetry::{BreakerScope, IntGauge, Telemetry};
 
-/// Makes [`Breaker`]s that share one state.
+/// Makes [`Breaker`]s that share one state, and are one caller.
 #[derive(Clone, Debug)]
 pub struct BreakerLayer {
     shared: Arc<Shared>,
+    turn: Arc<Mutex<Turn>>,
 }
 
 impl BreakerLayer {
@@ -39,10 +40,17 @@ impl BreakerLayer {
         Self::new(name, ErrorKind::StorageUnavailable, failures, open)
     }
 
-    /// How it stands.
+    /// The same breaker for another caller: what one asks may hang where it comes back, and it is what another
+    /// asks that shows it.
+    #[must_use]
+    pub fn for_another(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), turn: Arc::default() }
+    }
+
+    /// How it stands, for this caller.
     pub fn standing(&self) -> Standing {
-        let state = *self.shared.state.lock();
-        let refused_for = state.refused_for(self.shared.epoch.elapsed());
+        let (state, turn) = (*self.shared.state.lock(), *self.turn.lock());
+        let refused_for = state.refused_for(turn, self.shared.epoch.elapsed());
         let cause = self.shared.cause.lock().clone().filter(|_| state.is_open());
         Standing { is_open: state.is_open(), refused_for, failures: state.failures(), cause }
     }
@@ -55,7 +63,7 @@ impl BreakerLayer {
     ) -> Self {
         let (state, cause, epoch) = (Mutex::default(), Mutex::default(), Instant::now());
         let shared = Shared { name, refusal, judge, failures_to_open, state, cause, epoch, open };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), turn: Arc::default() }
     }
 }
 
@@ -76,6 +84,6 @@ impl<S> Layer<S> for BreakerLayer {
     type Service = Breaker<S>;
 
     fn layer(&self, inner: S) -> Breaker<S> {
-        Breaker { inner, shared: Arc::clone(&self.shared) }
+        Breaker { inner, shared: Arc::clone(&self.shared), turn: Arc::clone(&self.turn) }
     }
 }

@@ -4,7 +4,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tower::util::ServiceExt as _;
 
-use super::state::State;
+use super::state::{State, Turn};
 use crate::attempt::{Attempt, Verdict};
 use crate::error::{Error, ErrorKind};
 use crate::ports::{Fetched, StorageReply};
@@ -55,10 +55,10 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Changes the state because of `error`, if it is one, and keeps the gauge true.
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T, error: Option<&Error>) -> T {
+    fn change(&self, change: impl FnOnce(&mut State), error: Option<&Error>) {
         let mut state = self.state.lock();
         let before = state.is_open();
-        let result = change(&mut state);
+        change(&mut state);
         match (before, state.is_open()) {
             (false, true) => {
                 self.open.inc();
@@ -71,7 +71,6 @@ impl Shared {
             }
             _ => {}
         }
-        result
     }
 
     fn failed(&self, error: &Error) {
@@ -107,6 +106,7 @@ impl Drop for Shared {
 pub struct Breaker<S> {
     pub(super) inner: S,
     pub(super) shared: Arc<Shared>,
+    pub(super) turn: Arc<Mutex<Turn>>,
 }
 
 impl<S> Breaker<S> {
@@ -115,9 +115,10 @@ impl<S> Breaker<S> {
         S: Stage<Request>,
         Request: Attempt,
     {
-        let Self { inner, shared } = self;
+        let Self { inner, shared, turn } = self;
         if !request.is_probe() {
-            let admitted = shared.change(|state| state.admit(shared.epoch.elapsed()), None);
+            let state = *shared.state.lock();
+            let admitted = state.admit(&mut turn.lock(), shared.epoch.elapsed());
             admitted.map_err(|wait| shared.refuse(&request, wait))?;
         }
         let result = inner.oneshot(request).await;

@@ -9,10 +9,10 @@ pub const UPSTREAM_FAILURES_TO_OPEN: u32 = 10;
 /// once, and each time waits.
 pub const STORAGE_FAILURES_TO_OPEN: u32 = 5;
 
-/// How long it stays open before one call is let through.
+/// How long it stays open before each caller lets one call through, and how long a caller waits before its next.
 pub const OPEN_FOR: Duration = Duration::from_secs(5);
 
-/// The state of one upstream, or of storage. `now` is the time since any fixed point.
+/// The state of one upstream host, of one upstream, or of storage. `now` is the time since any fixed point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Calls pass; this many have failed in a row.
@@ -20,16 +20,19 @@ pub enum State {
         /// Failures in a row.
         failures: u32,
     },
-    /// Calls are refused until then.
+    /// Calls are refused until then; from then on it is half open, and each caller's [`Turn`] says who may call.
     Open {
-        /// When one call is let through.
+        /// When it is half open.
         until: Duration,
     },
-    /// One call is under way; the others are refused, until then at most: the call may vanish.
-    HalfOpen {
-        /// When another call is let through.
-        until: Duration,
-    },
+}
+
+/// One caller's way through a half-open state: one call of it may be under way. Each caller has its own, because the
+/// call of one may hang where that of another is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// When the next call is let through: the one under way may vanish.
+    next: Duration,
 }
 
 impl Default for State {
@@ -39,19 +42,18 @@ impl Default for State {
 }
 
 impl State {
-    /// Whether a call may pass now; else how long to wait.
+    /// Whether a call of the caller whose turn this is may pass now.
     ///
     /// # Errors
-    /// The time until the next call is let through.
-    pub fn admit(&mut self, now: Duration) -> Result<(), Duration> {
-        match *self {
-            Self::Closed { .. } => Ok(()),
-            Self::Open { until } | Self::HalfOpen { until } if now < until => Err(until - now),
-            Self::Open { .. } | Self::HalfOpen { .. } => {
-                *self = Self::HalfOpen { until: now + OPEN_FOR };
-                Ok(())
-            }
+    /// The time until the caller's next call is let through.
+    pub fn admit(&self, turn: &mut Turn, now: Duration) -> Result<(), Duration> {
+        if let Some(wait) = self.refused_for(*turn, now) {
+            return Err(wait);
         }
+        if self.is_open() {
+            turn.next = now + OPEN_FOR;
+        }
+        Ok(())
     }
 
     /// A call ended well.
@@ -69,12 +71,12 @@ impl State {
         };
     }
 
-    /// For how long a call would be refused that came now, if it would; nothing is changed.
-    pub fn refused_for(&self, now: Duration) -> Option<Duration> {
+    /// For how long a call of that caller would be refused that came now, if it would; nothing is changed.
+    pub fn refused_for(&self, turn: Turn, now: Duration) -> Option<Duration> {
         match *self {
             Self::Closed { .. } => None,
-            Self::Open { until } | Self::HalfOpen { until } => {
-                until.checked_sub(now).filter(|left| !left.is_zero())
+            Self::Open { until } => {
+                until.max(turn.next).checked_sub(now).filter(|left| !left.is_zero())
             }
         }
     }
@@ -83,12 +85,12 @@ impl State {
     pub fn failures(&self) -> u32 {
         match *self {
             Self::Closed { failures } => failures,
-            Self::Open { .. } | Self::HalfOpen { .. } => 0,
+            Self::Open { .. } => 0,
         }
     }
 
     /// Whether calls are refused.
     pub fn is_open(&self) -> bool {
-        !matches!(self, Self::Closed { .. })
+        matches!(self, Self::Open { .. })
     }
 }

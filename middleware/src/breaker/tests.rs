@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use tower::Layer as _;
 
 use super::state::{
-    OPEN_FOR, STORAGE_FAILURES_TO_OPEN, State, UPSTREAM_FAILURES_TO_OPEN as FAILURES_TO_OPEN,
+    OPEN_FOR, STORAGE_FAILURES_TO_OPEN, State, Turn, UPSTREAM_FAILURES_TO_OPEN as FAILURES_TO_OPEN,
 };
 use super::{Breaker, BreakerLayer};
 use crate::error::{Error, ErrorKind};
@@ -32,7 +32,7 @@ fn the_state_opens_after_failures_in_a_row() {
     for failures in 1..FAILURES_TO_OPEN {
         state.failed(SECOND, FAILURES_TO_OPEN);
         assert_eq!(state, State::Closed { failures });
-        assert_eq!(state.admit(SECOND), Ok(()));
+        assert_eq!(state.admit(&mut Turn::default(), SECOND), Ok(()));
     }
     state.failed(SECOND, FAILURES_TO_OPEN);
     assert_eq!(state, State::Open { until: SECOND + OPEN_FOR });
@@ -50,30 +50,34 @@ fn a_success_in_between_starts_the_count_again() {
 }
 
 #[test]
-fn an_open_state_says_how_long_to_wait_and_then_lets_one_call_through() {
-    let mut state = opened_at(Duration::ZERO);
-    assert_eq!(state.admit(SECOND), Err(OPEN_FOR - SECOND));
-    assert_eq!(state.admit(OPEN_FOR), Ok(()));
-    assert_eq!(state, State::HalfOpen { until: 2 * OPEN_FOR });
-    assert_eq!(state.admit(OPEN_FOR + SECOND), Err(OPEN_FOR - SECOND), "one call only");
+fn an_open_state_says_how_long_to_wait_and_then_lets_one_call_of_each_caller_through() {
+    let (state, mut turn, mut other) =
+        (opened_at(Duration::ZERO), Turn::default(), Turn::default());
+    assert_eq!(state.admit(&mut turn, SECOND), Err(OPEN_FOR - SECOND));
+    assert_eq!(state.admit(&mut turn, OPEN_FOR), Ok(()));
+    assert_eq!(state.admit(&mut turn, OPEN_FOR + SECOND), Err(OPEN_FOR - SECOND), "one call only");
+    assert_eq!(state.admit(&mut other, OPEN_FOR + SECOND), Ok(()), "another's call is another");
+    assert_eq!(state.admit(&mut other, OPEN_FOR + SECOND), Err(OPEN_FOR), "one call of it, too");
 }
 
 #[test]
-fn the_end_of_the_one_call_decides() {
-    let mut state = opened_at(Duration::ZERO);
-    state.admit(OPEN_FOR).expect("the time is over");
+fn the_end_of_the_one_call_decides_for_all() {
+    let (mut state, mut turn) = (opened_at(Duration::ZERO), Turn::default());
+    state.admit(&mut turn, OPEN_FOR).expect("the time is over");
     let mut failed = state;
     failed.failed(OPEN_FOR + SECOND, FAILURES_TO_OPEN);
     assert_eq!(failed, State::Open { until: OPEN_FOR + SECOND + OPEN_FOR });
+    assert_eq!(failed.admit(&mut Turn::default(), OPEN_FOR + SECOND), Err(OPEN_FOR));
     state.succeeded();
     assert_eq!(state, State::default());
+    assert_eq!(state.admit(&mut turn, OPEN_FOR + SECOND), Ok(()), "a turn is of an open one");
 }
 
 #[test]
 fn a_call_that_vanishes_does_not_keep_the_state_half_open_for_ever() {
-    let mut state = opened_at(Duration::ZERO);
-    state.admit(OPEN_FOR).expect("the time is over");
-    assert_eq!(state.admit(2 * OPEN_FOR), Ok(()), "another call is let through");
+    let (state, mut turn) = (opened_at(Duration::ZERO), Turn::default());
+    state.admit(&mut turn, OPEN_FOR).expect("the time is over");
+    assert_eq!(state.admit(&mut turn, 2 * OPEN_FOR), Ok(()), "another call is let through");
 }
 
 /// An upstream that fails with the kind in its hand, or answers.
@@ -151,6 +155,22 @@ async fn a_host_is_left_alone_where_it_cannot_be_reached_and_for_no_bad_answer()
         let open = telemetry.metrics.breakers_open.get((BreakerScope::Host,)).get();
         assert_eq!(open, i64::from(opens), "{failure}");
     }
+}
+
+/// A host's breaker below one upstream's hears of a call only where one was made.
+#[tokio::test(start_paused = true)]
+async fn a_host_that_is_left_alone_says_nothing_of_an_upstream_there() {
+    let (telemetry, health) = (telemetry(), Health::default());
+    let service = health.service(&telemetry);
+    health.set(Some(ErrorKind::UpstreamFailed));
+    fail_often(&service, FAILURES_TO_OPEN - 1).await;
+    health.set(Some(ErrorKind::UpstreamUnavailable));
+    fail_often(&service, 2 * FAILURES_TO_OPEN).await;
+    let open = || telemetry.metrics.breakers_open.get((BreakerScope::Upstream,)).get();
+    assert_eq!(open(), 0, "not a failure");
+    health.set(Some(ErrorKind::UpstreamFailed));
+    fail_often(&service, 1).await;
+    assert_eq!(open(), 1, "not a success either");
 }
 
 #[tokio::test(start_paused = true)]
@@ -256,6 +276,28 @@ async fn a_refusal_of_our_own_says_nothing_about_upstream() {
         1,
         "not a success either"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_under_way_keeps_out_its_own_caller_s_others_and_nobody_else_s() {
+    let (telemetry, held) = (telemetry(), Held::default());
+    let layer = BreakerLayer::host("https://one.example".into(), &telemetry);
+    let failing =
+        leaf(|_: FetchRequest| Err::<Fetched, _>(error(ErrorKind::UpstreamFailed).unreachable()));
+    fail_often(&layer.layer(failing), FAILURES_TO_OPEN).await;
+    tokio::time::advance(OPEN_FOR).await;
+    let hanging = layer.for_another().layer(held.service::<_, Fetched>());
+    let calling = hanging.clone();
+    let one = tokio::spawn(async move { call(&calling, list()).await.map(drop) });
+    settle().await;
+    let refused = call(&hanging, list()).await.map(drop).expect_err("a call is under way");
+    assert_eq!(refused.kind(), ErrorKind::UpstreamUnavailable);
+    let another = layer.for_another();
+    assert_eq!(another.standing().refused_for, None);
+    let answers = another.layer(leaf(|_: FetchRequest| Ok(answered())));
+    call(&answers, list()).await.map(drop).expect("the other's call is let through");
+    assert!(!layer.standing().is_open, "and closes it for all");
+    one.abort();
 }
 
 #[tokio::test(start_paused = true)]
@@ -413,9 +455,10 @@ async fn a_caller_that_goes_away_ends_the_call_below_and_counts_as_no_failure() 
 
 #[test]
 fn a_look_at_the_state_tells_for_how_long_calls_are_refused_and_changes_nothing() {
-    let state = opened_at(Duration::ZERO);
-    assert_eq!(state.refused_for(SECOND), Some(OPEN_FOR - SECOND));
-    assert_eq!(state.refused_for(OPEN_FOR), None, "one call would be let through");
+    let (state, turn) = (opened_at(Duration::ZERO), Turn::default());
+    assert_eq!(state.refused_for(turn, SECOND), Some(OPEN_FOR - SECOND));
+    assert_eq!(state.refused_for(turn, OPEN_FOR), None, "one call would be let through");
     assert_eq!(state, opened_at(Duration::ZERO));
-    assert_eq!((State::default().refused_for(SECOND), State::default().failures()), (None, 0));
+    let closed = State::default();
+    assert_eq!((closed.refused_for(turn, SECOND), closed.failures()), (None, 0));
 }

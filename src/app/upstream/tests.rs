@@ -72,11 +72,11 @@ fn list() -> FetchRequest {
     FetchRequest::new(context, ModulePath::parse("example.com/m").unwrap(), FetchAsk::List)
 }
 
-/// Two upstreams at one host.
-fn neighbours(config: &Config) -> [(Arc<Noted>, Border<FetchRequest, Fetched>); 2] {
+/// Upstreams at one host.
+fn neighbours<const N: usize>(config: &Config) -> [(Arc<Noted>, Border<FetchRequest, Fetched>); N] {
     let telemetry = Telemetry::new().unwrap();
     let host = UpstreamHost::new(config, "https://one.example".into(), &telemetry);
-    [(), ()].map(|()| {
+    [(); N].map(|()| {
         let noted = Arc::new(Noted::default());
         let stack = upstream_stack(
             config,
@@ -144,6 +144,47 @@ async fn upstreams_at_one_host_are_left_alone_together_where_it_cannot_be_reache
     assert_eq!(second.asked.lock().len(), 0);
     tokio::time::sleep(OPEN_FOR).await;
     two.send(list()).await.map(drop).expect("one call is let through, and closes it");
+}
+
+/// What one upstream's own breaker refuses is not asked of the host, so it is no sign of life of it.
+#[tokio::test(start_paused = true)]
+async fn a_host_that_goes_away_is_left_alone_though_one_upstream_there_was_so_before() {
+    let config = config(|_| {});
+    let [(first, one), (second, two), (third, three)] = neighbours(&config);
+    *first.fails.lock() = Some(Error::new(ErrorKind::UpstreamFailed, "on purpose"));
+    for _ in 0..UPSTREAM_FAILURES_TO_OPEN {
+        one.send(list()).await.map(drop).unwrap_err();
+    }
+    let gone = Error::new(ErrorKind::UpstreamFailed, "on purpose").unreachable();
+    *second.takes.lock() = Duration::ZERO;
+    *second.fails.lock() = Some(gone);
+    for _ in 0..UPSTREAM_FAILURES_TO_OPEN {
+        two.send(list()).await.map(drop).unwrap_err();
+        let left_alone = one.send(list()).await.map(drop).unwrap_err();
+        assert_eq!(left_alone.kind(), ErrorKind::UpstreamUnavailable);
+    }
+    let left_alone = three.send(list()).await.map(drop).unwrap_err();
+    assert_eq!(left_alone.kind(), ErrorKind::UpstreamUnavailable);
+    assert_eq!(third.asked.lock().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_comes_back_with_one_upstream_hanging_is_found_by_the_other() {
+    let config = config(|_| {});
+    let [(first, one), (second, two)] = neighbours(&config);
+    let gone = Error::new(ErrorKind::UpstreamFailed, "on purpose").unreachable();
+    *first.fails.lock() = Some(gone);
+    for _ in 0..UPSTREAM_FAILURES_TO_OPEN {
+        one.send(list()).await.map(drop).unwrap_err();
+    }
+    *first.takes.lock() = 8 * SECOND;
+    *first.fails.lock() = Some(Error::new(ErrorKind::UpstreamTimeout, "on purpose"));
+    tokio::time::sleep(OPEN_FOR).await;
+    let begun = Instant::now();
+    let (hung, answered) = tokio::join!(one.send(list()), two.send(list()));
+    assert!(hung.is_err() && answered.is_ok());
+    assert_eq!(second.seconds(begun), [0], "at once, beside what hangs");
+    two.send(list()).await.map(drop).expect("the host is back");
 }
 
 #[tokio::test(start_paused = true)]

@@ -64,7 +64,7 @@ table! {
         /// How long it is remembered that a module path does not exist, in seconds.
         negative_path_ttl: Duration = "NegativePathTTL", ["DIPYLON_NEGATIVE_PATH_TTL"],
             seconds(600);
-        /// How long connecting to an upstream may take, in seconds.
+        /// How long connecting to an upstream may take, in seconds; half of `UpstreamHeaderTimeout` at most.
         upstream_connect_timeout: Duration = "UpstreamConnectTimeout",
             ["DIPYLON_UPSTREAM_CONNECT_TIMEOUT"],
             seconds(10), check(positive_seconds());

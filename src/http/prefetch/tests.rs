@@ -29,6 +29,8 @@ fn a_malformed_line_is_told_which_part_of_it_is_wrong() {
         ("example.com/a@", "version \"\""),
         ("example.com/a@a/b", "version \"a/b\""),
         ("example.com/a@upgrade", "version \"upgrade\""),
+        ("example.com/a@v2.0.0", "version \"v2.0.0\" of example.com/a: "),
+        ("example.com/a/v2@v1.0.0", "version \"v1.0.0\" of example.com/a/v2: "),
         ("example.com/a v1.0.0", "module \"example.com/a v1.0.0\""),
         ("@v1.0.0", "module \"\""),
         ("fmt", "module \"fmt\""),
