@@ -17,6 +17,7 @@ mod bench;
 mod compose;
 mod dashboards;
 mod dependencies;
+mod disk;
 mod layers;
 mod lint;
 mod loadtest;

@@ -8,6 +8,8 @@ use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::disk::warn_if_full;
+
 /// Lines read but not yet printed.
 const MAX_WAITING_LINES: usize = 1024;
 /// Once its command has ended, a step whose pipe says nothing for so long is over.
@@ -62,6 +64,7 @@ pub(crate) fn step<T>(name: &str, work: impl FnOnce() -> T) -> T {
     let result = work();
     let took = began.elapsed();
     println!("<== {name}: {:.1} s", took.as_secs_f64());
+    warn_if_full();
     TIMES.lock().unwrap_or_else(PoisonError::into_inner).push((name.to_owned(), took));
     result
 }
