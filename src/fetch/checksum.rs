@@ -135,6 +135,8 @@ impl Asked<'_> {
         let Self { database: Database { name, .. }, module, version, .. } = self;
         match failure {
             Failure::Fetch(error) if error.kind() == ErrorKind::ChecksumUnavailable => error,
+            // The database must not be told the name any more, which says nothing of it.
+            Failure::Fetch(error) if error.kind() == ErrorKind::NotStored => error,
             Failure::Fetch(error) => self.unavailable(&error),
             Failure::Proof(SumError::NotFound { .. }) => {
                 let text = format!(

@@ -52,6 +52,20 @@ impl SumDbProxy {
         self.private.matches(module.as_str()) || self.policy.decide(module).is_secret()
     }
 
+    /// Whether what is looked up is nobody's business but the client's.
+    fn refuse_private(&self, name: &str, path: &SumDbPath) -> Result<(), Error> {
+        match path.module() {
+            Some(module) if self.is_private(module) => {
+                let text = format!(
+                    "{module} is private here and is not looked up in {name}: set GONOSUMDB or GOPRIVATE \
+                     to cover it on the client"
+                );
+                Err(Error::new(ErrorKind::PrivateChecksum, text))
+            }
+            _ => Ok(()),
+        }
+    }
+
     async fn answer(self, request: SumDbRequest) -> Result<SumDbResponse, Error> {
         let SumDbRequest { context, name, path } = request;
         if !self.names.contains(&name) {
@@ -66,17 +80,13 @@ impl SumDbProxy {
             let body = Bytes::new();
             return Ok(SumDbResponse { body, immutable: false, outcome: Outcome::Ok });
         }
-        if let Some(module) = path.module()
-            && self.is_private(module)
-        {
-            let text = format!(
-                "{module} is private here and is not looked up in {name}: set GONOSUMDB or GOPRIVATE \
-                 to cover it on the client"
-            );
-            return Err(Error::new(ErrorKind::PrivateChecksum, text));
-        }
+        self.refuse_private(&name, &path)?;
         let _waits = context.timings.enter(Phase::Verify);
-        let mut found = self.source.get(&name, &path, Freshness::Kept).await?;
+        let mut found = match self.source.get(&name, &path, Freshness::Kept).await {
+            Ok(found) => found,
+            // A reload may have made it private meanwhile: "not found" would end a client's command.
+            Err(error) => return self.refuse_private(&name, &path).and(Err(error)),
+        };
         if matches!(found.outcome, Outcome::MissLeader | Outcome::MissFollower) {
             self.source.hold(&name, &path, &found.bytes);
             if let SumDbPath::Lookup { module, version } = &path {

@@ -1,6 +1,7 @@
 //! `/sumdb/NAME/…` for clients.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use dipylon::fetch::ExtraStore;
@@ -18,7 +19,7 @@ use dipylon_protocol::route::{Route, SumDbPath};
 use dipylon_protocol::sumdb::Database;
 use dipylon_testkit::checksum_db::ChecksumDb;
 use dipylon_testkit::module::FakeModule;
-use dipylon_testkit::upstream::{Fault, Upstream, When};
+use dipylon_testkit::upstream::{Fault, Recorded, Upstream, When};
 use tower::ServiceExt as _;
 
 use crate::support::{MODULE, MemoryStore, VERSION, context, http, module, version};
@@ -34,6 +35,22 @@ impl Policy for Policies {
     fn decide(&self, module: &ModulePath) -> Arc<Decision> {
         let mut decision = Decision::new(Mode::None, "");
         if module.as_str() == SECRET {
+            (decision.list, decision.latest) = (ListSource::Storage, ListSource::Storage);
+        }
+        Arc::new(decision)
+    }
+}
+
+/// A reload comes between the first look at a name and the second: from then on it is kept from every upstream.
+#[derive(Default)]
+struct Turning {
+    asked: AtomicUsize,
+}
+
+impl Policy for Turning {
+    fn decide(&self, _: &ModulePath) -> Arc<Decision> {
+        let mut decision = Decision::new(Mode::None, "");
+        if self.asked.fetch_add(1, Ordering::Relaxed) > 0 {
             (decision.list, decision.latest) = (ListSource::Storage, ListSource::Storage);
         }
         Arc::new(decision)
@@ -69,6 +86,16 @@ impl Fixture {
     }
 
     fn proxy_to(&self, site: DatabaseSite, private: &str, offline: bool) -> SumDbProxy {
+        self.proxy_by(Arc::new(Policies), site, private, offline)
+    }
+
+    fn proxy_by(
+        &self,
+        policy: Arc<dyn Policy>,
+        site: DatabaseSite,
+        private: &str,
+        offline: bool,
+    ) -> SumDbProxy {
         let store: Arc<dyn ExtraStore> = Arc::<MemoryStore>::clone(&self.store);
         let config = SumDbSourceConfig {
             http: http(),
@@ -76,11 +103,11 @@ impl Fixture {
             carriers: Carriers::default(),
             databases: vec![site],
             store,
-            policy: Arc::new(Policies),
+            policy: Arc::clone(&policy),
             offline,
         };
         let source = SumDbSource::new(config, &Telemetry::new().unwrap());
-        SumDbProxy::new(source, &[NAME.to_owned()], Patterns::parse(private), Arc::new(Policies))
+        SumDbProxy::new(source, &[NAME.to_owned()], Patterns::parse(private), policy)
     }
 }
 
@@ -284,6 +311,18 @@ async fn a_partial_tile_is_cut_from_the_kept_full_one() {
     fixture.upstream.stop();
     let partial = ask(&proxy, NAME, tile("tile/8/0/000.p/3")).await.unwrap();
     assert_eq!(partial.body, full.body.slice(..96));
+}
+
+#[tokio::test]
+async fn a_name_that_a_reload_makes_private_meanwhile_is_private_and_the_database_is_not_asked() {
+    let fixture = Fixture::new().await;
+    let site = DatabaseSite::of_url("https://sum.test/ignored").unwrap();
+    let proxy = fixture.proxy_by(Arc::new(Turning::default()), site, "", false);
+    let error = ask(&proxy, NAME, lookup(MODULE, VERSION)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PrivateChecksum, "{error}");
+    assert!(error.message().contains("GONOSUMDB"), "{error}");
+    let told = |request: &Recorded| request.path.contains(MODULE);
+    assert!(!fixture.upstream.requests().iter().any(told));
 }
 
 #[tokio::test]

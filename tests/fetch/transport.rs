@@ -118,11 +118,19 @@ async fn connecting_has_a_timeout_of_its_own() {
     // A listener whose backlog nobody empties still connects, so TLS is asked of a silent server.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}", silent.local_addr().unwrap());
-    let http = HttpClient::new(&HttpClientConfig { connect_timeout: SHORT, ..config() }).unwrap();
-    let started = Instant::now();
-    let error = refused(&proxy_with(http, &url), zip()).await;
-    assert_eq!(error.kind(), ErrorKind::UpstreamTimeout, "{error}");
-    assert!(started.elapsed() < Duration::from_secs(5));
+    let rows = [
+        HttpClientConfig { connect_timeout: SHORT, ..config() },
+        // Who cannot be reached is told from who is silent, whichever time is the shorter.
+        HttpClientConfig { header_timeout: SHORT, ..config() },
+    ];
+    for row in rows {
+        let http = HttpClient::new(&row).unwrap();
+        let started = Instant::now();
+        let error = refused(&proxy_with(http, &url), zip()).await;
+        assert_eq!(error.kind(), ErrorKind::UpstreamTimeout, "{error}");
+        assert!(error.is_unreachable(), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(5));
+    }
 }
 
 // Case 28.

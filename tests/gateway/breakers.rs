@@ -126,6 +126,7 @@ async fn a_host_that_comes_back_with_its_first_entry_hanging_answers_by_the_next
     .await;
     let asked = host.requests();
     let hanging = asked.iter().filter(|request| request.path.starts_with("/hangs/")).count();
-    assert_eq!(hanging, 1, "{asked:?}");
+    // None where the first entry was passed by just before the host might be asked again.
+    assert!(hanging <= 1, "{asked:?}");
     assert_eq!(open(&world, "host").await, 0.0);
 }

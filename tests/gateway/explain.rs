@@ -122,6 +122,21 @@ async fn an_upstream_that_is_left_alone_is_told_with_its_breaker_and_is_not_aske
 }
 
 #[tokio::test]
+async fn a_host_that_cannot_be_reached_is_told_with_its_breaker() {
+    let world = Setup::disk().env("DIPYLON_UPSTREAM_ATTEMPTS", "1").start().await;
+    world.upstream.stop();
+    for patch in 0..UPSTREAM_FAILURES_TO_OPEN {
+        world.get(&path_of(MODULE, &format!("v1.0.{patch}"), "info")).await;
+    }
+    comes_true(&world, VERSION, "info", "upstream_unavailable").await;
+    let told = about(&world, VERSION).await;
+    let upstream = &told["upstreams"]["asked"][0];
+    assert_eq!(upstream["host_breaker"]["open"], true, "{told}");
+    let left = upstream["host_breaker"]["refuses_for_seconds"].as_f64();
+    assert!(left.is_some_and(|left| (0.0..=5.0).contains(&left)), "{told}");
+}
+
+#[tokio::test]
 async fn what_is_under_way_is_told_and_who_asks_then_follows() {
     let world = Setup::disk().start().await;
     world.add_module();

@@ -117,8 +117,8 @@ impl<S> Breaker<S> {
     {
         let Self { inner, shared, turn } = self;
         if !request.is_probe() {
-            let state = *shared.state.lock();
-            let admitted = state.admit(&mut turn.lock(), shared.epoch.elapsed());
+            let now = shared.epoch.elapsed();
+            let admitted = shared.state.lock().admit(&mut turn.lock(), now);
             admitted.map_err(|wait| shared.refuse(&request, wait))?;
         }
         let result = inner.oneshot(request).await;
@@ -127,7 +127,7 @@ impl<S> Breaker<S> {
             Err(error) => match shared.judge.verdict::<Request>(error) {
                 Verdict::Failing => shared.failed(error),
                 Verdict::Answered => shared.change(State::succeeded, None),
-                Verdict::Silent => {}
+                Verdict::Silent => turn.lock().give_back(),
             },
         }
         result

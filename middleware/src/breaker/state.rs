@@ -9,8 +9,12 @@ pub const UPSTREAM_FAILURES_TO_OPEN: u32 = 10;
 /// once, and each time waits.
 pub const STORAGE_FAILURES_TO_OPEN: u32 = 5;
 
-/// How long it stays open before each caller lets one call through, and how long a caller waits before its next.
+/// How long it stays open before one call is let through, and how long a caller waits before its next.
 pub const OPEN_FOR: Duration = Duration::from_secs(5);
+
+/// How far apart the calls of different callers are let through: where nobody is to be reached, each of them hangs
+/// for as long as connecting may take.
+pub const CALLERS_APART: Duration = Duration::from_secs(2);
 
 /// The state of one upstream host, of one upstream, or of storage. `now` is the time since any fixed point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,17 +26,24 @@ pub enum State {
     },
     /// Calls are refused until then; from then on it is half open, and each caller's [`Turn`] says who may call.
     Open {
-        /// When it is half open.
+        /// When a call may be let through.
         until: Duration,
     },
 }
 
-/// One caller's way through a half-open state: one call of it may be under way. Each caller has its own, because the
-/// call of one may hang where that of another is answered.
+/// One caller's way through a half-open state. Each caller has its own, because the call of one may hang where that of
+/// another is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Turn {
     /// When the next call is let through: the one under way may vanish.
     next: Duration,
+}
+
+impl Turn {
+    /// The call asked nobody: the next may come at once.
+    pub fn give_back(&mut self) {
+        *self = Self::default();
+    }
 }
 
 impl Default for State {
@@ -46,11 +57,12 @@ impl State {
     ///
     /// # Errors
     /// The time until the caller's next call is let through.
-    pub fn admit(&self, turn: &mut Turn, now: Duration) -> Result<(), Duration> {
+    pub fn admit(&mut self, turn: &mut Turn, now: Duration) -> Result<(), Duration> {
         if let Some(wait) = self.refused_for(*turn, now) {
             return Err(wait);
         }
-        if self.is_open() {
+        if let Self::Open { until } = self {
+            *until = now + CALLERS_APART;
             turn.next = now + OPEN_FOR;
         }
         Ok(())

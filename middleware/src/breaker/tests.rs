@@ -1,13 +1,15 @@
+mod machine;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tower::Layer as _;
 
 use super::state::{
-    OPEN_FOR, STORAGE_FAILURES_TO_OPEN, State, Turn, UPSTREAM_FAILURES_TO_OPEN as FAILURES_TO_OPEN,
+    CALLERS_APART, OPEN_FOR, STORAGE_FAILURES_TO_OPEN,
+    UPSTREAM_FAILURES_TO_OPEN as FAILURES_TO_OPEN,
 };
 use super::{Breaker, BreakerLayer};
 use crate::error::{Error, ErrorKind};
@@ -17,68 +19,6 @@ use crate::stack::Stage;
 use crate::telemetry::{BreakerScope, Telemetry};
 use crate::testing::below::{Held, assert_passes_unchanged, failing};
 use crate::testing::{SECOND, call, context, error, leaf, module, settle, telemetry};
-
-fn opened_at(now: Duration) -> State {
-    let mut state = State::default();
-    for _ in 0..FAILURES_TO_OPEN {
-        state.failed(now, FAILURES_TO_OPEN);
-    }
-    state
-}
-
-#[test]
-fn the_state_opens_after_failures_in_a_row() {
-    let mut state = State::default();
-    for failures in 1..FAILURES_TO_OPEN {
-        state.failed(SECOND, FAILURES_TO_OPEN);
-        assert_eq!(state, State::Closed { failures });
-        assert_eq!(state.admit(&mut Turn::default(), SECOND), Ok(()));
-    }
-    state.failed(SECOND, FAILURES_TO_OPEN);
-    assert_eq!(state, State::Open { until: SECOND + OPEN_FOR });
-    assert!(state.is_open());
-}
-
-#[test]
-fn a_success_in_between_starts_the_count_again() {
-    let mut state = State::default();
-    for _ in 0..5 {
-        (1..FAILURES_TO_OPEN).for_each(|_| state.failed(SECOND, FAILURES_TO_OPEN));
-        state.succeeded();
-        assert_eq!(state, State::Closed { failures: 0 });
-    }
-}
-
-#[test]
-fn an_open_state_says_how_long_to_wait_and_then_lets_one_call_of_each_caller_through() {
-    let (state, mut turn, mut other) =
-        (opened_at(Duration::ZERO), Turn::default(), Turn::default());
-    assert_eq!(state.admit(&mut turn, SECOND), Err(OPEN_FOR - SECOND));
-    assert_eq!(state.admit(&mut turn, OPEN_FOR), Ok(()));
-    assert_eq!(state.admit(&mut turn, OPEN_FOR + SECOND), Err(OPEN_FOR - SECOND), "one call only");
-    assert_eq!(state.admit(&mut other, OPEN_FOR + SECOND), Ok(()), "another's call is another");
-    assert_eq!(state.admit(&mut other, OPEN_FOR + SECOND), Err(OPEN_FOR), "one call of it, too");
-}
-
-#[test]
-fn the_end_of_the_one_call_decides_for_all() {
-    let (mut state, mut turn) = (opened_at(Duration::ZERO), Turn::default());
-    state.admit(&mut turn, OPEN_FOR).expect("the time is over");
-    let mut failed = state;
-    failed.failed(OPEN_FOR + SECOND, FAILURES_TO_OPEN);
-    assert_eq!(failed, State::Open { until: OPEN_FOR + SECOND + OPEN_FOR });
-    assert_eq!(failed.admit(&mut Turn::default(), OPEN_FOR + SECOND), Err(OPEN_FOR));
-    state.succeeded();
-    assert_eq!(state, State::default());
-    assert_eq!(state.admit(&mut turn, OPEN_FOR + SECOND), Ok(()), "a turn is of an open one");
-}
-
-#[test]
-fn a_call_that_vanishes_does_not_keep_the_state_half_open_for_ever() {
-    let (state, mut turn) = (opened_at(Duration::ZERO), Turn::default());
-    state.admit(&mut turn, OPEN_FOR).expect("the time is over");
-    assert_eq!(state.admit(&mut turn, 2 * OPEN_FOR), Ok(()), "another call is let through");
-}
 
 /// An upstream that fails with the kind in its hand, or answers.
 #[derive(Clone, Default)]
@@ -171,6 +111,20 @@ async fn a_host_that_is_left_alone_says_nothing_of_an_upstream_there() {
     health.set(Some(ErrorKind::UpstreamFailed));
     fail_often(&service, 1).await;
     assert_eq!(open(), 1, "not a success either");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_asked_nobody_costs_no_turn() {
+    let (telemetry, health) = (telemetry(), Health::default());
+    let service = health.service(&telemetry);
+    health.set(Some(ErrorKind::UpstreamFailed));
+    fail_often(&service, FAILURES_TO_OPEN).await;
+    tokio::time::advance(OPEN_FOR).await;
+    health.set(Some(ErrorKind::UpstreamUnavailable));
+    fail_often(&service, 1).await;
+    health.set(None);
+    tokio::time::advance(CALLERS_APART).await;
+    call(&service, list()).await.map(drop).expect("it is asked before its turn would have come");
 }
 
 #[tokio::test(start_paused = true)]
@@ -293,6 +247,8 @@ async fn a_call_under_way_keeps_out_its_own_caller_s_others_and_nobody_else_s() 
     let refused = call(&hanging, list()).await.map(drop).expect_err("a call is under way");
     assert_eq!(refused.kind(), ErrorKind::UpstreamUnavailable);
     let another = layer.for_another();
+    assert_eq!(another.standing().refused_for, Some(CALLERS_APART));
+    tokio::time::advance(CALLERS_APART).await;
     assert_eq!(another.standing().refused_for, None);
     let answers = another.layer(leaf(|_: FetchRequest| Ok(answered())));
     call(&answers, list()).await.map(drop).expect("the other's call is let through");
@@ -451,14 +407,4 @@ async fn a_caller_that_goes_away_ends_the_call_below_and_counts_as_no_failure() 
         held.assert_ends_with_its_caller(&service, list()).await;
     }
     assert_eq!(telemetry.metrics.breakers_open.get((BreakerScope::Upstream,)).get(), 0);
-}
-
-#[test]
-fn a_look_at_the_state_tells_for_how_long_calls_are_refused_and_changes_nothing() {
-    let (state, turn) = (opened_at(Duration::ZERO), Turn::default());
-    assert_eq!(state.refused_for(turn, SECOND), Some(OPEN_FOR - SECOND));
-    assert_eq!(state.refused_for(turn, OPEN_FOR), None, "one call would be let through");
-    assert_eq!(state, opened_at(Duration::ZERO));
-    let closed = State::default();
-    assert_eq!((closed.refused_for(turn, SECOND), closed.failures()), (None, 0));
 }
