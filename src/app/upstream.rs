@@ -162,11 +162,11 @@ pub(crate) fn upstream_stack(
     let attempts = Stack::new(telemetry)
         // Outermost: what an open breaker refuses costs neither a slot nor an attempt.
         .push(LayerName::UpstreamBreaker, breaker)
-        // Above the slots: a call that waits before its next attempt gives its slot back.
-        .push(LayerName::UpstreamRetry, RetryLayer::new(attempts_max, telemetry))
-        // Below the upstream's own: what that refuses is not asked of the host, and says nothing of it. Below the
-        // retries: no attempt goes to a host that is known by then not to be reached.
-        .push(LayerName::UpstreamHostBreaker, host_breaker);
+        // Below the upstream's own: what that refuses is not asked of the host, and says nothing of it.
+        .push(LayerName::UpstreamHostBreaker, host_breaker)
+        // Above the slots: a call that waits before its next attempt gives its slot back. Below the breakers, which
+        // hear of what the last attempt met, never of a refusal between two.
+        .push(LayerName::UpstreamRetry, RetryLayer::new(attempts_max, telemetry));
     // Below the retries: each attempt is one of the host's.
     line.below(attempts)
         // Below the attempts, so that both requests are one of them. Below the pace and the slots, so that it counts

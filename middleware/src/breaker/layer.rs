@@ -2,11 +2,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tower::Layer;
 
 use super::service::{Breaker, Judge, Shared};
-use super::state::{STORAGE_FAILURES_TO_OPEN, Turn, UPSTREAM_FAILURES_TO_OPEN};
+use super::state::{STORAGE_FAILURES_TO_OPEN, TRIALS_MAX, Turn, UPSTREAM_FAILURES_TO_OPEN};
 use crate::error::ErrorKind;
 use crate::telemetry::{BreakerScope, IntGauge, Telemetry};
 
@@ -49,8 +50,8 @@ impl BreakerLayer {
 
     /// How it stands, for this caller.
     pub fn standing(&self) -> Standing {
-        let (state, turn) = (*self.shared.state.lock(), *self.turn.lock());
-        let refused_for = state.refused_for(turn, self.shared.epoch.elapsed());
+        let refused_for = self.shared.refused_for(*self.turn.lock());
+        let state = *self.shared.state.lock();
         let cause = self.shared.cause.lock().clone().filter(|_| state.is_open());
         Standing { is_open: state.is_open(), refused_for, failures: state.failures(), cause }
     }
@@ -62,7 +63,9 @@ impl BreakerLayer {
         open: IntGauge,
     ) -> Self {
         let (state, cause, epoch) = (Mutex::default(), Mutex::default(), Instant::now());
-        let shared = Shared { name, refusal, judge, failures_to_open, state, cause, epoch, open };
+        let trials = Arc::new(Semaphore::new(TRIALS_MAX));
+        let shared =
+            Shared { name, refusal, judge, failures_to_open, state, trials, cause, epoch, open };
         Self { shared: Arc::new(shared), turn: Arc::default() }
     }
 }

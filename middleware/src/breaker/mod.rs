@@ -2,14 +2,12 @@
 //!
 //! # What it does
 //! After [`state::UPSTREAM_FAILURES_TO_OPEN`] or [`state::STORAGE_FAILURES_TO_OPEN`] failures in a row that
-//! may pass, calls fail at once for [`state::OPEN_FOR`]; then each caller lets one call through,
-//! [`state::CALLERS_APART`], and its end decides. A call that only asks whether the other side works (`/readyz`) is
-//! always let through.
+//! may pass, calls fail at once for [`state::OPEN_FOR`]; then each caller lets one call through, and its end decides.
+//! A call that only asks whether the other side works (`/readyz`) is always let through.
 //!
 //! # Where it sits
-//! Around each upstream, outermost, where any failure counts; below it, and below the retries, around the upstream's
-//! host, which all upstreams there share, and where nobody to be reached is the failure: of two repositories on one
-//! server one may fail alone.
+//! Around each upstream, outermost, where any failure counts; below it around the upstream's host, which all upstreams
+//! there share, and where nobody to be reached is the failure: of two repositories on one server one may fail alone.
 //! In this order because what the host's refuses says nothing of the upstream ([`Verdict::Silent`]), and what the
 //! upstream's refuses does not come to the host's at all. Each upstream is a caller of its own there: a host that
 //! comes back with one upstream hanging is found by the others. Around storage, directly below the deadline. What it
@@ -27,7 +25,8 @@
 //! failures.
 //!
 //! # Limits
-//! One state for each upstream host, one for each upstream, and one for storage.
+//! One state for each upstream host, one for each upstream, and one for storage; [`state::TRIALS_MAX`] calls under way
+//! through what is half open.
 
 mod layer;
 mod service;

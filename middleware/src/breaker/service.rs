@@ -1,10 +1,12 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tower::util::ServiceExt as _;
 
-use super::state::{State, Turn};
+use super::state::{OPEN_FOR, State, Turn};
 use crate::attempt::{Attempt, Verdict};
 use crate::error::{Error, ErrorKind};
 use crate::ports::{Fetched, StorageReply};
@@ -47,6 +49,8 @@ pub(super) struct Shared {
     /// Failures in a row that open it.
     pub(super) failures_to_open: u32,
     pub(super) state: Mutex<State>,
+    /// One for each call that may go through while it is half open.
+    pub(super) trials: Arc<Semaphore>,
     /// What it failed with last, without a name of what was asked for.
     pub(super) cause: Mutex<Option<Arc<str>>>,
     pub(super) epoch: Instant,
@@ -79,9 +83,33 @@ impl Shared {
         self.change(|state| state.failed(now, most), Some(error));
     }
 
+    /// For how long a call of the caller whose turn it is would be refused that came now, if it would.
+    pub(super) fn refused_for(&self, turn: Turn) -> Option<Duration> {
+        let state = *self.state.lock();
+        let is_full = || state.is_open() && self.trials.available_permits() == 0;
+        state.refused_for(turn, self.epoch.elapsed()).or_else(|| is_full().then_some(OPEN_FOR))
+    }
+
+    /// Lets a call of the caller whose turn it is pass: as a trial where it is half open.
+    ///
+    /// # Errors
+    /// The time until a call may be let through.
+    fn admit(&self, turn: &Mutex<Turn>) -> Result<Option<Trial>, Duration> {
+        let (state, mut turn) = (*self.state.lock(), turn.lock());
+        let now = self.epoch.elapsed();
+        if let Some(wait) = state.refused_for(*turn, now) {
+            return Err(wait);
+        }
+        if !state.is_open() {
+            return Ok(None);
+        }
+        let place = Arc::clone(&self.trials).try_acquire_owned().map_err(|_| OPEN_FOR)?;
+        Ok(Some(Trial { taken: turn.take(now), _place: place }))
+    }
+
     /// The refusal of a call. What it failed with may name what somebody else asked for: that is for the
     /// log alone; the cause names nothing of the kind.
-    fn refuse<Request: Attempt>(&self, request: &Request, wait: std::time::Duration) -> Error {
+    fn refuse<Request: Attempt>(&self, request: &Request, wait: Duration) -> Error {
         let cannot = request.name().map(|name| format!(" cannot {name}: it")).unwrap_or_default();
         let cause = self.cause.lock().clone();
         let why = cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
@@ -101,6 +129,13 @@ impl Drop for Shared {
     }
 }
 
+/// A call under way through what is half open, until it ends or its caller goes away.
+#[derive(Debug)]
+struct Trial {
+    taken: Turn,
+    _place: OwnedSemaphorePermit,
+}
+
 /// Calls `S` unless it has failed too often.
 #[derive(Clone, Debug)]
 pub struct Breaker<S> {
@@ -116,19 +151,24 @@ impl<S> Breaker<S> {
         Request: Attempt,
     {
         let Self { inner, shared, turn } = self;
-        if !request.is_probe() {
-            let now = shared.epoch.elapsed();
-            let admitted = shared.state.lock().admit(&mut turn.lock(), now);
-            admitted.map_err(|wait| shared.refuse(&request, wait))?;
-        }
+        let trial = match request.is_probe() {
+            true => None,
+            false => shared.admit(&turn).map_err(|wait| shared.refuse(&request, wait))?,
+        };
         let result = inner.oneshot(request).await;
         match &result {
             Ok(_) => shared.change(State::succeeded, None),
-            Err(error) => match shared.judge.verdict::<Request>(error) {
-                Verdict::Failing => shared.failed(error),
-                Verdict::Answered => shared.change(State::succeeded, None),
-                Verdict::Silent => turn.lock().give_back(),
-            },
+            Err(error) => {
+                match shared.judge.verdict::<Request>(error) {
+                    Verdict::Failing => shared.failed(error),
+                    Verdict::Answered => shared.change(State::succeeded, None),
+                    Verdict::Silent => {}
+                }
+                // Not what the judge says: who has hung was asked.
+                if let Some(trial) = trial.filter(|_| Request::verdict(error) == Verdict::Silent) {
+                    turn.lock().give_back(trial.taken);
+                }
+            }
         }
         result
     }

@@ -9,12 +9,12 @@ pub const UPSTREAM_FAILURES_TO_OPEN: u32 = 10;
 /// once, and each time waits.
 pub const STORAGE_FAILURES_TO_OPEN: u32 = 5;
 
-/// How long it stays open before one call is let through, and how long a caller waits before its next.
+/// How long it stays open before each caller lets one call through, and how long a caller waits before its next.
 pub const OPEN_FOR: Duration = Duration::from_secs(5);
 
-/// How far apart the calls of different callers are let through: where nobody is to be reached, each of them hangs
-/// for as long as connecting may take.
-pub const CALLERS_APART: Duration = Duration::from_secs(2);
+/// Calls under way at a time through what is half open, of all callers: where packets are swallowed, each hangs for as
+/// long as connecting may take, with all its attempts.
+pub const TRIALS_MAX: usize = 8;
 
 /// The state of one upstream host, of one upstream, or of storage. `now` is the time since any fixed point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum State {
     },
     /// Calls are refused until then; from then on it is half open, and each caller's [`Turn`] says who may call.
     Open {
-        /// When a call may be let through.
+        /// When it is half open.
         until: Duration,
     },
 }
@@ -40,9 +40,18 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// The call asked nobody: the next may come at once.
-    pub fn give_back(&mut self) {
-        *self = Self::default();
+    /// A call goes through what is half open; what comes back names the turn that it has taken.
+    #[must_use]
+    pub fn take(&mut self, now: Duration) -> Self {
+        self.next = now + OPEN_FOR;
+        *self
+    }
+
+    /// The call that has `taken` it asked nobody: the next may come at once.
+    pub fn give_back(&mut self, taken: Self) {
+        if *self == taken {
+            *self = Self::default();
+        }
     }
 }
 
@@ -53,21 +62,6 @@ impl Default for State {
 }
 
 impl State {
-    /// Whether a call of the caller whose turn this is may pass now.
-    ///
-    /// # Errors
-    /// The time until the caller's next call is let through.
-    pub fn admit(&mut self, turn: &mut Turn, now: Duration) -> Result<(), Duration> {
-        if let Some(wait) = self.refused_for(*turn, now) {
-            return Err(wait);
-        }
-        if let Self::Open { until } = self {
-            *until = now + CALLERS_APART;
-            turn.next = now + OPEN_FOR;
-        }
-        Ok(())
-    }
-
     /// A call ended well.
     pub fn succeeded(&mut self) {
         *self = Self::default();

@@ -8,8 +8,7 @@ use parking_lot::Mutex;
 use tower::Layer as _;
 
 use super::state::{
-    CALLERS_APART, OPEN_FOR, STORAGE_FAILURES_TO_OPEN,
-    UPSTREAM_FAILURES_TO_OPEN as FAILURES_TO_OPEN,
+    OPEN_FOR, STORAGE_FAILURES_TO_OPEN, TRIALS_MAX, UPSTREAM_FAILURES_TO_OPEN as FAILURES_TO_OPEN,
 };
 use super::{Breaker, BreakerLayer};
 use crate::error::{Error, ErrorKind};
@@ -114,6 +113,44 @@ async fn a_host_that_is_left_alone_says_nothing_of_an_upstream_there() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_host_that_swallows_packets_holds_few_calls_whoever_asks_it() {
+    let (telemetry, held) = (telemetry(), Held::default());
+    let layer = BreakerLayer::host("https://one.example".into(), &telemetry);
+    let failing =
+        leaf(|_: FetchRequest| Err::<Fetched, _>(error(ErrorKind::UpstreamFailed).unreachable()));
+    fail_often(&layer.layer(failing), FAILURES_TO_OPEN).await;
+    tokio::time::advance(OPEN_FOR).await;
+    let mut trials = Vec::new();
+    for _ in 0..2 * TRIALS_MAX {
+        let hanging = layer.for_another().layer(held.service::<_, Fetched>());
+        trials.push(tokio::spawn(async move { call(&hanging, list()).await.map(drop) }));
+        settle().await;
+    }
+    assert_eq!(held.counts().1, TRIALS_MAX);
+    let refused = layer.for_another().standing().refused_for;
+    assert_eq!(refused, Some(OPEN_FOR), "and says so");
+    // Who goes away makes room.
+    trials.iter().for_each(tokio::task::JoinHandle::abort);
+    settle().await;
+    assert_eq!((held.counts().1, layer.for_another().standing().refused_for), (0, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_hung_was_asked_and_keeps_its_turn() {
+    let (telemetry, failure) = (telemetry(), error(ErrorKind::UpstreamFailed).unreachable());
+    let failure = Arc::new(Mutex::new(failure));
+    let said = Arc::clone(&failure);
+    let failing = leaf(move |_: FetchRequest| Err::<Fetched, _>(said.lock().clone()));
+    let layer = BreakerLayer::host("https://one.example".into(), &telemetry);
+    let service = layer.layer(failing);
+    fail_often(&service, FAILURES_TO_OPEN).await;
+    *failure.lock() = error(ErrorKind::UpstreamTimeout);
+    tokio::time::advance(OPEN_FOR).await;
+    fail_often(&service, 1).await;
+    assert_eq!(layer.standing().refused_for, Some(OPEN_FOR));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_that_asked_nobody_costs_no_turn() {
     let (telemetry, health) = (telemetry(), Health::default());
     let service = health.service(&telemetry);
@@ -123,7 +160,6 @@ async fn a_call_that_asked_nobody_costs_no_turn() {
     health.set(Some(ErrorKind::UpstreamUnavailable));
     fail_often(&service, 1).await;
     health.set(None);
-    tokio::time::advance(CALLERS_APART).await;
     call(&service, list()).await.map(drop).expect("it is asked before its turn would have come");
 }
 
@@ -247,8 +283,6 @@ async fn a_call_under_way_keeps_out_its_own_caller_s_others_and_nobody_else_s() 
     let refused = call(&hanging, list()).await.map(drop).expect_err("a call is under way");
     assert_eq!(refused.kind(), ErrorKind::UpstreamUnavailable);
     let another = layer.for_another();
-    assert_eq!(another.standing().refused_for, Some(CALLERS_APART));
-    tokio::time::advance(CALLERS_APART).await;
     assert_eq!(another.standing().refused_for, None);
     let answers = another.layer(leaf(|_: FetchRequest| Ok(answered())));
     call(&answers, list()).await.map(drop).expect("the other's call is let through");
