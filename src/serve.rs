@@ -276,6 +276,7 @@ pub fn check(config: &Config, env: &(dyn Env + Sync)) -> Result<(), String> {
 /// What it answered, or why it could not be asked.
 pub fn healthcheck(config: &Config) -> Result<(), String> {
     use std::io::{Read as _, Write as _};
+    /// The longest silence of the answer to a health check.
     const PATIENCE: Duration = Duration::from_secs(5);
     let prefix = config.path_prefix.as_str().trim_end_matches('/');
     let request =

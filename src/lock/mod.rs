@@ -38,9 +38,11 @@ use crate::storage::Variables;
 #[cfg(any(feature = "gcp", feature = "azureblob"))]
 use crate::storage::object::Access;
 
-/// The keys `TTL`, `Timeout` and `MaxRetries` of a kind that does not have them: Athens's defaults.
+/// The key `TTL` of a kind that does not have it: Athens's default, as of the two below.
 const TTL: Duration = Duration::from_secs(900);
+/// The key `Timeout` of a kind that does not have it.
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// The key `MaxRetries` of a kind that does not have it.
 const MAX_RETRIES: u32 = 10;
 
 /// Opens what `SingleFlightType` names; `None` where no lock is needed, or where this build has none

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::step::{cargo, run as run_command, step};
-use crate::{dependencies, tidy};
+use crate::{dependencies, limits, tidy};
 
 /// Runs every check, even after one has failed. Answers how many failed.
 pub(crate) fn run(root: &Path) -> usize {
@@ -19,6 +19,7 @@ pub(crate) fn run(root: &Path) -> usize {
         step("cargo clippy --no-default-features", || command(&bare)),
         step("dependencies", || dependencies(root, &cargo)),
         step("tidy", || tidy(root)),
+        step("limits", || bounds(root)),
     ];
     let broken = checks.iter().filter(|good| !**good).count();
     println!("lint: {} of {} checks passed", checks.len() - broken, checks.len());
@@ -31,6 +32,22 @@ fn dependencies(root: &Path, cargo: &str) -> bool {
 
 fn tidy(root: &Path) -> bool {
     told(tidy::check(root))
+}
+
+fn bounds(root: &Path) -> bool {
+    match limits::check(root) {
+        Ok(true) => true,
+        Ok(false) => {
+            println!(
+                "docs/limits.md is not what the sources say: cargo xtask limits writes it anew"
+            );
+            false
+        }
+        Err(why) => {
+            println!("{why}");
+            false
+        }
+    }
 }
 
 /// Prints what is wrong; answers whether nothing is.

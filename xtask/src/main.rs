@@ -2,6 +2,7 @@
 //!
 //! - `test [--fast | --slow]` runs every suite and closes on `N passed, N failed, N skipped`.
 //! - `lint` runs the formatter's check, clippy, the check of what we depend on and the tidy check.
+//! - `limits` writes `docs/limits.md` anew, from the sources.
 //! - `ci` is `lint`, `test`, `bench --once`, `compose`, `loadtest --smoke`: what `.ci/run` calls.
 //! - `dashboards [--slow]` holds dashboards and rules to the catalogue, to Grafana's schema and to a real
 //!   Prometheus; slow, it sees each alert in Alertmanager.
@@ -19,6 +20,7 @@ mod dashboards;
 mod dependencies;
 mod disk;
 mod layers;
+mod limits;
 mod lint;
 mod loadtest;
 mod needs;
@@ -45,6 +47,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   dashboards --slow   the same, and each alert seen in Alertmanager by breaking what it watches; four minutes more
   pictures        draws docs/pictures anew: the layout of each dashboard, and a trace
   pictures --live the same, with the trace of a live run: two gateways, Redis, an OpenTelemetry collector
+  limits          writes docs/limits.md anew: every bound, from the sources
   compose         docker-compose.yml, the Dockerfile and nginx.conf, by their own parsers
   loadtest [SCENARIO...] [FLAGS]   k6 against two gateways with Redis and MinIO; --help lists scenarios and flags
   loadtest --smoke                 all scenarios, short, against the build that the tests use
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         ["test", "--slow"] => suites::run(&root, Breadth::Slow, None),
         ["test", "-p", package] => suites::run(&root, Breadth::Usual, Some(package)),
         ["lint"] => return exit(lint::run(&root) == 0),
+        ["limits"] => return exit(said(&limits::write(&root))),
         ["dashboards"] => dashboards::run(&root, false),
         ["dashboards", "--slow"] => dashboards::run(&root, true),
         ["pictures"] => return exit(dashboards::pictures(&root, false)),

@@ -23,6 +23,7 @@ pub const AGED_OUT_EVERY: Duration = Duration::from_secs(1);
 /// Parts of the store, each under a lock of its own. The hash that chooses one has a secret key, so that
 /// nobody can aim at a part.
 const SHARDS: usize = 64;
+/// Clients remembered in one part.
 const SHARD_CLIENTS_MAX: usize = CLIENTS_MAX / SHARDS;
 
 /// The bucket of every client.

@@ -16,15 +16,16 @@ use crate::config::EtcdLock as Keys;
 
 /// The most members that are named.
 const MAX_MEMBERS: usize = 32;
-/// How many members are asked one question, and how long all of them have together: less than what the
-/// layer waits, so that the next one is asked before it gives up.
+/// How many members are asked one question.
 const MAX_ASKED: usize = 3;
+/// How long all members that are asked one question have together: less than what the layer waits, so that the
+/// next one is asked before it gives up.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_800);
 /// How long connecting to one may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-/// How often a connection in use is pinged, and how long it may take to answer. The server cuts who
-/// pings more often than every 5 s.
+/// How often a connection in use is pinged. The server cuts who pings more often than every 5 s.
 const PING_EVERY: Duration = Duration::from_secs(10);
+/// How long a pinged connection may take to answer.
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The members, none connected to yet.

@@ -15,11 +15,13 @@ pub(super) const CHANNEL: &str = "dipylon:released";
 
 /// How long connecting and subscribing may take.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a silent connection is asked whether it lives, and how long it may take to say so.
+/// How often a silent connection is asked whether it lives.
 const PING_EVERY: Duration = Duration::from_secs(10);
+/// How long a connection may take to say that it lives.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
-/// The pause before the first new attempt, and the longest one.
+/// The pause before the first new attempt to listen.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause between two attempts to listen.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// Wakes who waits for what is released, until it is aborted. While the channel cannot be listened to,

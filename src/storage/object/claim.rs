@@ -23,8 +23,9 @@ pub const CLAIM_LEASE: Duration = Duration::from_secs(15);
 const RENEWAL: Duration = Duration::from_secs(4);
 /// Longest wait for another saver, who may be sending a large zip over a slow line.
 pub const CLAIM_WAIT_MAX: Duration = Duration::from_secs(240);
-/// Pause between two looks at somebody else's claim: the first, and the longest.
+/// The first pause between two looks at somebody else's claim.
 const POLL: Duration = Duration::from_millis(20);
+/// The longest pause between two looks at somebody else's claim.
 const POLL_MAX: Duration = Duration::from_millis(500);
 /// Largest claim that is read; ours have some 50 bytes.
 const MAX_CLAIM_BYTES: usize = 4_096;

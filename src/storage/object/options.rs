@@ -8,8 +8,9 @@ use object_store::{BackoffConfig, ClientOptions, RetryConfig};
 pub(in crate::storage) const MAX_RETRIES: usize = 3;
 /// No repetition begins after this time.
 pub(in crate::storage) const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Pause before the first repetition, and the longest.
+/// Pause before the first repetition.
 pub(in crate::storage) const BACKOFF: Duration = Duration::from_millis(100);
+/// The longest pause before a repetition.
 pub(in crate::storage) const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 /// The media types of a version's objects.
