@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dipylon_middleware::explain::Tells;
+use dipylon_middleware::breaker::{self, BreakerLayer};
+use dipylon_middleware::explain::{Facts, Tells};
 use dipylon_middleware::filter::Rules;
 use dipylon_middleware::lock::LockHealth;
 use dipylon_middleware::ports::{
@@ -44,7 +45,7 @@ use crate::policy::live::LivePolicy;
 use crate::policy::reload::Reload;
 use crate::policy::validator_hook::ValidatorHook;
 use crate::process_dir::ProcessDir;
-use crate::storage::tiered;
+use crate::storage::tiered::{self, Tiered};
 use crate::{lock, queue, storage};
 
 /// A call of storage that no request waits for may take this long.
@@ -73,6 +74,8 @@ pub struct Adapters {
     pub policy: Arc<dyn Policy>,
     /// What is told of the policy, of the Go settings, of the upstreams, and of the checksum database.
     pub told: Told,
+    /// How it stands with the store and with the upstreams, of whatever module.
+    pub outside: Outside,
     /// Follows the download-mode file, if there is one.
     pub reload: Option<Arc<Reload>>,
     /// The filter file's rules, if there is one.
@@ -98,6 +101,43 @@ pub struct Told {
     pub upstreams: Arc<dyn Tells>,
     /// Of what the checksum database has said.
     pub checksums: Arc<dyn Tells>,
+}
+
+/// How it stands with what is outside.
+#[derive(Clone)]
+pub struct Outside {
+    upstreams: Arc<upstreams::Upstreams>,
+    store: Opened,
+}
+
+impl Outside {
+    /// Each upstream that is opened, the gateway's own first, as `/-/explain` tells of it.
+    pub fn upstreams(&self) -> Vec<Facts> {
+        self.upstreams.standings()
+    }
+
+    /// The `StorageType`.
+    pub fn storage_kind(&self) -> &'static str {
+        self.store.kind
+    }
+
+    /// The breaker before the store, or before the far one of two.
+    pub fn storage(&self) -> breaker::Standing {
+        self.store.breaker.standing()
+    }
+
+    /// The near tier, where there is one.
+    pub fn near(&self) -> Option<tiered::Standing> {
+        self.store.near.as_deref().map(Tiered::standing)
+    }
+}
+
+/// The store, opened.
+#[derive(Clone)]
+struct Opened {
+    kind: &'static str,
+    breaker: BreakerLayer,
+    near: Option<Arc<Tiered>>,
 }
 
 struct Upstreams {
@@ -134,7 +174,7 @@ impl Adapters {
         // Behind the store, which makes the bucket that a lock may lie in.
         let lock = lock::open(config, &variable).await?;
         let spools = open_spools(config, backend.staging_directory(), telemetry)?;
-        let storage = open_storage(config, backend, telemetry).await?;
+        let (storage, store) = open_storage(config, backend, telemetry).await?;
         let settings = settings(config, &variable).await?;
         let http = http_client(config, &variable)?;
         let validator = validator(config, &http)?;
@@ -142,7 +182,9 @@ impl Adapters {
         let go_runs = go.as_deref().map(GoCommand::runs);
         let upstreams = upstreams::Upstreams::new(config, &settings, &http, go, telemetry);
         let (own, carriers) = (upstreams.own_list(&settings), upstreams.carriers());
-        let (policy, reload) = policy::open(read, config, Arc::new(upstreams), telemetry);
+        let upstreams = Arc::new(upstreams);
+        let outside = Outside { upstreams: Arc::clone(&upstreams), store };
+        let (policy, reload) = policy::open(read, config, upstreams, telemetry);
         let extras: Arc<dyn ExtraStore> = Arc::new(Extras(storage.clone()));
         let store = Arc::clone(&extras);
         let known = policy.clone();
@@ -177,6 +219,7 @@ impl Adapters {
             spools,
             policy: policy.clone(),
             told,
+            outside,
             reload,
             filter,
             validator,
@@ -280,16 +323,20 @@ async fn open_storage(
     config: &Config,
     backend: Arc<dyn Storage>,
     telemetry: &Telemetry,
-) -> Result<StorageHandle, Error> {
+) -> Result<(StorageHandle, Opened), Error> {
     let (kind, staging) = (backend.kind(), backend.staging_directory());
-    let stack = storage_stack(config, backend, telemetry);
+    let breaker = BreakerLayer::storage(kind, telemetry);
+    let opened = Opened { kind, breaker: breaker.clone(), near: None };
+    let stack = storage_stack(config, backend, breaker, telemetry);
     let keys = &config.dipylon.tiered;
     if keys.directory.is_none() {
-        return Ok(stack);
+        return Ok((stack, opened));
     }
     let far = Arc::new(tiered::Far::over(stack, kind, staging));
     let whose = storage::identity(config);
-    Ok(tier_stack(tiered::over(far, &whose, keys, telemetry).await?, telemetry))
+    let tiered = tiered::open(far, &whose, keys, telemetry).await?;
+    let near = Some(Arc::clone(&tiered));
+    Ok((tier_stack(tiered, telemetry), Opened { near, ..opened }))
 }
 
 /// `SpoolDir`, else beside the store where that is a local disk: a finished zip is then taken over

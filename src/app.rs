@@ -48,7 +48,7 @@ use crate::adapters::{Adapters, LockReady};
 use crate::config::{self, Config};
 use crate::fetch::go_command::Runs;
 use crate::fetch::sumdb_proxy::SumDbProxy;
-use crate::http::{Admin, AdminConfig, Edge, Explain, HomePage, Operator, Prefetch};
+use crate::http::{Admin, AdminConfig, Connections, Edge, Explain, HomePage, Operator, Prefetch};
 use crate::lock;
 
 pub(crate) mod upstream;
@@ -63,6 +63,8 @@ const STORAGE_ATTEMPTS: u32 = 3;
 pub struct App {
     /// What the server calls.
     pub edge: Edge,
+    /// The places for connections, of which the server takes one for each.
+    pub connections: Connections,
     /// Stashes and lists under way; a drain waits for them.
     pub tasks: TaskTracker,
     /// Metrics.
@@ -112,6 +114,15 @@ impl App {
         let (lists, files) = (versions.forgets(), negative.forgets());
         let dispatch = Dispatch::new(stash, list, background.clone());
         let known = build.known(&storage, versions, negative);
+        let status = status::Parts {
+            connections: Connections::new(config.dipylon.max_connections as usize),
+            admission: AdmissionLayer::new(config.dipylon.max_connections as usize),
+            flights: flights.clone(),
+            lock: lock.clone(),
+            background: background.clone(),
+            outside: adapters.outside.clone(),
+        };
+        let (connections, admission) = (status.connections.clone(), status.admission.clone());
         let explain = build
             .explain(&adapters, &guards, &known)
             .then("flights", Arc::new(flights))
@@ -126,14 +137,14 @@ impl App {
         let refuses = background::refuses_ahead(&adapters);
         let prefetch = Prefetch::new(modules.clone(), storage, background.clone(), refuses);
         let token = config.dipylon.admin_token.expose();
-        let operator = Operator::new(token, background.clone(), prefetch, explain)
+        let operator = Operator::new(token, background.clone(), prefetch, explain, status.page())
             .forgetting("lists", lists)
             .forgetting("files", files);
         let admin = build.admin(&adapters, operator, lock.as_ref());
-        let edge = build.edge_stack(modules, build.sumdb_stack(sumdb), admin);
+        let edge = build.edge_stack(admission, modules, build.sumdb_stack(sumdb), admin);
         let Adapters { lock, go_runs, .. } = adapters;
         let recovered = recovered.unwrap_or_default();
-        Self { edge, tasks, telemetry, lock, go_runs, background, recovered }
+        Self { edge, connections, tasks, telemetry, lock, go_runs, background, recovered }
     }
 }
 
@@ -161,6 +172,7 @@ struct Build<'a> {
 pub(crate) fn storage_stack(
     config: &Config,
     storage: Arc<dyn Storage>,
+    breaker: BreakerLayer,
     telemetry: &Telemetry,
 ) -> StorageHandle {
     let retry = storage.wants_retries().then(|| RetryLayer::new(STORAGE_ATTEMPTS, telemetry));
@@ -172,7 +184,7 @@ pub(crate) fn storage_stack(
             DeadlineLayer::new("storage", config.timeout, ErrorKind::StorageUnavailable),
         )
         // Above the rest: while storage is left alone, a call costs neither an attempt nor a slot.
-        .push(LayerName::StorageBreaker, BreakerLayer::storage(storage.kind(), telemetry))
+        .push(LayerName::StorageBreaker, breaker)
         // Above the slots: a call that waits before its next attempt gives its slot back.
         .push_if(LayerName::StorageRetry, retry)
         // Next to the backend: only calls that really reach it take a slot.
@@ -374,6 +386,7 @@ impl Build<'_> {
     /// Edge: HTTP in, HTTP out; `route` is where typed requests begin.
     fn edge_stack(
         &self,
+        admission: AdmissionLayer,
         modules: Border<ModuleRequest, ModuleResponse>,
         sumdb: Border<SumDbRequest, SumDbResponse>,
         admin: Arc<dyn AdminPages>,
@@ -391,7 +404,7 @@ impl Build<'_> {
             // Below the log, so that a panic is still an answer with a log line.
             .push(LayerName::CatchPanic, CatchPanicLayer)
             // Before any work: what is beyond the limit costs next to nothing.
-            .push(LayerName::Admission, AdmissionLayer::new(ours.max_connections as usize))
+            .push(LayerName::Admission, admission)
             // Everything below has one deadline, shared through the context.
             .push(
                 LayerName::Deadline,
@@ -460,5 +473,6 @@ fn trusted_proxies(networks: &[config::IpNet]) -> Option<TrustedProxies> {
 }
 
 mod background;
+mod status;
 #[cfg(test)]
 mod tests;

@@ -72,10 +72,9 @@ pub async fn serve(config: &Config, env: &(dyn Env + Sync)) -> Result<(), String
     tracing::info!(address = listener.address(), tls = tls.is_some(), "Starting application");
     app.resume();
     let follows = changes.map(|changes| tokio::spawn(app.follow(changes)));
-    let connections_max = config.dipylon.max_connections as usize;
-    let server =
-        Server::new(ServerConfig { connections_max, tls }, app.edge.clone(), &app.telemetry)
-            .keeping_bodies(Bodies::OfPosts);
+    let server_config = ServerConfig { connections: app.connections.clone(), tls };
+    let server = Server::new(server_config, app.edge.clone(), &app.telemetry)
+        .keeping_bodies(Bodies::OfPosts);
     let serving = server.run(listener, stop.wait());
     let drained = run(serving, &stop, app.tasks.clone(), config.shutdown_timeout).await;
     reloads.abort();

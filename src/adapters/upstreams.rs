@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dipylon_middleware::explain::Facts;
 use dipylon_middleware::ports::{Fetched, Fetcher};
 use dipylon_middleware::request::SumDbFetch;
 use dipylon_middleware::stack::Border;
@@ -99,6 +100,12 @@ impl Upstreams {
     pub(super) fn carriers(&self) -> Carriers {
         let way = |upstream: &Upstream| Some((upstream.kind.clone(), upstream.carrier.clone()?));
         Carriers::new(self.own.iter().filter_map(way).collect())
+    }
+
+    /// How it stands with each that is opened, the gateway's own first.
+    pub(super) fn standings(&self) -> Vec<Facts> {
+        let of_file = self.of_file.lock().upstreams.clone();
+        self.own.iter().chain(&of_file).map(|upstream| upstream.watch.standing()).collect()
     }
 
     /// The upstreams that `lists` need beside the gateway's own; those in `before` are kept.

@@ -74,7 +74,8 @@ fn stack_of(timeout: Duration, wants_retries: bool) -> StorageHandle {
     let args = LoadArgs { config_file: None, cwd: "/nonexistent".into() };
     let config = Config { timeout, ..Config::load(args, &nothing).unwrap().config };
     let telemetry = Telemetry::new().unwrap();
-    storage_stack(&config, Arc::new(BlackHole { wants_retries }), &telemetry)
+    let breaker = BreakerLayer::storage("test", &telemetry);
+    storage_stack(&config, Arc::new(BlackHole { wants_retries }), breaker, &telemetry)
 }
 
 /// Whatever `Timeout` is, and whatever is asked for, by callers who wait as long as that or longer.

@@ -57,7 +57,7 @@ use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
 use tower::{Layer as _, Service};
 
-use crate::http::{Bodies, Edge, Listener, RequestBody, Server, ServerConfig};
+use crate::http::{Bodies, Connections, Edge, Listener, RequestBody, Server, ServerConfig};
 use leaf::Leaf;
 
 pub use budget::{MAX_ANSWER_BYTES, MAX_ARRIVING_BYTES};
@@ -151,8 +151,8 @@ impl ExternalStorage {
         options: &Options,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), Error> {
-        let config =
-            ServerConfig { connections_max: options.max_connections, tls: options.tls.clone() };
+        let connections = Connections::new(options.max_connections);
+        let config = ServerConfig { connections, tls: options.tls.clone() };
         let server = Server::new(config, self.edge, &self.telemetry).keeping_bodies(Bodies::OfAll);
         let stopping = CancellationToken::new();
         let (told, ended) = (stopping.clone(), stopping.clone());

@@ -98,7 +98,8 @@ fn value<'a>(values: &[(&str, &'a str)], name: &str) -> Result<&'a str, &'static
     found.map(|(_, value)| *value).ok_or("a name other than .Host and .NoSumPatterns")
 }
 
-fn escape(text: &str) -> String {
+/// Text as it may stand in HTML, between tags and in an attribute.
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

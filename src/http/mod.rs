@@ -12,6 +12,7 @@ mod query;
 mod request_body;
 mod server;
 mod stall_guard;
+mod status;
 mod tls;
 
 pub use admin::{Admin, AdminConfig, Readiness};
@@ -22,5 +23,6 @@ pub use operator::Operator;
 pub use prefetch::{Prefetch, Refuses};
 pub use profiling::serve_profiles;
 pub use request_body::{Incoming, RequestBody};
-pub use server::{Bodies, Edge, Server, ServerConfig};
+pub use server::{Bodies, Connections, Edge, Server, ServerConfig};
+pub use status::{Rows, STATUS_ROWS_MAX, Status, lasted};
 pub use tls::Tls;

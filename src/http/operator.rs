@@ -24,6 +24,7 @@ use tokio::time::timeout;
 use super::admin::{JSON, bad, number, only_get};
 use super::explain::Explain;
 use super::prefetch::{self, Line, Prefetch, Report};
+use super::status::Status;
 use super::{Incoming, RequestBody, query};
 
 /// The header that brings `AdminToken`.
@@ -47,6 +48,7 @@ pub struct Operator {
     prefetch: Prefetch,
     memories: Vec<(&'static str, Arc<dyn Forgets>)>,
     explain: Explain,
+    status: Status,
 }
 
 /// What a request wants to do.
@@ -68,9 +70,15 @@ struct PurgeBody {
 
 impl Operator {
     /// For who has `token`; an empty one is none.
-    pub fn new(token: &str, background: Background, prefetch: Prefetch, explain: Explain) -> Self {
+    pub fn new(
+        token: &str,
+        background: Background,
+        prefetch: Prefetch,
+        explain: Explain,
+        status: Status,
+    ) -> Self {
         let token = (!token.is_empty()).then(|| Sha256::digest(token).into());
-        Self { token, background, prefetch, memories: Vec::new(), explain }
+        Self { token, background, prefetch, memories: Vec::new(), explain, status }
     }
 
     /// A purge is told to this memory too; `name` is how its answer calls what was forgotten.
@@ -101,6 +109,11 @@ impl Operator {
                 only_get(request)?;
                 Ok(whole(JSON, self.explain.page(request).await?))
             }
+            "/-/status" => {
+                self.let_in(request, Wish::Read)?;
+                only_get(request)?;
+                Ok(self.status.page())
+            }
             "/-/purge" => {
                 self.let_in(request, Wish::Change)?;
                 only_post(request)?;
@@ -123,8 +136,8 @@ impl Operator {
             }
             _ => {
                 self.let_in(request, Wish::Read)?;
-                let text = "404 page not found: under /-/ there are explain, queue, purge, prefetch, webhook/purge, \
-                            webhook/prefetch";
+                let text = "404 page not found: under /-/ there are explain, status, queue, purge, prefetch, \
+                            webhook/purge, webhook/prefetch";
                 Err(Error::new(ErrorKind::InvalidPath, text))
             }
         }

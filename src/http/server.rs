@@ -42,11 +42,31 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Streams of one HTTP/2 connection at a time.
 const STREAMS_MAX: u32 = 256;
 
+/// The places for connections; clones share them.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    places: Arc<Semaphore>,
+    most: usize,
+}
+
+impl Connections {
+    /// Room for so many.
+    pub fn new(most: usize) -> Self {
+        let most = most.min(Semaphore::MAX_PERMITS);
+        Self { places: Arc::new(Semaphore::new(most)), most }
+    }
+
+    /// Connections that are open, and how many there may be.
+    pub fn open(&self) -> (usize, usize) {
+        (self.most.saturating_sub(self.places.available_permits()), self.most)
+    }
+}
+
 /// What the server is told.
 #[derive(Clone)]
 pub struct ServerConfig {
     /// Connections at a time; more are closed as they come.
-    pub connections_max: usize,
+    pub connections: Connections,
     /// With it, connections are TLS.
     pub tls: Option<Tls>,
 }
@@ -75,7 +95,7 @@ impl Bodies {
 /// Serves the edge stack on one listener.
 pub struct Server {
     edge: Edge,
-    connections: Arc<Semaphore>,
+    connections: Connections,
     tls: Option<Tls>,
     bodies: Bodies,
     /// Cancelled when nobody is accepted any more.
@@ -88,7 +108,7 @@ impl Server {
     pub fn new(config: ServerConfig, edge: Edge, telemetry: &Telemetry) -> Self {
         Self {
             edge,
-            connections: Arc::new(Semaphore::new(config.connections_max)),
+            connections: config.connections,
             tls: config.tls,
             bodies: Bodies::OfNone,
             stopping: CancellationToken::new(),
@@ -136,7 +156,7 @@ impl Server {
     }
 
     fn admit(&self) -> Option<OwnedSemaphorePermit> {
-        let place = Arc::clone(&self.connections).try_acquire_owned().ok();
+        let place = Arc::clone(&self.connections.places).try_acquire_owned().ok();
         if place.is_none() {
             self.telemetry.metrics.connections_shed.get(()).inc();
         }

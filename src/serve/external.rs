@@ -1,6 +1,7 @@
 //! `dipylon external-storage`: the configured store, served over Athens's external storage protocol.
 
 use dipylon_middleware::auth::Credentials;
+use dipylon_middleware::breaker::BreakerLayer;
 
 use super::{hangups, listen, reload, signals, tcp, tls_config};
 use crate::adapters::open_spools;
@@ -32,7 +33,8 @@ pub async fn external_storage(
     let backend = storage::open(config, &variable, &telemetry).await.map_err(said)?;
     let spools = open_spools(config, backend.staging_directory(), &telemetry).map_err(said)?;
     let kind = backend.kind();
-    let storage = storage_stack(config, backend, &telemetry);
+    let breaker = BreakerLayer::storage(kind, &telemetry);
+    let storage = storage_stack(config, backend, breaker, &telemetry);
     let options = options(config)?;
     let service = ExternalStorage::over(storage, spools, &options, &telemetry);
     let listener = match address {

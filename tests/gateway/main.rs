@@ -30,5 +30,6 @@ mod profiles;
 mod rate_limit;
 mod raw_upstream;
 mod started;
+mod status;
 mod world;
 mod zips;

@@ -9,12 +9,20 @@ use super::service::Admission;
 #[derive(Clone, Debug)]
 pub struct AdmissionLayer {
     places: Arc<Semaphore>,
+    requests_max: usize,
 }
 
 impl AdmissionLayer {
     /// At most `requests_max` requests at once.
     pub fn new(requests_max: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(requests_max.clamp(1, Semaphore::MAX_PERMITS))) }
+        let requests_max = requests_max.clamp(1, Semaphore::MAX_PERMITS);
+        Self { places: Arc::new(Semaphore::new(requests_max)), requests_max }
+    }
+
+    /// Requests in hand, until the last byte of each answer has gone, and how many there may be.
+    pub fn in_hand(&self) -> (usize, usize) {
+        let free = self.places.available_permits();
+        (self.requests_max.saturating_sub(free), self.requests_max)
     }
 }
 

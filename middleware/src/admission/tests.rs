@@ -36,6 +36,18 @@ async fn a_request_keeps_its_place_until_its_body_has_ended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn those_in_hand_are_told_with_how_many_there_may_be() {
+    let layer = AdmissionLayer::new(3);
+    let service = layer.layer(leaf(hello));
+    assert_eq!(layer.in_hand(), (0, 3));
+    let first = call(&service, edge("GET", "/a")).await.expect("a place is free");
+    let _second = call(&service, edge("GET", "/b")).await.expect("a place is free");
+    assert_eq!(layer.in_hand(), (2, 3));
+    drop(first);
+    assert_eq!(layer.in_hand(), (1, 3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_error_from_below_passes_and_gives_its_place_back() {
     let service = AdmissionLayer::new(1).layer(failing(ErrorKind::NotFound));
     for _ in 0..3 {

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 
 use super::health::Service;
+use super::roll::Entry;
 use super::state::{Hold, LockLimits, Loss, Tend};
 use crate::ports::{LockClaim, Verdict};
 use crate::purge::{Era, Purges};
@@ -69,6 +70,8 @@ pub(super) struct Keeper {
     pub(super) limits: LockLimits,
     /// When the lock was asked for.
     pub(super) asked: Instant,
+    /// Its place on the roll, until it is given back.
+    pub(super) _entry: Entry,
 }
 
 impl Keeper {

@@ -35,6 +35,7 @@ mod health;
 mod holding;
 mod layer;
 mod owner;
+mod roll;
 mod service;
 mod state;
 #[cfg(test)]
@@ -42,5 +43,6 @@ mod tests;
 
 pub use health::{LockHealth, OPERATION_TIMEOUT};
 pub use layer::LockLayer;
+pub use roll::{Counts, Listed, Standing};
 pub use service::{LOOK_TIMEOUT, Locked};
 pub use state::{Contest, Footing, Hold, LockLimits, Loss, Next, Tend, Why};

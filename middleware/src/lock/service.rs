@@ -13,6 +13,7 @@ use tower::util::ServiceExt as _;
 use super::health::{LockHealth, Service};
 use super::holding::{Holding, Keeper, RELEASE_ATTEMPTS, RELEASE_PAUSE};
 use super::owner::{owner, span_of};
+use super::roll::{Entry, Roll, Standing};
 use super::state::{Contest, Footing, LockLimits, Next, Why};
 use crate::blob::Blob;
 use crate::error::Error;
@@ -87,6 +88,7 @@ pub(super) struct Shared {
     purges: Purges,
     tasks: TaskTracker,
     telemetry: Telemetry,
+    pub(super) roll: Roll,
     /// This process among all that lock.
     instance: u64,
     wishes: AtomicU64,
@@ -103,8 +105,19 @@ impl Shared {
         telemetry: Telemetry,
     ) -> Self {
         let instance = RandomState::new().hash_one(std::process::id());
-        let wishes = AtomicU64::new(0);
-        Self { service, limits, stash_timeout, storage, purges, tasks, telemetry, instance, wishes }
+        let (roll, wishes) = (Roll::default(), AtomicU64::new(0));
+        Self {
+            service,
+            limits,
+            stash_timeout,
+            storage,
+            purges,
+            tasks,
+            telemetry,
+            roll,
+            instance,
+            wishes,
+        }
     }
 
     pub(super) fn health(&self) -> LockHealth {
@@ -162,6 +175,8 @@ struct Found {
     was_held: bool,
     /// The span that had the lock when it was last asked for.
     holder: Option<SpanRef>,
+    /// The place on the roll of who waits.
+    waits: Option<Entry>,
 }
 
 impl Wish<'_> {
@@ -174,7 +189,8 @@ impl Wish<'_> {
         let patience = self.request.context.deadline.saturating_duration_since(started);
         let (mut contest, mut next) =
             Contest::begin(*limits, Duration::ZERO, patience, service.is_up(), self.seed);
-        let mut found = Found::default();
+        let waits = self.enters(Standing::Awaited);
+        let mut found = Found { waits: Some(waits), ..Found::default() };
         let footing = loop {
             next = match next {
                 Next::Acquire => self.acquire(&mut contest, &mut found, started).await,
@@ -187,7 +203,7 @@ impl Wish<'_> {
                 Next::Fetch(footing) => break Some(footing),
             };
         };
-        drop(waiting);
+        drop((waiting, found.waits.take()));
         let was_unanswered = found.error.is_some();
         let (ending, result) = self.ending(footing, found);
         if was_unanswered && !matches!(ending, Ending::Granted(_)) {
@@ -203,6 +219,7 @@ impl Wish<'_> {
         match self.question(found).await {
             Ok(Acquired::Granted { fencing }) => {
                 found.holding = Some(self.hold(fencing, asked));
+                found.waits = None;
                 contest.granted()
             }
             Ok(Acquired::Held(held)) => {
@@ -212,6 +229,9 @@ impl Wish<'_> {
                 let holder = held.by.as_deref().and_then(span_of);
                 if let Some(holder) = holder.filter(|holder| found.holder != Some(*holder)) {
                     self.request.context.trace.link(holder);
+                    if let Some(waits) = &found.waits {
+                        waits.held_by(holder.trace);
+                    }
                     found.holder = Some(holder);
                 }
                 found.released = Some(held.released);
@@ -245,6 +265,10 @@ impl Wish<'_> {
         }
     }
 
+    fn enters(&self, standing: Standing) -> Entry {
+        self.shared.roll.enter(&self.claim.key, &self.request.context.id, standing)
+    }
+
     fn hold(&self, fencing: u64, asked: Instant) -> Holding {
         let attribute = i64::try_from(fencing).unwrap_or(i64::MAX);
         self.note(SpanEvent::LockAcquired, vec![(SpanAttribute::Fencing, attribute.into())]);
@@ -261,6 +285,7 @@ impl Wish<'_> {
             fencing,
             limits: *limits,
             asked,
+            _entry: self.enters(Standing::Held),
         };
         Holding::begin(keeper, tasks)
     }

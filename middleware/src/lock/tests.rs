@@ -1,6 +1,7 @@
 mod holder;
 mod machines;
 mod outages;
+mod told;
 mod verdicts;
 mod waiter;
 
@@ -61,6 +62,7 @@ fn release() -> Release {
 /// One replica: its layer over a leaf that counts fetches, each of which goes on until the test ends it.
 #[derive(Clone)]
 struct Replica {
+    layer: LockLayer,
     stack: Border<StashRequest, Stashed>,
     telemetry: Telemetry,
     tasks: TaskTracker,
@@ -116,7 +118,8 @@ impl Replica {
             tasks.clone(),
             &telemetry,
         );
-        Self { stack: Border::new(layer.layer(leaf)), telemetry, tasks, fetches, purges }
+        let stack = Border::new(layer.layer(leaf));
+        Self { layer, stack, telemetry, tasks, fetches, purges }
     }
 
     /// An operator has it forget what it knows.

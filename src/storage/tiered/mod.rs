@@ -77,6 +77,19 @@ pub async fn over(
     if keys.directory.is_none() {
         return Ok(far);
     }
+    Ok(open(far, whose, keys, telemetry).await?)
+}
+
+/// As [`over`], where the configuration names a directory.
+///
+/// # Errors
+/// Those of [`over`].
+pub async fn open(
+    far: Arc<dyn Storage>,
+    whose: &str,
+    keys: &TieredKeys,
+    telemetry: &Telemetry,
+) -> Result<Arc<Tiered>, Error> {
     let (keys, whose, shared) = (keys.clone(), whose.to_owned(), telemetry.clone());
     let opened = tokio::task::spawn_blocking(move || Near::open(&keys, &whose, &shared)).await;
     let near = opened.map_err(|error| {
@@ -85,7 +98,29 @@ pub async fn over(
     Ok(Arc::new(Tiered { far: Arc::new(Watched::new(far, telemetry)), near: Arc::new(near) }))
 }
 
+/// How it stands with a near tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Copies.
+    pub files: usize,
+    /// What they take of the disk, those on their way in included.
+    pub bytes: u64,
+    /// What they may take.
+    pub bytes_max: u64,
+    /// Whether its disk takes no copies for a while.
+    pub is_not_filled: bool,
+    /// Whether its disk is not read for a while either.
+    pub is_not_read: bool,
+    /// Whether the store behind it fails.
+    pub is_far_failing: bool,
+}
+
 impl Tiered {
+    /// How it stands.
+    pub fn standing(&self) -> Standing {
+        Standing { is_far_failing: self.far.is_failing(), ..self.near.standing() }
+    }
+
     /// A copy, whose zip goes on from the far store where the disk does not.
     fn found(&self, key: Key, module: &ModulePath, version: &Version, copy: Blob) -> Blob {
         let length = copy.length();

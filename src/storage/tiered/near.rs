@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
+use super::Standing;
 use super::directory::{Directory, refused};
 use super::fill::Fill;
 use super::shelf::{Copied, Key, Shelf};
@@ -265,6 +266,21 @@ impl Near {
                 %error, rest_s = NEAR_REST.as_secs(), is_full,
                 "the near tier cannot {what} its disk: the far store serves alone for a while"
             );
+        }
+    }
+
+    /// How it stands; of the far store it knows nothing.
+    pub(super) fn standing(&self) -> Standing {
+        let shelf = self.shelf.lock();
+        let (files, bytes, bytes_max) = (shelf.files(), shelf.bytes(), shelf.bytes_max());
+        drop(shelf);
+        Standing {
+            files,
+            bytes,
+            bytes_max,
+            is_not_filled: self.no_fills.is_on(),
+            is_not_read: self.no_reads.is_on(),
+            is_far_failing: false,
         }
     }
 

@@ -91,6 +91,11 @@ impl Shelf {
         self.bytes
     }
 
+    /// Bytes that may be taken.
+    pub(super) fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
     /// Copies.
     pub(super) fn files(&self) -> usize {
         self.entries.len()

@@ -22,6 +22,11 @@ impl Watched {
         Self { store, is_failing: AtomicBool::new(false), telemetry: telemetry.clone() }
     }
 
+    /// Whether the last call that says so found it failing.
+    pub(super) fn is_failing(&self) -> bool {
+        self.is_failing.load(Ordering::Relaxed)
+    }
+
     /// Notes what came of a call.
     pub(super) fn seen<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
         let failing = match &result {
