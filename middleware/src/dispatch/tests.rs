@@ -2,6 +2,7 @@ mod ahead;
 mod background;
 mod bounds;
 mod machine;
+mod told;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -160,6 +160,26 @@ async fn who_would_wait_too_long_is_refused_at_once_by_name_and_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pause_is_told_while_it_lasts_and_foretold_to_refuse_as_long_as_it_does() {
+    let pause = TURN_PATIENCE + 2 * SECOND;
+    let (telemetry, host) = (telemetry(), Host::says([throttled(pause)]));
+    let layer = PaceLayer::new(HOST.into(), None, &telemetry);
+    let service = paced(&layer, host.service());
+    assert!(layer.pause_left().is_none() && layer.refusal().is_none(), "nobody asks for a pause");
+    call(&service, list()).await.map(drop).expect_err("it asks for a pause");
+    assert_eq!(layer.pause_left(), Some(pause));
+    let foretold = layer.refusal().expect("it is too long to wait");
+    let refused = call(&service, list()).await.map(drop).expect_err("it is too long to wait");
+    let said = |error: &Error| (error.kind(), error.message().to_owned(), error.retry_after());
+    assert_eq!(said(&foretold), said(&refused));
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!(layer.pause_left(), Some(TURN_PATIENCE));
+    assert!(layer.refusal().is_none(), "who comes now waits");
+    call(&service, list()).await.map(drop).expect("it has waited for its turn");
+    assert_eq!((layer.pause_left(), host.calls.lock().len()), (None, 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pause_ends_by_itself_and_none_is_longer_than_the_longest() {
     let (telemetry, host) = (telemetry(), Host::says([throttled(Duration::MAX)]));
     let service = paced(&PaceLayer::new(HOST.into(), None, &telemetry), host.service());

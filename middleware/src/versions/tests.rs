@@ -2,6 +2,7 @@ mod files;
 mod kept;
 mod modes;
 mod queries;
+mod told;
 
 use std::sync::Arc;
 use std::time::Duration;
