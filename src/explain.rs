@@ -235,7 +235,12 @@ fn text_of(told: &Value) -> String {
         };
         let [at, what, version, outcome] = ["at", "what", "version", "outcome"].map(word);
         let [duration, trace, error] = ["duration_ms", "trace_id", "error"].map(word);
-        let line = format!("  {at}  {what} {version} {outcome} {duration} ms {trace} {error}");
+        let from = match &event["upstream"] {
+            Value::String(upstream) => format!(" from {}", printable(upstream)),
+            _ => String::new(),
+        };
+        let line =
+            format!("  {at}  {what} {version} {outcome}{from} {duration} ms {trace} {error}");
         text.push_str(line.trim_end());
         text.push('\n');
     }

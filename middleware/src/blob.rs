@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -66,6 +67,7 @@ pub struct Blob {
     length: u64,
     source: BlobSource,
     tier: Option<StoreTier>,
+    stored_at: Option<SystemTime>,
 }
 
 /// Which of two stores, one before the other, has a file.
@@ -80,17 +82,32 @@ pub enum StoreTier {
 impl Blob {
     /// A blob in memory.
     pub fn from_bytes(bytes: Bytes) -> Self {
-        Self { length: bytes.len() as u64, source: BlobSource::Bytes(bytes), tier: None }
+        Self::new(bytes.len() as u64, BlobSource::Bytes(bytes))
     }
 
     /// A blob in an open file of `length` bytes.
     pub fn from_file(file: File, length: u64) -> Self {
-        Self { length, source: BlobSource::File(Arc::new(file)), tier: None }
+        Self::new(length, BlobSource::File(Arc::new(file)))
     }
 
     /// A blob behind a network.
     pub fn remote(source: Arc<dyn OpenRange>, length: u64) -> Self {
-        Self { length, source: BlobSource::Remote(source), tier: None }
+        Self::new(length, BlobSource::Remote(source))
+    }
+
+    fn new(length: u64, source: BlobSource) -> Self {
+        Self { length, source, tier: None, stored_at: None }
+    }
+
+    /// The same file, which the store says it has had since then, if it says so.
+    #[must_use]
+    pub fn since(self, stored_at: Option<SystemTime>) -> Self {
+        Self { stored_at, ..self }
+    }
+
+    /// Since when the store has it; nothing where the store does not say.
+    pub fn stored_at(&self) -> Option<SystemTime> {
+        self.stored_at
     }
 
     /// The same file, as one of two stores has it.

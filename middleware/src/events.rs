@@ -1,5 +1,5 @@
 //! How the latest requests about modules, and the latest background fetches, ended: a bounded memory of this process.
-//! `access_log` and the background write it, and `/-/explain` reads it.
+//! `access_log`, the background and `stash` write it, and `/-/explain` reads it.
 //!
 //! Hits have a ring of their own: they are most of what happens, and least of what anybody asks about.
 
@@ -22,12 +22,15 @@ pub const EVENT_NAME_BYTES_MAX: usize = 512;
 /// What [`Event::what`] is where no client asked.
 pub const BACKGROUND: &str = "background";
 
+/// What [`Event::what`] is where a version has come into the store.
+pub const STORED: &str = "stored";
+
 /// How something about a module ended.
 #[derive(Clone, Debug)]
 pub struct Event {
     /// When it ended.
     pub at: SystemTime,
-    /// The route of a request, or [`BACKGROUND`].
+    /// The route of a request, [`BACKGROUND`], or [`STORED`].
     pub what: &'static str,
     /// Module path.
     pub module: String,
@@ -37,6 +40,8 @@ pub struct Event {
     pub outcome: Outcome,
     /// Why, where it failed; bounded, and without credentials, as the text of every error.
     pub error: Option<String>,
+    /// Which upstream it came from, without credentials, where something was stored.
+    pub upstream: Option<Arc<str>>,
     /// How long it took.
     pub duration: Duration,
     /// The trace it was in, where traces are recorded.
@@ -121,6 +126,7 @@ mod tests {
             version: Some(version.to_owned()),
             outcome,
             error: None,
+            upstream: None,
             duration: Duration::ZERO,
             trace: None,
             request_id: number.to_string().into(),

@@ -135,6 +135,7 @@ fn shown(event: &Event) -> Facts {
         "version": event.version,
         "outcome": event.outcome.as_str(),
         "error": event.error,
+        "upstream": event.upstream.as_deref(),
         "duration_ms": milliseconds(event.duration),
         "trace_id": event.trace.map(|trace| trace.to_string()),
         "request_id": &*event.request_id,

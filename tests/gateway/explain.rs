@@ -6,9 +6,12 @@ use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::upstream::{Fault, Gate, Upstream, When};
 use http::Method;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::world::{
-    DATABASE, MODULE, PROGRAM, Setup, VERSION, World, file, outcome, path_of, sick,
+    DATABASE, MODULE, PROGRAM, Setup, VERSION, World, file, files_below, outcome, path_of, sick,
+    stocked,
 };
 
 const TOKEN: (&str, &str) = ("x-dipylon-token", "the-operators-word");
@@ -177,12 +180,45 @@ async fn where_it_is_and_what_happened_is_told_the_newest_first() {
     assert_eq!(told["queue"], json!([]));
     let events = told["events"].as_array().expect("events");
     let seen: Vec<_> = events.iter().map(|event| (&event["what"], &event["outcome"])).collect();
-    let want = [("info", "hit_storage"), ("zip", "miss_leader")].map(|(a, b)| (json!(a), json!(b)));
-    assert_eq!(seen, want.iter().map(|(a, b)| (a, b)).collect::<Vec<_>>(), "{told}");
+    let [info, zip, stored] =
+        [("info", "hit_storage"), ("zip", "miss_leader"), ("stored", "ok")].map(|(a, b)| [a, b]);
+    // The client may have the last byte before the version is stored, or after.
+    let orders = [[info, zip, stored], [info, stored, zip]];
+    let seen: Vec<[&str; 2]> = seen
+        .iter()
+        .map(|(what, outcome)| [what, outcome].map(|word| word.as_str().unwrap_or_default()))
+        .collect();
+    assert!(orders.iter().any(|order| *order == *seen), "{told}");
+    let came = events.iter().find(|event| event["what"] == "stored").expect("seen above");
+    assert_eq!(came["upstream"], world.upstream.url(), "{told}");
+    assert!(is_just_now(&told["storage"]["files"]["since"]), "{told}");
+    assert_eq!(told["storage"]["files"]["tiers"], json!({}), "there is but one store: {told}");
     for _ in 0..30 {
         world.get_ok(&file("info")).await;
     }
     assert_eq!(about(&world, VERSION).await["events"].as_array().map(Vec::len), Some(20));
+}
+
+/// Whether a time that is told is one of the last minute.
+fn is_just_now(told: &Value) -> bool {
+    let told = told.as_str().and_then(|told| OffsetDateTime::parse(told, &Rfc3339).ok());
+    told.is_some_and(|told| (OffsetDateTime::now_utc() - told).abs() < time::Duration::MINUTE)
+}
+
+#[tokio::test]
+async fn which_of_two_stores_has_it_is_told_and_since_when_where_the_far_one_is_asked() {
+    let near = |name: &str| format!("{{folder}}/{name}");
+    let setup = Setup::disk().env("DIPYLON_TIERED_DIRECTORY", &near("near"));
+    let mut world = stocked(setup).await;
+    world.until("it is near", || files_below(&world.file("near")).len() >= 3).await;
+    let files = about(&world, VERSION).await["storage"]["files"].clone();
+    assert_eq!(files["tiers"], json!({ "info": "near", "mod": "near", "zip": "near" }), "{files}");
+    assert_eq!(files["since"], Value::Null, "the far store is not asked: {files}");
+    let other = world.file("other").display().to_string();
+    world.set("DIPYLON_TIERED_DIRECTORY", &other).await;
+    let files = about(&world, VERSION).await["storage"]["files"].clone();
+    assert_eq!(files["tiers"], json!({ "info": "far", "mod": "far", "zip": "far" }), "{files}");
+    assert!(is_just_now(&files["since"]), "{files}");
 }
 
 #[tokio::test]
@@ -283,7 +319,10 @@ async fn the_command_prints_the_facts_and_says_by_its_exit_code_whether_it_can_b
     let token = [("DIPYLON_ADMIN_TOKEN", TOKEN.1)];
     let (text, _, code) = command(&world, &[&format!("{MODULE}@{VERSION}")], &token);
     assert_eq!(code, 0, "{text}");
-    for words in ["zip     hit_storage: it is stored", "last events", "zip v1.2.3 miss_leader"] {
+    let from = format!("stored v1.2.3 ok from {}", world.upstream.url());
+    let known =
+        ["zip     hit_storage: it is stored", "last events", "zip v1.2.3 miss_leader", &from];
+    for words in known {
         assert!(text.contains(words), "no {words:?} in {text}");
     }
     let url = world.gateway.url();

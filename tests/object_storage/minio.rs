@@ -65,6 +65,12 @@ async fn fresh_folder() -> Subject {
 }
 
 /// `DeleteBucket`.
+#[tokio::test]
+#[ignore = "needs minio: run by cargo xtask test"]
+async fn it_says_since_when_it_has_a_zip() {
+    bench().await.subject.assert_says_since_when().await;
+}
+
 pub(crate) async fn remove_bucket(server: &KeyedServer, bucket: &str) {
     let credential = AwsCredential {
         key_id: server.key.clone(),

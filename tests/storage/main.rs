@@ -34,6 +34,11 @@ async fn fresh_disk() -> Subject {
     Subject::new(disk).refusing_token("no bar").keep(root)
 }
 
+#[tokio::test]
+async fn a_disk_says_since_when_it_has_a_zip() {
+    fresh_disk().await.assert_says_since_when().await;
+}
+
 async fn fresh_memory() -> Subject {
     Subject::new(storage::memory().await.unwrap()).refusing_token("no bar")
 }

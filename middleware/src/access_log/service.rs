@@ -143,6 +143,7 @@ impl Record {
             version: self.served.version.take(),
             outcome: self.served.outcome,
             error: self.served.error.take(),
+            upstream: None,
             duration,
             trace: self.context.trace.id(),
             request_id: Arc::clone(&self.context.id),

@@ -427,6 +427,7 @@ impl Shared {
             version: Some(key.version.to_string()),
             outcome,
             error: error.map(str::to_owned),
+            upstream: None,
             duration: began.elapsed(),
             trace: context.trace.id(),
             request_id: Arc::clone(&context.id),

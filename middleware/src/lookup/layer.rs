@@ -1,13 +1,17 @@
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use dipylon_protocol::info::MAX_INFO_BYTES;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use http_body_util::BodyExt as _;
 use serde_json::{Map, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tower::Layer;
 
 use super::service::{Lookup, find};
-use crate::blob::Blob;
+use crate::blob::{Blob, StoreTier};
 use crate::body;
 use crate::error::Error;
 use crate::explain::{Ending, Facts, Foretold, ROWS_TOLD_MAX, Subject, Tells, file_of};
@@ -34,10 +38,14 @@ impl LookupLayer {
     async fn stored(&self, about: &Subject, version: &Version) -> Result<Facts, Error> {
         let Subject { context, module, .. } = about;
         let (mut files, mut early, mut info) = (Map::new(), Map::new(), Facts::Null);
+        let (mut tiers, mut since) = (Map::new(), None);
         for kind in FileKind::ALL {
             let stored = self.storage.read(context, module, version, kind).await?;
             if let Some(blob) = stored {
                 files.insert(kind.as_str().to_owned(), blob.length().into());
+                tiers
+                    .extend(blob.tier().map(|tier| (kind.as_str().to_owned(), named(tier).into())));
+                since = blob.stored_at().or(since);
                 if kind == FileKind::Info {
                     info = shown_info(&read_small(&blob).await?);
                 }
@@ -56,8 +64,14 @@ impl LookupLayer {
             let age = since.elapsed().unwrap_or_default().as_secs();
             json!({ "outcome": wrong.outcome().as_str(), "reason": wrong.message(), "age_seconds": age })
         });
-        let bytes = json!({ "bytes": files, "early_bytes": early, "whole": is_whole });
-        Ok(json!({ "files": bytes, "info": info, "quarantine": quarantine }))
+        let files = json!({
+            "bytes": files,
+            "early_bytes": early,
+            "whole": is_whole,
+            "tiers": tiers,
+            "since": since.and_then(said),
+        });
+        Ok(json!({ "files": files, "info": info, "quarantine": quarantine }))
     }
 
     async fn listed(&self, about: &Subject) -> Result<Facts, Error> {
@@ -66,6 +80,19 @@ impl LookupLayer {
             versions.iter().rev().map(Version::as_str).take(ROWS_TOLD_MAX).collect();
         Ok(json!({ "versions": versions.len(), "some": shown }))
     }
+}
+
+/// Where a near tier stands before the store: which of the two has a file.
+fn named(tier: StoreTier) -> &'static str {
+    match tier {
+        StoreTier::Near => "near",
+        StoreTier::Far => "far",
+    }
+}
+
+/// A time for people; one beyond their calendar is none.
+fn said(time: SystemTime) -> Option<String> {
+    OffsetDateTime::from(time).format(&Rfc3339).ok()
 }
 
 /// What it says of the version; what cannot be read says nothing.

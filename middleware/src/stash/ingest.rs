@@ -1,7 +1,7 @@
 //! A zip on its way in: received, checked, released, saved.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use dipylon_protocol::route::FileKind;
@@ -15,11 +15,12 @@ use super::checks;
 use super::service::{Job, wrong_payload};
 use super::small::{For, Small};
 use crate::error::{Error, ErrorKind};
+use crate::events::{self, Event};
 use crate::ports::{Expected, Fetched, NewVersion, Payload, SaveResult, ZipBody};
 use crate::request::{FetchAsk, RequestContext};
 use crate::response::Finished;
 use crate::spool::{Spool, SpoolWriter};
-use crate::telemetry::Saved;
+use crate::telemetry::{Outcome, Saved};
 
 /// Attempts to receive one zip: the first, and one more if it breaks off.
 pub const BODY_ATTEMPTS: u32 = 2;
@@ -52,6 +53,7 @@ pub(super) struct Ingest {
     known: Known,
     upstream: Arc<str>,
     finished: Finished,
+    began: Instant,
 }
 
 impl Ingest {
@@ -63,7 +65,7 @@ impl Ingest {
         upstream: Arc<str>,
         finished: Finished,
     ) -> Self {
-        Self { job, version, known, upstream, finished }
+        Self { job, version, known, upstream, finished, began: Instant::now() }
     }
 
     /// Everything after the upstream's first byte. No client waits for the result: they have the
@@ -289,6 +291,7 @@ impl Ingest {
         self.drop_early(&context).await;
         match result {
             SaveResult::Created | SaveResult::Taken => {
+                self.note_stored();
                 self.enter_in_index().await;
                 Ok(())
             }
@@ -308,6 +311,23 @@ impl Ingest {
         if let Err(error) = ports.storage.remove_early(context, module, &self.version).await {
             tracing::warn!(%module, version = %self.version, %error, "early files are not removed");
         }
+    }
+
+    /// Where it came from is stored nowhere: for a while it is known here.
+    fn note_stored(&self) {
+        let Job { ports, module, context, .. } = &self.job;
+        ports.telemetry.events.note(Event {
+            at: SystemTime::now(),
+            what: events::STORED,
+            module: module.to_string(),
+            version: Some(self.version.to_string()),
+            outcome: Outcome::Ok,
+            error: None,
+            upstream: Some(Arc::clone(&self.upstream)),
+            duration: self.began.elapsed(),
+            trace: context.trace.id(),
+            request_id: Arc::clone(&context.id),
+        });
     }
 
     /// A version that is stored is served, whatever the index says of it.

@@ -12,7 +12,7 @@
 //!
 //! # Telemetry
 //! `dipylon_stash_saves_total`, `dipylon_stash_verifications_total`, `dipylon_spool_bytes`,
-//! `dipylon_upstream_received_bytes_total`.
+//! `dipylon_upstream_received_bytes_total`; for `/-/explain`, what was stored and from which upstream it came.
 //!
 //! # Failure modes
 //! What upstream or the checksum database refuse is an error before the first byte, else the body is

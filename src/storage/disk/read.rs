@@ -80,6 +80,6 @@ fn open(directory: &VersionDirectory<'_>, kind: FileKind) -> Result<Option<Blob>
     }
     let path = directory.file(kind);
     let Some(file) = found(File::open(&path), "open", &path)? else { return Ok(None) };
-    let length = file.metadata().map_err(|error| failed("look at", &path, &error))?.len();
-    Ok(Some(Blob::from_file(file, length)))
+    let metadata = file.metadata().map_err(|error| failed("look at", &path, &error))?;
+    Ok(Some(Blob::from_file(file, metadata.len()).since(metadata.modified().ok())))
 }

@@ -9,6 +9,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use dipylon_middleware::blob::{Blob, ByteStream, OpenRange, PresignedUrl};
@@ -81,6 +82,7 @@ impl Engine {
     }
 
     fn remote(&self, key: &str, meta: ObjectMeta) -> Blob {
+        let stored_at = Some(SystemTime::from(meta.last_modified));
         let object = Object {
             client: self.client.clone(),
             key: key.to_owned(),
@@ -88,7 +90,9 @@ impl Engine {
             length: meta.size,
             signing: self.signing.clone(),
         };
-        Blob::remote(Arc::new(object), meta.size)
+        // A store that does not say when leaves the beginning of time there.
+        let stored_at = stored_at.filter(|at| *at > SystemTime::UNIX_EPOCH);
+        Blob::remote(Arc::new(object), meta.size).since(stored_at)
     }
 
     /// Looks at a version. The `.info` is asked for first and alone: a version that is not there, which

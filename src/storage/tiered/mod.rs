@@ -137,14 +137,12 @@ impl Tiered {
 
     /// What the far store gave, with a copy made on the side.
     fn kept(&self, key: Key, blob: Blob) -> Blob {
-        let length = blob.length();
+        let (length, stored_at) = (blob.length(), blob.stored_at());
         match blob.source() {
             BlobSource::Remote(far) => {
                 let far = Arc::clone(far);
-                Blob::remote(
-                    Arc::new(Passing { near: Arc::clone(&self.near), key, far, length }),
-                    length,
-                )
+                let passing = Passing { near: Arc::clone(&self.near), key, far, length };
+                Blob::remote(Arc::new(passing), length).since(stored_at)
             }
             BlobSource::Bytes(bytes) => {
                 self.keep(key, length, bytes.len(), || whole(&blob));

@@ -18,6 +18,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use dipylon_middleware::blob::{Blob, BlobSource};
@@ -156,6 +157,22 @@ impl Subject {
         assert_eq!(saved.expect(&name), self.first(), "{name}");
     }
 
+    /// Since when the store says that it has the zip.
+    async fn since_when(&self, module: &FakeModule) -> Option<SystemTime> {
+        let (path, version) = (module_path(module.path()), version(module.version()));
+        let blob =
+            self.storage.read(&path, &version, FileKind::Zip).await.expect("a read that works");
+        blob.expect("a stored zip").stored_at()
+    }
+
+    /// The store says since when it has a zip: since its save.
+    pub async fn assert_says_since_when(&self) {
+        let module = FakeModule::new("example.com/since", "v1.0.0");
+        self.create(&module).await;
+        let stored_at = self.since_when(&module).await;
+        assert!(stored_at.is_some_and(versions::is_now), "{stored_at:?}");
+    }
+
     async fn read(&self, module: &FakeModule, kind: FileKind) -> Option<Bytes> {
         let (path, version) = (module_path(module.path()), version(module.version()));
         let blob = self.storage.read(&path, &version, kind).await.expect("a read that works")?;
@@ -283,6 +300,7 @@ macro_rules! storage_suite {
             versions: a_module_without_a_go_mod_keeps_the_made_up_one,
             versions: a_zip_of_20_mib_reads_back,
             versions: a_range_is_read_from_the_middle,
+            versions: since_when_a_zip_is_stored_is_told_truly_or_not_at_all,
             versions: a_blob_can_be_read_twice,
             versions: a_stored_zip_outlives_its_spool,
             versions: a_save_waits_for_the_end_of_its_spool,

@@ -1,5 +1,7 @@
 //! Saving and reading one version.
 
+use std::time::{Duration, SystemTime};
+
 use bytes::Bytes;
 use dipylon_middleware::error::{Error, ErrorKind};
 use dipylon_middleware::ports::{NewVersion, SaveResult};
@@ -95,6 +97,19 @@ pub async fn a_range_is_read_from_the_middle(subject: Subject) {
         let part = read_range(&blob, start as u64..end as u64).await.unwrap();
         assert!(part == zip.slice(start..end), "{start}..{end}");
     }
+}
+
+/// A store that says since when it has a zip says when it was saved.
+pub async fn since_when_a_zip_is_stored_is_told_truly_or_not_at_all(subject: Subject) {
+    subject.create(&sample()).await;
+    let stored_at = subject.since_when(&sample()).await;
+    assert!(stored_at.is_none_or(is_now), "{stored_at:?}");
+}
+
+/// Whether a time is of now; a server's clock may be another.
+pub(super) fn is_now(at: SystemTime) -> bool {
+    let apart = at.elapsed().unwrap_or_else(|ahead| ahead.duration());
+    apart < Duration::from_secs(120)
 }
 
 /// Reading a blob does not use it up.

@@ -1,9 +1,12 @@
 //! A zip: checked, saved, indexed.
 
+use std::sync::Arc;
+
 use dipylon_protocol::route::FileKind;
 
 use super::{Bench, bench, good, read, release};
 use crate::error::ErrorKind;
+use crate::events::STORED;
 use crate::ports::Expected;
 use crate::request::FetchAsk;
 use crate::telemetry::{Outcome, Saved, StorageOperation, Verification};
@@ -11,6 +14,13 @@ use crate::testing::events::Events;
 use crate::testing::release::Release;
 use crate::testing::upstream::{Reply, ScriptedUpstream};
 use crate::testing::{query, settle};
+
+/// From where what was stored came, as it is remembered.
+fn came_from(bench: &Bench) -> Vec<Option<Arc<str>>> {
+    let events = bench.telemetry.events.about("example.com/m", Some("v1.0.0"), usize::MAX);
+    assert!(events.iter().all(|event| event.what == STORED), "{events:?}");
+    events.into_iter().map(|event| event.upstream).collect()
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_zip_is_answered_verified_saved_whole_and_entered_in_the_index() {
@@ -68,6 +78,7 @@ async fn a_version_that_is_stored_meanwhile_is_neither_fetched_nor_saved_again()
     assert_eq!(bench.zip().await.expect("stored"), release.zip);
     assert_eq!(bench.upstream.asked().len(), asked);
     assert_eq!((bench.saves(Saved::Created), bench.saves(Saved::Existed)), (1, 0));
+    assert_eq!(came_from(&bench), [Some("scripted".into())]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -76,6 +87,7 @@ async fn a_version_that_another_saves_first_stays_and_is_not_indexed_again() {
     bench.storage.store_at(StorageOperation::Save, release);
     bench.zip().await.expect("whole");
     assert_eq!((bench.saves(Saved::Created), bench.saves(Saved::Existed)), (0, 1));
+    assert_eq!(came_from(&bench), [None; 0], "it came by another");
     assert_eq!((bench.storage.len(), bench.index.added().len()), (1, 0));
 }
 
