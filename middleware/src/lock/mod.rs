@@ -25,7 +25,8 @@
 //! has lapsed. That is safe because a save never overwrites: a lost lock costs a fetch.
 //!
 //! # Limits
-//! One wish for a lock per key of `single_flight`, which asks once in three quarters of `PollMillis` at
+//! One wish for a lock per key of `single_flight`, and so one row of the roll that `/-/status` and `/-/explain` show
+//! until the wish is over and the lock given back; a wish asks once in three quarters of `PollMillis` at
 //! most; [`OPERATION_TIMEOUT`] for each question to the service and [`LOOK_TIMEOUT`] for each look in
 //! storage; a lock is renewed for `TTL` at most; a wait ends with the stash's deadline, and then the fetch
 //! begins without the lock; a verdict stands for [`VERDICT_LIFE`](crate::ports::VERDICT_LIFE), and only for

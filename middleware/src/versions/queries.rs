@@ -24,49 +24,40 @@ use crate::response::{Answer, ModuleResponse};
 use crate::stack::Stage;
 use crate::telemetry::{Outcome, Phase};
 
+/// What becomes of a request for a file of a query.
+pub(super) enum Course {
+    /// It goes on as one for this version.
+    Known(Version),
+    /// So it does, and what the query stands for is asked anew behind it.
+    Revalidate(Version, Duration),
+    /// So it does, because upstream has just failed to say.
+    Failing(Version, Duration),
+    /// It goes on as it is: nobody may say what the query stands for.
+    Passes,
+    /// Upstream is asked what the query stands for.
+    ResolvedFirst,
+    /// Those below find out, with the file.
+    ResolvedBelow,
+}
+
 impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
     /// A file of the version that a query stands for.
     pub(super) async fn query(self, request: FileRequest) -> Result<ModuleResponse, Error> {
         let Self { inner, shared } = &self;
-        let (module, query) = (&request.module, &request.version);
-        let key = (module.clone(), query.clone());
-        let decision = shared.policy.decide(module);
-        let negative_for = decision.negative_for.unwrap_or(shared.config.negative_version_for);
-        let times = Times { negative_for, ..shared.times(&decision) };
-        let look = shared.queries.look(&key, &times);
-        match look {
-            Look::Fresh(Ok(version), _) => return self.known(request, version).await,
-            // In other modes those below know what is remembered, and whether it counts.
-            Look::Fresh(Err(error), _) if decision.mode == Mode::Async => {
-                return Err(error.remembered());
-            }
-            _ => {}
-        }
-        if shared.network_mode(&decision, Question::List) == NetworkMode::Offline {
-            let stored = shared.storage.list(&request.context, module).await?;
-            // Who fetches would ask an upstream what the query stands for.
-            let would_ask = decision.list == ListSource::Storage
-                && matches!(decision.mode, Mode::Sync | Mode::Async);
-            return match merge::newest_matching(query, &stored) {
-                Some(version) => self.known(request, version).await,
-                None if would_ask => Err(nothing_stored(module)),
-                None => inner.clone().oneshot(request).await,
-            };
-        }
-        match look {
-            Look::Revalidate(version, age) => {
+        let key = (request.module.clone(), request.version.clone());
+        match shared.course(&request.context, &key).await? {
+            Course::Known(version) => self.known(request, version).await,
+            Course::Revalidate(version, age) => {
                 let refresh = self.clone().resolved(key.clone(), shared.patient(&request.context));
                 shared.queries.revalidate(&key, refresh);
                 self.stale(request, (version, age), Outcome::StaleRevalidate).await
             }
-            Look::Failing(version, age) => {
+            Course::Failing(version, age) => {
                 self.stale(request, (version, age), Outcome::StaleError).await
             }
-            Look::Fresh(..) | Look::Ask if decision.mode == Mode::Async => {
-                let negative_for = shared.times(&decision).negative_for;
-                self.resolved_first(request, key, negative_for).await
-            }
-            Look::Fresh(..) | Look::Ask => self.unknown(request, key).await,
+            Course::Passes => inner.clone().oneshot(request).await,
+            Course::ResolvedFirst => self.resolved_first(request, key).await,
+            Course::ResolvedBelow => self.unknown(request, key).await,
         }
     }
 
@@ -99,15 +90,8 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
         &self,
         request: FileRequest,
         key: QueryKey,
-        negative_for: Duration,
     ) -> Result<ModuleResponse, Error> {
-        let Shared { queries, config, missing, .. } = &*self.shared;
-        // A branch that there was says more than that there is neither list nor latest.
-        if queries.older(&key, config.stale_if_error).is_none()
-            && let Some(error) = missing.nothing_at(&key.0, negative_for)
-        {
-            return Err(error.remembered());
-        }
+        let Shared { queries, config, .. } = &*self.shared;
         let call = self.clone().resolved(key.clone(), request.context.clone());
         // The question is on a task of its own, and goes on by itself.
         let goes_on = || std::future::ready(());
@@ -198,6 +182,55 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
 }
 
 impl Shared {
+    /// What becomes of a request for a file of a query, by what is known of it. Changes nothing, so who foretells
+    /// goes by it too.
+    ///
+    /// # Errors
+    /// A "no" that is remembered; `NotStored` where storage alone answers and has no such version.
+    pub(super) async fn course(
+        &self,
+        context: &RequestContext,
+        key: &QueryKey,
+    ) -> Result<Course, Error> {
+        let (module, query) = key;
+        let decision = self.policy.decide(module);
+        let times = self.times(&decision);
+        let negative_for = decision.negative_for.unwrap_or(self.config.negative_version_for);
+        let look = self.queries.look(key, &Times { negative_for, ..times });
+        match look {
+            Look::Fresh(Ok(version), _) => return Ok(Course::Known(version)),
+            // In other modes those below know what is remembered, and whether it counts.
+            Look::Fresh(Err(error), _) if decision.mode == Mode::Async => {
+                return Err(error.remembered());
+            }
+            _ => {}
+        }
+        if self.network_mode(&decision, Question::List) == NetworkMode::Offline {
+            let stored = self.storage.list(context, module).await?;
+            // Who fetches would ask an upstream what the query stands for.
+            let would_ask = decision.list == ListSource::Storage
+                && matches!(decision.mode, Mode::Sync | Mode::Async);
+            return match merge::newest_matching(query, &stored) {
+                Some(version) => Ok(Course::Known(version)),
+                None if would_ask => Err(nothing_stored(module)),
+                None => Ok(Course::Passes),
+            };
+        }
+        match look {
+            Look::Revalidate(version, age) => Ok(Course::Revalidate(version, age)),
+            Look::Failing(version, age) => Ok(Course::Failing(version, age)),
+            Look::Fresh(..) | Look::Ask if decision.mode == Mode::Async => {
+                // A branch that there was says more than that there is neither list nor latest.
+                let has_older = self.queries.older(key, self.config.stale_if_error).is_some();
+                match self.missing.nothing_at(module, times.negative_for).filter(|_| !has_older) {
+                    Some(error) => Err(error.remembered()),
+                    None => Ok(Course::ResolvedFirst),
+                }
+            }
+            Look::Fresh(..) | Look::Ask => Ok(Course::ResolvedBelow),
+        }
+    }
+
     /// The version that upstream says a query stands for.
     async fn version_of(
         &self,

@@ -34,6 +34,15 @@ pub(super) type Key = (ModulePath, Question);
 pub(super) type Said = (Bytes, Outcome);
 pub(super) type QueryKey = (ModulePath, VersionQuery);
 
+/// An answer for which upstream is not asked first.
+pub(super) struct AtHand {
+    body: Bytes,
+    pub(super) outcome: Outcome,
+    age: Option<Duration>,
+    /// Why it is the answer, for who looks on.
+    pub(super) why: &'static str,
+}
+
 /// What asking brought: the answer, and how upstream failed where it did.
 struct Asked {
     kept: Kept<Said>,
@@ -189,35 +198,14 @@ impl Shared {
     ) -> Result<ModuleResponse, Error> {
         let decision = self.policy.decide(&module);
         let mode = self.network_mode(&decision, question);
-        if mode == NetworkMode::Offline {
-            let body = self.stored(&context, &module, question, mode).await?;
-            return match body {
-                Some(body) => Ok(response(question, body, Outcome::HitStorage, None)),
-                None => Err(nothing_stored(&module)),
-            };
-        }
-        let (key, times) = ((module, question), self.times(&decision));
-        match self.lists.look(&key, &times) {
-            Look::Fresh(kept, age) if !self.is_refuted(&times, &key, &kept) => {
-                let (body, _) = kept.map_err(Error::remembered)?;
-                return Ok(response(question, body, Outcome::HitMemory, Some(age)));
-            }
-            Look::Revalidate((body, _), age) => {
+        let key = (module, question);
+        if let Some(at_hand) = self.at_hand(&context, &key, mode, &self.times(&decision)).await? {
+            let AtHand { body, outcome, age, .. } = at_hand;
+            if outcome == Outcome::StaleRevalidate {
                 let refresh = Arc::clone(&self).refreshed(context, key.clone(), mode);
                 self.lists.revalidate(&key, refresh);
-                return Ok(response(question, body, Outcome::StaleRevalidate, Some(age)));
             }
-            Look::Failing((body, _), age) => {
-                return Ok(response(question, body, Outcome::StaleError, Some(age)));
-            }
-            Look::Fresh(..) | Look::Ask => {}
-        }
-        if mode == NetworkMode::Fallback
-            && self.lists.has_just_failed(&key)
-            && let Some(body) = self.stored(&context, &key.0, question, mode).await?
-            && !body.is_empty()
-        {
-            return Ok(response(question, body, Outcome::HitStorage, None));
+            return Ok(response(question, body, outcome, age));
         }
         let call = Arc::clone(&self).refreshed(context.clone(), key.clone(), mode);
         // The question is on a task of its own, and goes on by itself.
@@ -237,6 +225,49 @@ impl Shared {
             (outcome, _) => outcome,
         };
         Ok(response(question, body, outcome, None))
+    }
+
+    /// What answers a question before upstream is asked, if anything does. Changes nothing, so who foretells goes
+    /// by it too.
+    pub(super) async fn at_hand(
+        &self,
+        context: &RequestContext,
+        key: &Key,
+        mode: NetworkMode,
+        times: &Times,
+    ) -> Result<Option<AtHand>, Error> {
+        let (module, question) = key;
+        let answer = |body, outcome, age, why| Ok(Some(AtHand { body, outcome, age, why }));
+        if mode == NetworkMode::Offline {
+            let body = self.stored(context, module, *question, mode).await?;
+            let body = body.ok_or_else(|| nothing_stored(module))?;
+            return answer(body, Outcome::HitStorage, None, "storage alone answers");
+        }
+        match self.lists.look(key, times) {
+            Look::Fresh(kept, age) if !self.is_refuted(times, key, &kept) => {
+                let (body, _) = kept.map_err(Error::remembered)?;
+                let why = "an answer is kept that is fresh";
+                return answer(body, Outcome::HitMemory, Some(age), why);
+            }
+            Look::Revalidate((body, _), age) => {
+                let why = "an answer is kept; a newer one is fetched behind it";
+                return answer(body, Outcome::StaleRevalidate, Some(age), why);
+            }
+            Look::Failing((body, _), age) => {
+                let why = "upstream has just failed: the answer of before is given";
+                return answer(body, Outcome::StaleError, Some(age), why);
+            }
+            Look::Fresh(..) | Look::Ask => {}
+        }
+        if mode == NetworkMode::Fallback
+            && self.lists.has_just_failed(key)
+            && let Some(body) = self.stored(context, module, *question, mode).await?
+            && !body.is_empty()
+        {
+            let why = "upstream has just failed: what is stored is the answer";
+            return answer(body, Outcome::HitStorage, None, why);
+        }
+        Ok(None)
     }
 
     pub(super) fn within(&self, context: &RequestContext) -> Within {
@@ -264,12 +295,7 @@ impl Shared {
     }
 
     /// Whether something has been found at the path since it was said that nothing is there.
-    pub(super) fn is_refuted(
-        &self,
-        times: &Times,
-        (module, question): &Key,
-        kept: &Kept<Said>,
-    ) -> bool {
+    fn is_refuted(&self, times: &Times, (module, question): &Key, kept: &Kept<Said>) -> bool {
         let is_absent = kept.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound);
         is_absent && !self.missing.is_missing(module, *question, times.negative_for)
     }

@@ -3,14 +3,15 @@
 use dipylon_protocol::query::VersionQuery;
 use serde_json::json;
 
+use super::NetworkMode;
 use super::answers::{Look, Times};
 use super::layer::VersionsLayer;
-use super::service::{Shared, nothing_stored};
-use super::{NetworkMode, merge};
+use super::queries::Course;
+use super::service::{AtHand, Shared};
 use crate::error::Error;
 use crate::explain::{Ending, Facts, Foretold, Subject, Tells};
 use crate::missing_paths::Question;
-use crate::ports::{BoxFuture, ListSource, Mode};
+use crate::ports::BoxFuture;
 use crate::request::{Ask, ModuleRequest};
 use crate::telemetry::Outcome;
 
@@ -37,53 +38,24 @@ impl Shared {
         let ModuleRequest { context, module, .. } = request;
         let decision = self.policy.decide(module);
         let mode = self.network_mode(&decision, question);
-        let ends = |outcome, why: &str| Ok(Foretold::Ends(Ending::new(outcome, why)));
-        if mode == NetworkMode::Offline {
-            return match self.stored(context, module, question, mode).await? {
-                Some(_) => ends(Outcome::HitStorage, "storage alone answers"),
-                None => Err(nothing_stored(module)),
-            };
-        }
-        let (key, times) = ((module.clone(), question), self.times(&decision));
-        match self.lists.look(&key, &times) {
-            Look::Fresh(kept, _) if !self.is_refuted(&times, &key, &kept) => {
-                kept.map_err(Error::remembered)?;
-                return ends(Outcome::HitMemory, "an answer is kept that is fresh");
-            }
-            Look::Revalidate(..) => {
-                return ends(
-                    Outcome::StaleRevalidate,
-                    "an answer is kept; a newer one is fetched behind it",
-                );
-            }
-            Look::Failing(..) => {
-                return ends(
-                    Outcome::StaleError,
-                    "upstream has just failed: the answer of before is given",
-                );
-            }
-            Look::Fresh(..) | Look::Ask => {}
-        }
-        let is_fallback = mode == NetworkMode::Fallback;
-        let stored = match is_fallback {
-            true => self.stored(context, module, question, mode).await?,
-            false => None,
-        };
-        let has_stored = stored.is_some_and(|body| !body.is_empty());
-        if has_stored && self.lists.has_just_failed(&key) {
-            return ends(
-                Outcome::HitStorage,
-                "upstream has just failed: what is stored is the answer",
-            );
+        let key = (module.clone(), question);
+        let at_hand = self.at_hand(context, &key, mode, &self.times(&decision)).await?;
+        if let Some(AtHand { outcome, why, .. }) = at_hand {
+            return Ok(Foretold::Ends(Ending::new(outcome, why)));
         }
         if self.lists.is_under_way(&key) {
-            return ends(Outcome::MissFollower, "upstream is being asked already");
+            let why = "upstream is being asked already";
+            return Ok(Foretold::Ends(Ending::new(Outcome::MissFollower, why)));
         }
         if let Some((_, age)) = self.lists.older(&key, self.config.stale_if_error) {
             let why = format!("upstream cannot be asked: an answer is {} s old", age.as_secs());
             return Ok(Foretold::StandsIn(Ending::new(Outcome::StaleError, why)));
         }
-        Ok(match has_stored {
+        let stored = match mode {
+            NetworkMode::Fallback => self.stored(context, module, question, mode).await?,
+            NetworkMode::Strict | NetworkMode::Offline => None,
+        };
+        Ok(match stored.is_some_and(|body| !body.is_empty()) {
             true => Foretold::StandsIn(Ending::new(
                 Outcome::HitStorage,
                 "upstream cannot be asked: what is stored is the answer",
@@ -97,48 +69,18 @@ impl Shared {
         request: &ModuleRequest,
         query: &VersionQuery,
     ) -> Result<Foretold, Error> {
-        let ModuleRequest { context, module, .. } = request;
-        let key = (module.clone(), query.clone());
-        let decision = self.policy.decide(module);
-        let negative_for = decision.negative_for.unwrap_or(self.config.negative_version_for);
-        let times = Times { negative_for, ..self.times(&decision) };
-        let look = self.queries.look(&key, &times);
-        match look {
-            Look::Fresh(Ok(version), _) => return Ok(Foretold::Becomes(version)),
-            Look::Fresh(Err(error), _) if decision.mode == Mode::Async => {
-                return Err(error.remembered());
-            }
-            _ => {}
-        }
-        if self.network_mode(&decision, Question::List) == NetworkMode::Offline {
-            let stored = self.storage.list(context, module).await?;
-            let would_ask = decision.list == ListSource::Storage
-                && matches!(decision.mode, Mode::Sync | Mode::Async);
-            return match merge::newest_matching(query, &stored) {
-                Some(version) => Ok(Foretold::Becomes(version)),
-                None if would_ask => Err(nothing_stored(module)),
-                None => Ok(Foretold::Passes),
-            };
-        }
-        let ends = |outcome, why: &str| Ok(Foretold::Ends(Ending::new(outcome, why)));
-        match look {
-            Look::Revalidate(version, _) | Look::Failing(version, _) => {
-                Ok(Foretold::Becomes(version))
-            }
-            Look::Fresh(..) | Look::Ask if decision.mode == Mode::Async => {
-                let has_older = self.queries.older(&key, self.config.stale_if_error).is_some();
-                let missing = self.missing.nothing_at(module, self.times(&decision).negative_for);
-                match missing.filter(|_| !has_older) {
-                    Some(error) => Err(error.remembered()),
-                    None => ends(
-                        Outcome::AsyncAccepted,
-                        "upstream is asked what the query stands for; that version is fetched in the background, \
-                         unless it is here",
-                    ),
-                }
-            }
-            Look::Fresh(..) | Look::Ask => Ok(Foretold::Passes),
-        }
+        let key = (request.module.clone(), query.clone());
+        Ok(match self.course(&request.context, &key).await? {
+            Course::Known(version)
+            | Course::Revalidate(version, _)
+            | Course::Failing(version, _) => Foretold::Becomes(version),
+            Course::Passes | Course::ResolvedBelow => Foretold::Passes,
+            Course::ResolvedFirst => Foretold::Ends(Ending::new(
+                Outcome::AsyncAccepted,
+                "upstream is asked what the query stands for; that version is fetched in the background, unless it \
+                 is here",
+            )),
+        })
     }
 }
 
