@@ -16,7 +16,7 @@ use crate::stack::{Stage, stage};
 use crate::telemetry::labels::Label as _;
 use crate::telemetry::trace::{Attributes, RootEnd};
 use crate::telemetry::{
-    InFlight, InPhase, Outcome, Phase, Source, SpanAttribute, SpanName, Spent, Telemetry,
+    InFlight, Outcome, Phase, Source, SpanAttribute, SpanName, Spent, Telemetry,
 };
 
 /// Bytes of a path that are logged.
@@ -58,8 +58,6 @@ pub(super) struct Record {
     cut: bool,
     /// How long the client waited for the head of its answer.
     waited: Option<Duration>,
-    /// The body is on its way.
-    sends: Option<InPhase>,
     _active: InFlight,
 }
 
@@ -84,7 +82,6 @@ impl Record {
             sent_bytes: 0,
             cut: false,
             waited: None,
-            sends: None,
             _active: active,
         }
     }
@@ -99,7 +96,8 @@ impl Record {
 
     fn answered(&mut self, response: &Response<Body>) {
         self.waited = Some(self.started.elapsed());
-        self.sends = Some(self.context.timings.enter(Phase::Send));
+        // The body is on its way, and the record is the last that asks.
+        self.context.timings.enter_last(Phase::Send);
         self.status = response.status();
         self.served = response.extensions().get::<Served>().cloned().unwrap_or_default();
         self.severity = self.served.severity;

@@ -132,6 +132,11 @@ impl Timings {
         InPhase { timings: Arc::clone(self), phase }
     }
 
+    /// The request is in this phase from now on, to its end: nobody leaves it.
+    pub fn enter_last(&self, phase: Phase) {
+        self.0.lock().enter(phase, Instant::now());
+    }
+
     /// What was spent until `now`, which is no earlier than any change.
     pub fn spent(&self, now: Instant) -> Spent {
         let mut timeline = self.0.lock();
@@ -232,6 +237,16 @@ mod tests {
             .map(|(total, phases)| (*total, phases.iter().sum::<u64>()))
             .unwrap();
         assert_eq!(total, phases);
+    }
+
+    #[test]
+    fn the_last_phase_lasts_until_the_request_is_asked_what_it_spent() {
+        let started = Instant::now();
+        let timings = Timings::new(started);
+        timings.enter_last(Phase::Send);
+        let spent = timings.spent(started + 60 * SECOND);
+        assert!(spent.of(Phase::Send) > 50 * SECOND, "{spent:?}");
+        assert_eq!(spent.total(), 60 * SECOND);
     }
 
     #[test]
