@@ -19,8 +19,8 @@ pub struct Exemplar {
 /// The exemplars of one series, by bucket.
 #[derive(Clone, Debug)]
 pub struct Exemplified {
-    /// The values of its labels, in the order of the metric's labels.
-    pub labels: Vec<String>,
+    /// Names and values of its labels.
+    pub labels: Vec<(String, String)>,
     /// For each bound and for what is above the last, the newest.
     pub buckets: Vec<Option<Exemplar>>,
 }

@@ -51,6 +51,7 @@ impl Histogram {
 #[derive(Clone)]
 pub struct HistogramVector {
     vector: HistogramVec,
+    names: Arc<[String]>,
     bounds: Arc<[f64]>,
     slots: Arc<Mutex<HashMap<Vec<String>, Arc<Slots>>>>,
 }
@@ -64,7 +65,8 @@ impl HistogramVector {
     ) -> prometheus::Result<Self> {
         let options = HistogramOpts::new(name, help).buckets(bounds.to_vec());
         let vector = HistogramVec::new(options, labels)?;
-        Ok(Self { vector, bounds: bounds.into(), slots: Arc::default() })
+        let names = labels.iter().map(ToString::to_string).collect();
+        Ok(Self { vector, names, bounds: bounds.into(), slots: Arc::default() })
     }
 
     pub(super) fn child(&self, values: &[&str], is_read: bool) -> Histogram {
@@ -78,7 +80,7 @@ impl HistogramVector {
     pub(super) fn exemplified(&self) -> Vec<Exemplified> {
         let slots = self.slots.lock();
         let one = |(labels, slots): (&Vec<String>, &Arc<Slots>)| Exemplified {
-            labels: labels.clone(),
+            labels: self.names.iter().cloned().zip(labels.iter().cloned()).collect(),
             buckets: slots.all(),
         };
         slots.iter().map(one).collect()

@@ -50,15 +50,21 @@ fn push_family(text: &mut String, family: &MetricFamily, exemplified: &[Exemplif
                 push_sample(text, name, "_total", labels, metric.get_counter().get_value());
             }
             MetricType::HISTOGRAM => {
-                let of_these = |one: &&Exemplified| {
-                    labels.iter().map(LabelPair::value).eq(one.labels.iter().map(String::as_str))
-                };
+                let of_these = |one: &&Exemplified| is_of(labels, one);
                 let buckets = exemplified.iter().find(of_these).map(|one| one.buckets.as_slice());
                 push_histogram(text, name, labels, metric.get_histogram(), buckets.unwrap_or(&[]));
             }
             _ => push_sample(text, name, "", labels, metric.get_gauge().get_value()),
         }
     }
+}
+
+/// By their names: the registry sorts labels, and a metric has them in an order of its own.
+fn is_of(labels: &[LabelPair], one: &Exemplified) -> bool {
+    let has = |label: &LabelPair| {
+        one.labels.iter().any(|(name, value)| name == label.name() && value == label.value())
+    };
+    labels.len() == one.labels.len() && labels.iter().all(has)
 }
 
 fn is_in(name: &str, unit: &str) -> bool {

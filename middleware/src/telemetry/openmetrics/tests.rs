@@ -87,6 +87,24 @@ dipylon_x_seconds_count{route=\"zip\"} 4
 }
 
 #[test]
+fn an_exemplar_finds_its_series_by_the_names_of_labels_in_whatever_order_they_are_declared() {
+    let registry = Registry::new();
+    let names = &["route", "class"];
+    let vector = HistogramVector::new("dipylon_x_seconds", "Seconds.", names, BOUNDS).unwrap();
+    registry.register(Box::new(vector.clone())).unwrap();
+    vector.child(&["hit", "miss"], true).observe_in(0.05, trace(1));
+    vector.child(&["miss", "hit"], true).observe_in(0.05, trace(2));
+    let exemplars = Exemplars::from([("dipylon_x_seconds", vector.exemplified())]);
+    let text = encode(&registry.gather(), &exemplars);
+    for (labels, trace) in
+        [("class=\"miss\",route=\"hit\"", 1), ("class=\"hit\",route=\"miss\"", 2)]
+    {
+        let bucket = format!("_bucket{{{labels},le=\"0.1\"}} 1 # {{trace_id=\"{trace:032x}\"}} ");
+        assert!(text.contains(&bucket), "{bucket} is not in {text}");
+    }
+}
+
+#[test]
 fn a_child_that_is_asked_for_twice_keeps_its_exemplars() {
     let vector = HistogramVector::new("dipylon_x_seconds", "Seconds.", &[], BOUNDS).unwrap();
     crate::telemetry::Histogram::child(&vector, &[], true).observe_in(0.2, trace(1));
