@@ -46,10 +46,15 @@ impl Queue {
         }
     }
 
-    /// These spans are settled, and make room.
+    /// These spans are settled, and make room. At the end whoever hands spans in and whoever counts what is left may
+    /// both have the same in hand: the first counts them, and there are never less than none.
     fn settle(&self, fate: SpanFate, spans: usize) {
-        self.count(fate, spans);
-        self.queued.fetch_sub(spans, Ordering::Relaxed);
+        let taken = self.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |queued| {
+            Some(queued.saturating_sub(spans))
+        });
+        // It always has a next value, so both arms are what there was before.
+        let before = taken.unwrap_or_else(|queued| queued);
+        self.count(fate, before.min(spans));
     }
 }
 
@@ -62,7 +67,7 @@ impl SpanSink for Queue {
         self.count(SpanFate::OverLimit, over as usize);
         let more = spans.len();
         let room = self.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |queued| {
-            (queued + more <= self.batch.queued_max).then_some(queued + more)
+            queued.checked_add(more).filter(|queued| *queued <= self.batch.queued_max)
         });
         if room.is_err() {
             self.count(SpanFate::QueueFull, more);
@@ -196,5 +201,25 @@ impl<E: SpanExporter> Worker<E> {
             tracing::warn!(error = why, spans, "the collector takes no traces: they are lost");
         }
         self.lost_in_a_row += spans;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_two_have_in_hand_at_the_end_is_counted_once_and_never_leaves_less_than_none() {
+        let telemetry = Telemetry::new().expect("a registry");
+        let (sender, _) = mpsc::unbounded_channel();
+        let second = Duration::from_secs(1);
+        let batch = Batch { queued_max: 5, spans_max: 5, every: second, patience: second };
+        let queued = AtomicUsize::new(3);
+        let queue = Queue { batch, sender, queued, telemetry: telemetry.clone() };
+        // The end counts all that is left, among them two whose giver is still about to find the channel closed.
+        queue.settle(SpanFate::LeftBehind, 3);
+        queue.settle(SpanFate::LeftBehind, 2);
+        assert_eq!(queue.queued.load(Ordering::Relaxed), 0);
+        assert_eq!(telemetry.metrics.trace_spans.get((SpanFate::LeftBehind,)).get(), 3);
     }
 }
