@@ -146,7 +146,10 @@ impl Lines {
     /// How many like it were left out before; nothing where this one is left out too.
     fn admit(&self, event: &Event<'_>) -> Option<u64> {
         let metadata = event.metadata();
-        if metadata.target() == REQUEST_TARGET || *metadata.level() > Level::INFO {
+        // Of an error, which a breach of security is too, each line may be the one that somebody looks for.
+        if metadata.target() == REQUEST_TARGET
+            || !matches!(*metadata.level(), Level::WARN | Level::INFO)
+        {
             return Some(0);
         }
         self.repeats.lock().admit(metadata.callsite(), self.began.elapsed())
@@ -195,6 +198,31 @@ mod tests {
             .collect();
         assert_eq!(kept.len(), 3);
         assert!(kept[0].contains("\"number\":0") && kept[2].contains("\"number\":2"), "{kept:?}");
+    }
+
+    #[test]
+    fn warnings_said_too_often_are_left_out_and_errors_and_breaches_of_security_never() {
+        let (writing, waiting) = sync_channel(1_000);
+        let (repeats, began) = (Mutex::default(), Instant::now());
+        let lines = Lines { form: Form::Json, writing, repeats, began };
+        let subscriber = tracing_subscriber::registry().with(lines);
+        let said = 3 * super::super::repeats::LINES_PER_WINDOW;
+        tracing::subscriber::with_default(subscriber, || {
+            for number in 0..said {
+                tracing::warn!(number, "often");
+                tracing::error!(number, "SECURITY: as often");
+            }
+        });
+        let lines: Vec<String> = waiting
+            .try_iter()
+            .map(|piece| match piece {
+                Piece::Line(line) => line,
+                Piece::End => panic!("nobody has ended it"),
+            })
+            .collect();
+        let of = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+        assert_eq!(of("SECURITY: as often"), said as usize);
+        assert_eq!(of("\"often\""), super::super::repeats::LINES_PER_WINDOW as usize);
     }
 
     #[test]

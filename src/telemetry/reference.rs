@@ -22,14 +22,24 @@ as `detail` in the answer's `Cache-Status`, and it is the same word everywhere:
 
 Every answer carries `X-Request-Id` and `Athens-Request-ID` (equal; a client's own is kept),
 `traceparent`, `Cache-Status` and `Server-Timing`. In `Cache-Status` (RFC 9211) the last word is the
-gateway's; before it stand those of a near tier and the far store behind it, and, of a zip, what an upstream
-said that is a cache itself.
+gateway's; before it stand those of a near tier and the far store behind it, and what an upstream said that is a
+cache itself. [docs/outcomes.md](../outcomes.md) says what each of its parameters means here.
 ";
 
 const METRICS_INTRODUCTION: &str = "
 Served at `/metrics` (`StatsExporter`; where that is anything but `prometheus`, nothing is counted either) in
 Prometheus's text format, or as OpenMetrics with exemplars for who asks for that, always at the root, never below
-`PathPrefix`. Labels are closed sets: no module, host, path or user agent is ever a label, so a
+`PathPrefix`.
+
+Names end in their unit, and in `_total` where they count, as Prometheus asks. What OpenTelemetry's semantic
+conventions have a name for goes by it: on spans `http.request.method`, `http.route`, `http.response.status_code`,
+`url.path`; in the metrics `http_server_request_duration_seconds` and `http_server_active_requests`, behind the
+prefix `dipylon_`, because their labels are closed sets of ours (`route`, `outcome`) and not the attributes that the
+conventions ask for, so a query over the servers of many programs must not add them up. `process_…` is what every
+Prometheus client calls it. All else only a module gateway has: it is `dipylon_…` in the metrics and `dipylon.…` on
+spans.
+
+Labels are closed sets: no module, host, path or user agent is ever a label, so a
 gateway exposes the same series for one module as for a million.
 ";
 
@@ -55,8 +65,8 @@ fields marked with `?` are left out where there is nothing to say. Plain logs ha
 
 Every other line that is written while a request, or a background fetch, is in hand has its `trace_id` too. What one
 place in the program says more than 20 times in 10 s is left out, and the next line of it says how many those were
-(`left_out`); the event `request` is never left out. A thread writes; where standard output is not read, 8192 lines
-wait and further ones are lost. `dipylon_log_lines_total` counts.
+(`left_out`); the event `request` is never left out, nor is an error, which a breach of security is too. A thread
+writes; where standard output is not read, 8192 lines wait and further ones are lost. `dipylon_log_lines_total` counts.
 ";
 
 /// The page as Markdown.
