@@ -1,7 +1,7 @@
 //! One cold zip, asked of two replicas at once, as Jaeger shows it: one connected picture.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use dipylon_middleware::telemetry::labels::Label as _;
@@ -11,6 +11,7 @@ use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::upstream::{Fault, Gate, When};
 use futures::future::join_all;
 use http::Method;
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::fleet::{Fleet, assert_whole, until, zip};
@@ -41,6 +42,8 @@ const MISS: [&str; 9] = [
     "download_mode",
     "dispatch",
 ];
+/// Nothing is added to a trace for so long once it is whole.
+const QUIET_FOR: Duration = Duration::from_secs(1);
 /// Tags that Jaeger makes of what is no attribute: kind, status, scope and state.
 const OF_JAEGER: [&str; 8] = [
     "span.kind",
@@ -63,6 +66,22 @@ impl Shown {
         let spans = json["data"][0]["spans"].as_array()?.iter();
         let named = spans.map(|span| (span["spanID"].as_str().unwrap().to_owned(), span.clone()));
         Some(Self(named.collect()))
+    }
+
+    /// Once nothing has been added for a while: the gateways have sent all, in more than one message, and Jaeger takes
+    /// one after the other.
+    async fn whole(jaeger: &str, trace: &str) -> Self {
+        let seen = Mutex::new((0, Instant::now()));
+        until("Jaeger shows the whole trace", async || {
+            let spans = Self::of(jaeger, trace).await.map_or(0, |shown| shown.0.len());
+            let mut seen = seen.lock();
+            if spans != seen.0 {
+                *seen = (spans, Instant::now());
+            }
+            spans > MISS.len() && seen.1.elapsed() >= QUIET_FOR
+        })
+        .await;
+        Self::of(jaeger, trace).await.expect("it shows it")
     }
 
     fn named(&self, name: &str) -> Vec<&Value> {
@@ -194,8 +213,7 @@ async fn two_replicas_are_one_picture(service: Service) {
     let leads = told.clone().position(|told| told.contains("miss_leader")).expect("one leads");
     let mut shown = Vec::new();
     for trace in [&traces[leads], &traces[1 - leads]] {
-        until("Jaeger shows the trace", async || Shown::of(&jaeger, trace).await.is_some()).await;
-        shown.push(Shown::of(&jaeger, trace).await.expect("it does"));
+        shown.push(Shown::whole(&jaeger, trace).await);
     }
     let (leader, follower) = (&shown[0], &shown[1]);
     for shown in &shown {

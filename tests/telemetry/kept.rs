@@ -1,19 +1,20 @@
 //! Which traces are kept, that nothing of them is lost unseen, and what the standard variables say.
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
 use std::time::Duration;
 
 use bytes::Bytes;
 use dipylon_middleware::telemetry::labels::Label as _;
 use dipylon_middleware::telemetry::{SpanAttribute, SpanEvent, SpanName};
 use dipylon_testkit::module::FakeModule;
-use dipylon_testkit::upstream::{Fault, Gate, When};
+use dipylon_testkit::upstream::{Fault, Gate, Upstream, When};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use crate::collector::{Collector, Span, attribute};
 use crate::traces::{assert_connected, of_trace, traceparent, world};
-use crate::world::{MODULE, VERSION, World, file, until};
+use crate::world::{MODULE, PATIENCE, VERSION, World, file, until};
 
 /// Of a caller that keeps nothing itself.
 const TRACES: [&str; 4] = [
@@ -320,16 +321,19 @@ async fn the_standard_variables_count_where_no_key_says_otherwise() {
 
 #[tokio::test]
 async fn a_header_of_the_keys_comes_before_one_of_the_variables() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
     let url = format!("http://{}", listener.local_addr().expect("it is bound"));
-    let seen = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("the exporter comes");
-        let mut head = [0; 4096];
-        let read = stream.read(&mut head).expect("it says something");
+    let seen = tokio::spawn(timeout(PATIENCE, async move {
+        let (mut stream, _) = listener.accept().await.expect("the exporter comes");
+        let mut head = Vec::new();
+        while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+            let read = stream.read_buf(&mut head).await.expect("it says something");
+            assert!(read > 0, "it ends before its head: {}", String::from_utf8_lossy(&head));
+        }
         // The gateway may have gone.
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-        String::from_utf8_lossy(&head[..read]).into_owned()
-    });
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+        String::from_utf8_lossy(&head).into_owned()
+    }));
     let mut world = World::start(&[
         ("ATHENS_TRACE_EXPORTER", "otlp"),
         ("ATHENS_TRACE_EXPORTER_URL", &url),
@@ -340,7 +344,7 @@ async fn a_header_of_the_keys_comes_before_one_of_the_variables() {
     .await;
     assert_eq!(world.get(&file(VERSION, "info")).await.status, 200);
     world.end().await;
-    let head = seen.join().expect("no panic").to_lowercase();
+    let head = seen.await.expect("no panic").expect("the exporter comes in time").to_lowercase();
     assert!(head.starts_with("post /v1/traces "), "{head}");
     assert!(head.contains("x-tenant: ours\r\n") && head.contains("x-more: theirs\r\n"), "{head}");
     assert!(!head.contains("x-tenant: theirs"), "{head}");
@@ -367,5 +371,35 @@ async fn a_tracestate_goes_on_upstream_as_it_came() {
     // The checksum database is told nothing, neither directly nor through the upstream.
     for request in asked.iter().filter(|seen| seen.path.starts_with("/sumdb/")) {
         assert!(!request.headers.contains_key("tracestate"), "{}", request.path);
+    }
+}
+
+#[tokio::test]
+async fn the_validator_hook_is_told_the_trace_and_whether_it_was_sure_by_then_that_it_is_kept() {
+    let hook = Upstream::start().await;
+    hook.fault(When::any(), Fault::Status(200, "text/plain", Bytes::new()));
+    let validator = format!("{}/validate", hook.url());
+    let world = World::start(&[
+        ("ATHENS_TRACE_EXPORTER", "otlp"),
+        ("ATHENS_TRACE_EXPORTER_URL", "http://127.0.0.1:1"),
+        ("ATHENS_PROXY_VALIDATOR", &validator),
+        NONE[0],
+        NONE[1],
+    ])
+    .await;
+    let mut spans = BTreeSet::from([PARENT.to_owned()]);
+    for (trace, sampled, kind) in [(TRACES[0], true, "info"), (TRACES[1], false, "mod")] {
+        hook.clear_requests();
+        let (parent, state) = (traceparent(trace, PARENT, sampled), "vendor=opaque!");
+        let headers = [("traceparent", parent.as_str()), ("tracestate", state)];
+        assert_eq!(world.get_with(&file(VERSION, kind), &headers).await.status, 200);
+        let asked = hook.requests();
+        assert_eq!(asked.len(), 1, "{kind}");
+        assert_eq!(asked[0].headers["tracestate"], state);
+        let told = asked[0].headers["traceparent"].to_str().expect("text");
+        let words: Vec<&str> = told.split('-').collect();
+        let flags = if sampled { "01" } else { "00" };
+        assert_eq!((words.len(), words[0], words[1], words[3]), (4, "00", trace, flags), "{told}");
+        assert!(spans.insert(words[2].to_owned()), "a span of its own: {told}");
     }
 }

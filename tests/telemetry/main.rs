@@ -3,6 +3,7 @@
 
 mod athens;
 mod collector;
+mod grpc;
 mod kept;
 mod logs;
 mod openmetrics;

@@ -39,10 +39,22 @@ fn types(text: &str) -> BTreeMap<String, String> {
     lines.map(classic).collect()
 }
 
+async fn until_saved(world: &World) {
+    until("the zip is stored, and indexed", async || {
+        let metrics = world.gateway.metrics().await;
+        let saves = metrics.metric("dipylon_stash_saves_total").label("result", "created").sum();
+        let calls = metrics.metric("dipylon_layer_active_calls").label("layer", "stash").sum();
+        saves == 1.0 && calls == 0.0
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn both_texts_say_the_same_and_only_who_asks_for_openmetrics_gets_it() {
     let world = world().await;
     assert_eq!(world.get(&file(VERSION, "zip")).await.status, 200);
+    // What goes on behind the answer adds samples of its own.
+    until_saved(&world).await;
     // The first scrape of each kind leaves its own outcomes behind.
     for accept in [ACCEPT, ("accept", "*/*")] {
         world.get_with("/metrics", &[accept]).await;
@@ -93,4 +105,46 @@ async fn where_no_trace_is_kept_no_bucket_leads_to_one() {
     assert_eq!(world.get(&file(VERSION, "zip")).await.status, 200);
     let open = world.get_with("/metrics", &[ACCEPT]).await;
     assert!(open.text().contains(HISTOGRAM) && !open.text().contains("trace_id"));
+}
+
+#[tokio::test]
+async fn a_hit_that_no_share_takes_leaves_no_exemplar_beside_a_miss_that_does() {
+    let world = World::start(&[
+        ("ATHENS_TRACE_EXPORTER", "otlp"),
+        ("ATHENS_TRACE_EXPORTER_URL", "http://127.0.0.1:1"),
+        ("GO_ENV", "production"),
+        ("ATHENS_TRACE_SAMPLING_FRACTION", "0"),
+        // However slow this machine is.
+        ("DIPYLON_TRACE_SLOW", "0s"),
+    ])
+    .await;
+    let trace = |answer: &dipylon_testkit::client::Response| {
+        let parent = answer.header("traceparent").unwrap_or_default().to_owned();
+        let words: Vec<&str> = parent.split('-').collect();
+        (words[1].to_owned(), words[3].to_owned())
+    };
+    let miss = world.get(&file(VERSION, "zip")).await;
+    until_saved(&world).await;
+    let (missed, flags) = trace(&miss);
+    assert_eq!(flags, "01");
+    let mut hits = Vec::new();
+    for _ in 0..5 {
+        let hit = world.get(&file(VERSION, "zip")).await;
+        let told = hit.header("cache-status").unwrap_or_default();
+        assert!(told.contains("; hit; "), "{told}");
+        let (trace, flags) = trace(&hit);
+        assert_eq!(flags, "00");
+        hits.push(trace);
+    }
+    until("the requests are counted", async || {
+        let metrics = world.gateway.metrics().await;
+        let requests = metrics.metric("dipylon_http_server_requests_total").label("route", "zip");
+        requests.sum() == 6.0
+    })
+    .await;
+    let open = world.get_with("/metrics", &[ACCEPT]).await;
+    assert!(open.text().contains(&missed), "the miss, by which it is seen that there are any");
+    for hit in hits {
+        assert!(!open.text().contains(&hit), "{hit} is a hit's");
+    }
 }

@@ -36,6 +36,8 @@ const STRANGERS: usize = 2_000;
 const MILLION: usize = 1_000_000;
 const CONNECTIONS: usize = 8;
 const STRANGERS_AT_ONCE: usize = 50;
+/// The longest that all answers to the strangers of one connection may take.
+const STRANGERS_PATIENCE: Duration = Duration::from_secs(1_800);
 /// How an answer begins.
 const HEAD: &[u8] = b"HTTP/1.1 ";
 
@@ -252,6 +254,12 @@ fn stranger(number: usize) -> String {
 
 /// Asks as these strangers over one connection, a few at a time, and counts the answers.
 async fn ask_as(address: std::net::SocketAddr, strangers: std::ops::Range<usize>) -> usize {
+    let asked = strangers.clone();
+    let answers = tokio::time::timeout(STRANGERS_PATIENCE, ask_in_turn(address, strangers)).await;
+    answers.unwrap_or_else(|_| panic!("{asked:?} are not answered within {STRANGERS_PATIENCE:?}"))
+}
+
+async fn ask_in_turn(address: std::net::SocketAddr, strangers: std::ops::Range<usize>) -> usize {
     let stream = tokio::net::TcpStream::connect(address).await.expect("it listens");
     let (mut reads, mut writes) = stream.into_split();
     let wanted = strangers.len();

@@ -20,7 +20,7 @@ pub(crate) const MODULE: &str = "example.com/lib";
 pub(crate) const VERSION: &str = "v1.0.0";
 
 /// The longest that a test waits for something that must come to be.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
 
