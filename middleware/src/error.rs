@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::forward::Forward;
 use crate::redact::redact_prose;
 use crate::telemetry::Outcome;
 
@@ -213,6 +214,23 @@ impl ErrorKind {
         matches!(self, Self::NotFound | Self::NotFoundForNow)
     }
 
+    /// Whether it is only met by a request that went on, to an upstream or to a checksum database.
+    fn is_met_upstream(self) -> bool {
+        matches!(
+            self,
+            Self::UpstreamRefused
+                | Self::NotFound
+                | Self::NotFoundForNow
+                | Self::UpstreamThrottled
+                | Self::UpstreamTimeout
+                | Self::UpstreamFailed
+                | Self::UpstreamRejected
+                | Self::BadContent
+                | Self::ChecksumMismatch
+                | Self::ChecksumUnavailable
+        )
+    }
+
     /// Whether another attempt at an upstream may succeed.
     pub fn is_transient(self) -> bool {
         matches!(
@@ -238,6 +256,8 @@ pub struct Error {
     from_elsewhere: bool,
     unreachable: bool,
     cause: Option<Arc<str>>,
+    forward: Forward,
+    fresh_for: Option<Duration>,
 }
 
 impl Error {
@@ -252,6 +272,8 @@ impl Error {
             from_elsewhere: false,
             unreachable: false,
             cause: None,
+            forward: Forward { asked: kind.is_met_upstream(), ..Forward::default() },
+            fresh_for: None,
         }
     }
 
@@ -323,6 +345,7 @@ impl Error {
     #[must_use]
     pub fn and_then(mut self, other: &Self) -> Self {
         self.message = printable(&format!("{}; and upstream: {other}", self.message)).into();
+        self.forward = other.forward;
         self
     }
 
@@ -345,6 +368,64 @@ impl Error {
     #[must_use]
     pub fn remembered(mut self) -> Self {
         self.remembered = true;
+        self
+    }
+
+    /// The same, where it is known for how long yet.
+    #[must_use]
+    pub fn remembered_for(mut self, left: Duration) -> Self {
+        self.fresh_for = Some(left);
+        self.remembered()
+    }
+
+    /// For how long it is remembered yet.
+    pub fn fresh_for(&self) -> Option<Duration> {
+        self.fresh_for
+    }
+
+    /// How far the request went that ends with this.
+    pub fn forward(&self) -> Forward {
+        self.forward
+    }
+
+    /// Says that the request had gone on, to an upstream or into a fetch.
+    #[must_use]
+    pub fn forwarded(mut self) -> Self {
+        self.forward.asked = true;
+        self
+    }
+
+    /// The same, where the time was over before whoever was asked had answered.
+    #[must_use]
+    pub fn forwarded_if_late(self) -> Self {
+        if self.kind == ErrorKind::DeadlineExceeded { self.forwarded() } else { self }
+    }
+
+    /// Says what upstream answered.
+    #[must_use]
+    pub fn answered(mut self, status: StatusCode) -> Self {
+        self.forward.status = Some(status);
+        self.forwarded()
+    }
+
+    /// Says that another request had asked, and that this one shared what came of it.
+    #[must_use]
+    pub fn collapsed(mut self) -> Self {
+        self.forward.collapsed = true;
+        self
+    }
+
+    /// Says whether an older answer was there, which could not stand in.
+    #[must_use]
+    pub fn beside_older(mut self, is_there: bool) -> Self {
+        self.forward.stale |= is_there;
+        self
+    }
+
+    /// Says that it was written down for a request before, and nobody was asked again.
+    #[must_use]
+    pub fn written_down(mut self) -> Self {
+        self.forward = Forward::default();
         self
     }
 }

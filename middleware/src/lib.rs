@@ -12,6 +12,7 @@ pub mod error;
 pub mod events;
 pub mod explain;
 pub mod flight;
+pub mod forward;
 pub mod missing_paths;
 pub mod ports;
 pub mod purge;

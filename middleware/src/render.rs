@@ -1,5 +1,6 @@
 //! Typed answers and errors into HTTP: status, headers, body. The only place that does.
 
+use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use crate::blob::{BlobSource, PresignedUrl, StoreTier};
 use crate::body::{self, Body};
 use crate::error::{Error, ErrorKind, Severity};
+use crate::forward::Forward;
 use crate::response::{Answer, Content, HasOutcome, ModuleResponse, SumDbResponse};
 use crate::telemetry::{Outcome, RouteName};
 
@@ -38,6 +40,10 @@ pub struct Served {
     pub tier: Option<StoreTier>,
     /// What the upstream that it comes from said in `Cache-Status`.
     pub cache_status: Option<Arc<str>>,
+    /// For how many seconds the answer stays fresh, where that is known of one that may change.
+    pub ttl: Option<i64>,
+    /// How far the request went, where the outcome does not say it.
+    pub forward: Forward,
 }
 
 impl Default for Served {
@@ -51,6 +57,8 @@ impl Default for Served {
             error: None,
             tier: None,
             cache_status: None,
+            ttl: None,
+            forward: Forward::default(),
         }
     }
 }
@@ -70,27 +78,76 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 /// `Cache-Status` (RFC 9211) of an answer: what each cache on its way says, the nearest to the origin first. An
 /// upstream's own words come as they are; of two stores each has its say; the last word is the gateway's.
-pub fn cache_status(served: &Served) -> String {
-    let detail = served.outcome.as_str();
-    let how = match served.outcome {
-        Outcome::HitMemory | Outcome::HitStorage | Outcome::Negative | Outcome::StaleRevalidate => {
-            "hit"
-        }
-        // Upstream was asked, and did not answer: `hit` and `fwd` exclude each other.
-        Outcome::StaleError => "fwd=stale",
-        Outcome::MissLeader => "fwd=uri-miss; stored",
-        Outcome::MissFollower => "fwd=uri-miss; collapsed",
-        Outcome::MissDegraded => "fwd=uri-miss",
-        _ => "fwd=bypass",
-    };
+///
+/// `hit` and `fwd` exclude each other, and what ends before anybody was asked has neither: the gateway has made that
+/// answer itself. `bypass` is for what goes on without a look at what is kept, which nothing here does.
+pub fn cache_status(served: &Served, status: StatusCode) -> String {
+    let mut own = String::with_capacity(64);
+    own.push_str("dipylon");
+    own.push_str(match way(served) {
+        Way::Hit => "; hit",
+        Way::Forwarded if served.forward.stale => "; fwd=stale",
+        Way::Forwarded => "; fwd=uri-miss",
+        Way::Neither => "",
+    });
+    // Writing to a text cannot fail.
+    if let Some(status) = forwarded_status(served, status) {
+        let _ = write!(own, "; fwd-status={}", status.as_u16());
+    }
+    if let Some(ttl) = served.ttl {
+        let _ = write!(own, "; ttl={ttl}");
+    }
+    own.push_str(match way(served) {
+        Way::Forwarded if served.outcome == Outcome::MissLeader => "; stored",
+        Way::Forwarded if is_collapsed(served) => "; collapsed",
+        _ => "",
+    });
+    let _ = write!(own, "; detail={}", served.outcome.as_str());
     let stores = match served.tier {
         Some(StoreTier::Near) => "dipylon-near; hit, ",
         Some(StoreTier::Far) => "dipylon-far; hit, dipylon-near; fwd=uri-miss, ",
         None => "",
     };
     match &served.cache_status {
-        Some(upstream) => format!("{upstream}, {stores}dipylon; {how}; detail={detail}"),
-        None => format!("{stores}dipylon; {how}; detail={detail}"),
+        Some(upstream) => format!("{upstream}, {stores}{own}"),
+        None => format!("{stores}{own}"),
+    }
+}
+
+/// Which of the two a member says, if any.
+#[derive(Clone, Copy)]
+enum Way {
+    Hit,
+    Forwarded,
+    Neither,
+}
+
+fn way(served: &Served) -> Way {
+    match served.outcome {
+        Outcome::HitMemory | Outcome::HitStorage | Outcome::Negative | Outcome::StaleRevalidate => {
+            Way::Hit
+        }
+        Outcome::MissLeader | Outcome::MissFollower | Outcome::MissDegraded => Way::Forwarded,
+        _ if served.forward.asked => Way::Forwarded,
+        // Upstream has failed a moment ago, and is left alone: nobody was asked for this one.
+        Outcome::StaleError => Way::Hit,
+        _ => Way::Neither,
+    }
+}
+
+fn is_collapsed(served: &Served) -> bool {
+    served.outcome == Outcome::MissFollower || served.forward.collapsed
+}
+
+/// The status that came from below, where it is known and not the one that is answered, which it is taken for else. A
+/// miss is always fetched whole, whatever part of it is answered.
+fn forwarded_status(served: &Served, status: StatusCode) -> Option<StatusCode> {
+    match (way(served), served.outcome) {
+        (Way::Forwarded, Outcome::MissLeader | Outcome::MissFollower | Outcome::MissDegraded) => {
+            Some(StatusCode::OK).filter(|below| *below != status)
+        }
+        (Way::Forwarded, _) => served.forward.status,
+        _ => None,
     }
 }
 
@@ -116,9 +173,15 @@ pub fn error(error: &Error) -> Response<Body> {
         outcome: error.outcome(),
         severity: row.severity,
         error: Some(error.message().to_owned()),
+        ttl: error.fresh_for().map(whole_seconds),
+        forward: error.forward(),
         ..Served::default()
     });
     response
+}
+
+fn whole_seconds(time: Duration) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Who asks again a moment too early is refused again.
@@ -150,7 +213,7 @@ pub struct Wanted<'a> {
 /// # Errors
 /// What a spool fails with before its first byte: a refusal is still a status then.
 pub async fn module(response: ModuleResponse, wanted: Wanted<'_>) -> Result<Response<Body>, Error> {
-    let ModuleResponse { answer, age, asked, outcome, cache_status } = response;
+    let ModuleResponse { answer, age, asked, outcome, cache_status, ttl, forward } = response;
     let tier = match &answer {
         Answer::File { content: Content::Stored(blob), .. } => blob.tier(),
         _ => None,
@@ -186,6 +249,7 @@ pub async fn module(response: ModuleResponse, wanted: Wanted<'_>) -> Result<Resp
     let is_redirected = response.status() == StatusCode::FOUND;
     served.outcome = if is_redirected { Outcome::Redirected } else { outcome };
     (served.tier, served.cache_status) = (tier, cache_status);
+    (served.ttl, served.forward) = (ttl, forward);
     response.extensions_mut().insert(served);
     Ok(response)
 }

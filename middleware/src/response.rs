@@ -12,6 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::blob::Blob;
 use crate::error::Error;
+use crate::forward::Forward;
 use crate::spool::Spool;
 use crate::telemetry::Outcome;
 
@@ -79,12 +80,17 @@ pub struct ModuleResponse {
     pub asked: Option<VersionQuery>,
     /// What the upstream that it comes from said in `Cache-Status`.
     pub cache_status: Option<Arc<str>>,
+    /// For how many seconds it stays fresh, where it may change; below zero where it no longer is.
+    pub ttl: Option<i64>,
+    /// How far the request went, where the outcome does not say it.
+    pub forward: Forward,
 }
 
 impl ModuleResponse {
     /// An answer without an age.
     pub fn new(answer: Answer, outcome: Outcome) -> Self {
-        Self { answer, outcome, age: None, asked: None, cache_status: None }
+        let forward = Forward::default();
+        Self { answer, outcome, age: None, asked: None, cache_status: None, ttl: None, forward }
     }
 }
 
@@ -105,7 +111,7 @@ pub struct Files {
     pub zip: Option<Spool>,
     /// What another replica has stored meanwhile.
     pub stored: Stored,
-    /// What the upstream that the zip comes from said in `Cache-Status`.
+    /// What the upstream that the wanted one comes from said in `Cache-Status`.
     pub cache_status: Option<Arc<str>>,
 }
 

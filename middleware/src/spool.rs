@@ -320,7 +320,8 @@ impl SpoolWriter {
                 spools.directory.display(),
                 spools.bytes_max
             );
-            return Err(Error::new(ErrorKind::Overloaded, text));
+            // Its head has come from upstream.
+            return Err(Error::new(ErrorKind::Overloaded, text).forwarded());
         }
         let mut file = shared.file.as_file();
         if let Err(error) = file.write_all(bytes) {

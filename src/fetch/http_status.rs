@@ -44,7 +44,7 @@ pub(crate) async fn refusal(answer: Answer) -> Error {
     if kind == ErrorKind::UpstreamRefused {
         message.push_str(" (check the gateway's credentials for this upstream in GOPROXY)");
     }
-    let mut error = Error::new(kind, message);
+    let mut error = Error::new(kind, message).answered(status);
     if is_from_elsewhere {
         error = error.from_elsewhere();
     }

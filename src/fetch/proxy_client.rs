@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use dipylon_middleware::Error;
 use dipylon_middleware::ports::{BoxFuture, Fetched, Fetcher, Payload};
 use dipylon_middleware::request::{FetchAsk, FetchRequest};
+use dipylon_middleware::{Error, ErrorKind};
 use http::StatusCode;
 use http::header::HeaderMap;
 
@@ -40,7 +40,7 @@ impl ProxyClient {
         let path = request.ask.route(&request.module).path();
         let uri = self.base.join(&path).ok_or_else(|| {
             let text = format!("{}{path} is no URL: shorten the GOPROXY entry", self.name);
-            Error::new(dipylon_middleware::ErrorKind::Internal, text)
+            Error::new(ErrorKind::Internal, text)
         })?;
         let answer = self
             .http
@@ -55,7 +55,11 @@ impl ProxyClient {
             return Err(refusal(answer).await);
         }
         let cache_status = cache_status(&answer.headers);
-        let payload = payload(&request, answer).await?;
+        // What is wrong with it is wrong with what came with that status.
+        let payload = payload(&request, answer).await.map_err(|error| match error.kind() {
+            ErrorKind::BadContent => error.answered(StatusCode::OK),
+            _ => error,
+        })?;
         Ok(Fetched { payload, upstream: Arc::clone(&self.name), cache_status })
     }
 }

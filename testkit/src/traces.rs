@@ -1,6 +1,6 @@
 //! A collector for tests: it takes spans by OTLP over HTTP, and keeps them to be looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -73,6 +73,11 @@ impl Traces {
     /// `http://127.0.0.1:PORT`, below which the protocol's path lies.
     pub fn url(&self) -> String {
         format!("http://{}", self.server.address())
+    }
+
+    /// The names of all spans that have come.
+    pub fn names(&self) -> BTreeSet<String> {
+        self.spans.0.lock().iter().map(|span| span.name.clone()).collect()
     }
 
     /// The spans of a trace, in the order in which they came.

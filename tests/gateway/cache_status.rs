@@ -1,6 +1,12 @@
 //! `Cache-Status` through tiers: each cache on the way has its say, the nearest to the origin first.
 
-use crate::world::{MODULE, Setup, VERSION, file, until};
+use std::time::Duration;
+
+use dipylon_testkit::module::FakeModule;
+use dipylon_testkit::upstream::{Fault, Gate, When};
+use http::Method;
+
+use crate::world::{MODULE, Setup, VERSION, World, file, latest, list, path_of, sick, until};
 
 const MISS: &str = "dipylon; fwd=uri-miss; stored; detail=miss_leader";
 const HIT: &str = "dipylon; hit; detail=hit_storage";
@@ -41,4 +47,142 @@ async fn a_near_tier_and_the_far_store_have_their_say() {
     let zip = world.get_ok(&file("zip")).await;
     let wanted = "dipylon-far; hit, dipylon-near; fwd=uri-miss, dipylon; hit; detail=hit_storage";
     assert_eq!(zip.header("cache-status"), Some(wanted));
+}
+
+/// `.info` of a branch.
+fn branch() -> String {
+    path_of(MODULE, "master", "info")
+}
+
+async fn told(world: &World, path: &str) -> String {
+    world.get(path).await.header("cache-status").expect("told").to_owned()
+}
+
+/// What was said, but for the seconds of `ttl`, which must be some of these.
+#[track_caller]
+fn without_ttl(told: &str, seconds: std::ops::RangeInclusive<i64>) -> String {
+    let (before, rest) = told.split_once("; ttl=").unwrap_or_else(|| panic!("no ttl: {told}"));
+    let (ttl, after) = rest.split_once(';').expect("the word is the last");
+    assert!(ttl.parse().is_ok_and(|ttl: i64| seconds.contains(&ttl)), "{told}");
+    format!("{before};{after}")
+}
+
+#[tokio::test]
+async fn small_files_say_that_they_are_kept_and_never_how_long() {
+    let world = Setup::disk().start().await;
+    world.add_module();
+    for kind in ["info", "mod"] {
+        assert_eq!(told(&world, &file(kind)).await, MISS);
+        let again = told(&world, &file(kind)).await;
+        let hits = ["memory", "storage"].map(|of| format!("dipylon; hit; detail=hit_{of}"));
+        assert!(hits.contains(&again), "{kind}: {again}");
+    }
+}
+
+#[tokio::test]
+async fn lists_and_queries_say_how_long_they_are_fresh_yet() {
+    let world = Setup::disk().env("DIPYLON_FRESH_FOR", "60").start().await;
+    world.add_module();
+    world.upstream.query(MODULE, "master", VERSION);
+    for path in [branch(), list(), latest()] {
+        assert_eq!(without_ttl(&told(&world, &path).await, 60..=60), MISS, "{path}");
+        let again = without_ttl(&told(&world, &path).await, 0..=60);
+        assert!(again.starts_with("dipylon; hit; detail=hit_"), "{path}: {again}");
+    }
+    let absent = path_of(MODULE, "v1.9.9", "info");
+    let said = told(&world, &absent).await;
+    assert_eq!(said, "dipylon; fwd=uri-miss; fwd-status=404; detail=upstream_not_found");
+    let again = without_ttl(&told(&world, &absent).await, 0..=3_600);
+    assert_eq!(again, "dipylon; hit; detail=negative");
+}
+
+#[tokio::test]
+async fn who_shares_a_fetch_of_a_small_file_or_a_list_says_so() {
+    let world = Setup::disk().start().await;
+    world.add_module();
+    for (path, is_fresh_for_a_time) in [(file("info"), false), (file("mod"), false), (list(), true)]
+    {
+        let gate = Gate::default();
+        world.upstream.fault(When::path(&path), Fault::Gate(gate.clone()));
+        let asked_by = async |id: &str| {
+            let headers = [("x-request-id", id)];
+            let answer = world.request(Method::GET, &path, &headers).await;
+            answer.header("cache-status").expect("told").to_owned()
+        };
+        let opens = async {
+            world.until("upstream is asked", || world.asked(&path) == 1).await;
+            until("both wait", async || {
+                let metrics = world.metrics().await;
+                let active = metrics.metric("dipylon_http_server_active_requests");
+                // The one that asks for the count is the third.
+                active.value() == Some(3.0)
+            })
+            .await;
+            // The second may have come as far as the edge only.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            gate.open();
+        };
+        let (one, other, ()) = tokio::join!(asked_by("one"), asked_by("other"), opens);
+        let mut said = [one, other].map(|said| match is_fresh_for_a_time {
+            true => without_ttl(&said, 0..=60),
+            false => said,
+        });
+        said.sort();
+        let follower = "dipylon; fwd=uri-miss; collapsed; detail=miss_follower";
+        assert_eq!(said, [follower, MISS], "{path}");
+        assert_eq!(world.asked(&path), 1, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_gateway_above_says_of_small_files_and_lists_stands_first_and_is_not_said_again() {
+    let central = Setup::disk().start().await;
+    central.add_module();
+    // A version of its own: a query that stands for one that is stored is answered with what is stored.
+    central.add(FakeModule::new(MODULE, "v1.9.0"));
+    central.upstream.query(MODULE, "master", "v1.9.0");
+    let above = central.gateway.url();
+    let gateway = Setup::disk().env("GOPROXY", &above).env("GONOSUMDB", MODULE).start().await;
+    for path in [branch(), file("info"), file("mod"), list(), latest()] {
+        let said = told(&gateway, &path).await;
+        let (above, own) = said.split_once(", ").unwrap_or_else(|| panic!("{path}: {said}"));
+        assert!(above.starts_with("dipylon; ") && own.starts_with("dipylon; fwd="), "{said}");
+        let again = told(&gateway, &path).await;
+        assert!(again.starts_with("dipylon; hit; "), "{path}: {again}");
+    }
+}
+
+#[tokio::test]
+async fn a_part_of_what_was_fetched_whole_says_what_came_from_below() {
+    let world = Setup::disk().start().await;
+    world.add_module();
+    let part = world.request(Method::GET, &file("zip"), &[("range", "bytes=0-9")]).await;
+    assert_eq!(part.status, 206);
+    let wanted = "dipylon; fwd=uri-miss; fwd-status=200; stored; detail=miss_leader";
+    assert_eq!(part.header("cache-status"), Some(wanted));
+}
+
+#[tokio::test]
+async fn what_is_asked_anew_says_that_something_older_was_there() {
+    let setup = Setup::disk()
+        .env("DIPYLON_FRESH_FOR", "1")
+        .env("DIPYLON_STALE_WHILE_REVALIDATE", "0")
+        .env("DIPYLON_STALE_IF_ERROR", "1")
+        .env("DIPYLON_UPSTREAM_ATTEMPTS", "1");
+    let world = setup.start().await;
+    world.add_module();
+    world.upstream.query(MODULE, "master", VERSION);
+    for path in [list(), latest(), branch()] {
+        world.get_ok(&path).await;
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        let said = without_ttl(&told(&world, &path).await, 1..=1);
+        assert!(said.starts_with("dipylon; fwd=stale; "), "{path}: {said}");
+    }
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    world.upstream.fault(When::any(), sick());
+    for path in [list(), latest(), branch()] {
+        let failed = told(&world, &path).await;
+        let wanted = "dipylon; fwd=stale; fwd-status=500; detail=upstream_error";
+        assert_eq!(failed, wanted, "{path}");
+    }
 }

@@ -76,8 +76,8 @@ async fn all_is_there(world: &World, before: &[(String, Response)], stale: &str)
 #[tokio::test]
 async fn who_had_asked_before_a_death_lists_resolves_and_downloads_and_is_told_that_it_is_stale() {
     for (revalidated_for, stale, status) in [
-        ("1500", "stale_revalidate", "dipylon; hit; detail=stale_revalidate"),
-        ("0", "stale_error", "dipylon; fwd=stale; detail=stale_error"),
+        ("1500", "stale_revalidate", "; detail=stale_revalidate"),
+        ("0", "stale_error", "; detail=stale_error"),
     ] {
         let setup = Setup::disk()
             .env("DIPYLON_FRESH_FOR", "1")
@@ -87,7 +87,12 @@ async fn who_had_asked_before_a_death_lists_resolves_and_downloads_and_is_told_t
         for _ in 0..2 {
             all_is_there(&world, &before, stale).await;
         }
-        assert_eq!(world.get_ok(&list()).await.header("cache-status"), Some(status));
+        // On a slow machine the time is over for which upstream is left alone.
+        let answer = world.get_ok(&list()).await;
+        let told = answer.header("cache-status").unwrap_or_default();
+        let is_asked = told.starts_with("dipylon; fwd=stale; ttl=-") && stale == "stale_error";
+        assert!(told.starts_with("dipylon; hit; ttl=-") || is_asked, "{told}");
+        assert!(told.ends_with(status), "{told}");
         // What nobody had asked for is not there, which is never a 404.
         let new = world.get(&path_of(NEW, VERSION, "info")).await;
         assert!(["upstream_error", "upstream_unavailable"].contains(&outcome(&new)));
@@ -156,9 +161,11 @@ async fn beside_an_upstream_that_hangs_an_older_answer_comes_soon_and_what_was_a
             is_stale
         })
         .await;
+        // While it is late nobody else waits for it, nor is it asked again.
         let again = world.get_ok(path).await;
-        let status = Some("dipylon; fwd=stale; detail=stale_error");
-        assert_eq!(again.header("cache-status"), status, "{path}");
+        let told = again.header("cache-status").unwrap_or_default();
+        let ends = told.ends_with("; detail=stale_error");
+        assert!(told.starts_with("dipylon; hit; ttl=-") && ends, "{path}: {told}");
     }
     const NEWER: &str = "v1.9.0";
     world.add(FakeModule::new(MODULE, NEWER));

@@ -1,4 +1,3 @@
-use dipylon_protocol::route::FileKind;
 use std::fmt;
 use std::sync::Arc;
 
@@ -55,7 +54,7 @@ impl Dispatch {
         let stashed = self.stash.send(stash).await;
         drop(waits);
         let Stashed { version, files, outcome, .. } = stashed?;
-        let cache_status = files.cache_status.clone().filter(|_| kind == FileKind::Zip);
+        let cache_status = files.cache_status.clone();
         let content = files.get(kind).ok_or_else(|| {
             Error::new(ErrorKind::Internal, "a stash ended without the file it was asked for")
         })?;

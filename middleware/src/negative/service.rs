@@ -66,7 +66,7 @@ impl<S: Stage<Missed, Reply = ModuleResponse>> Negative<S> {
         let found = if remembered.is_some() { Found::Hit } else { Found::Miss };
         memory.metrics.lookups.get((Tier::Negatives, found)).inc();
         if let Some(error) = remembered {
-            return Err(error.remembered());
+            return Err(error);
         }
         let asked = memory.missing.purges().era(&key.module);
         let result = inner.oneshot(missed).await;
@@ -87,14 +87,15 @@ impl Memory {
     pub(super) fn no(&self, key: &StashKey) -> Option<Error> {
         let decision = self.policy.decide(&key.module);
         let is_asked = matches!(decision.mode, Mode::Sync | Mode::Async);
-        if is_asked { self.known(key, &decision) } else { None }
+        let (error, left) = self.known(key, &decision).filter(|_| is_asked)?;
+        Some(error.remembered_for(left))
     }
 
-    /// What is remembered, and not too old by this decision.
-    pub(super) fn known(&self, key: &StashKey, decision: &Decision) -> Option<Error> {
+    /// What is remembered, and not too old by this decision, and for how long it counts yet.
+    pub(super) fn known(&self, key: &StashKey, decision: &Decision) -> Option<(Error, Duration)> {
         let of_version = self.remembered(key, decision);
-        let of_path = || self.missing.nothing_at(&key.module, self.times(decision).1);
-        of_version.map(|(error, ..)| error).or_else(of_path)
+        let no = of_version.or_else(|| self.nothing_at(&key.module, decision));
+        no.map(|(error, _, left)| (error, left))
     }
 
     /// What is remembered of the version alone, how old it is, and for how long it counts yet.

@@ -76,11 +76,12 @@ fn finish(response: &mut Response<Body>, context: &RequestContext) {
     }
     let traceparent = context.trace.traceparent();
     let timing = context.timings.spent(Instant::now()).server_timing();
+    let status = response.status();
     let headers = [
         ("x-request-id", Some(context.id.to_string())),
         ("athens-request-id", Some(context.id.to_string())),
         ("traceparent", traceparent),
-        ("cache-status", Some(render::cache_status(&served))),
+        ("cache-status", Some(render::cache_status(&served, status))),
         ("server-timing", Some(timing)),
     ];
     for (name, value) in headers {

@@ -183,7 +183,7 @@ async fn an_error_from_below_is_an_answer_with_its_outcome() {
     assert_eq!(response.status(), 504);
     assert_eq!(header(&response, "retry-after"), Some("7"));
     let told = header(&response, "cache-status");
-    assert_eq!(told, Some("dipylon; fwd=bypass; detail=upstream_timeout"));
+    assert_eq!(told, Some("dipylon; fwd=uri-miss; detail=upstream_timeout"));
     assert_eq!(text_of(response).await, "UpstreamTimeout on purpose\n");
 }
 

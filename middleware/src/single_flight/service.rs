@@ -62,12 +62,17 @@ impl<S: Stage<StashRequest, Reply = Stashed>> SingleFlight<S> {
                 if let (Role::Follower, Some(leader)) = (role, leader) {
                     trace.link(leader);
                 }
-                result.map(|stashed| with_role(stashed, role))
+                match role {
+                    Role::Leader => result,
+                    Role::Follower => result.map(followed).map_err(Error::collapsed),
+                }
             }
-            Err(NoLanding::Overdue) => Err(Error::new(
-                ErrorKind::DeadlineExceeded,
-                "the fetch takes longer than this request may wait; it goes on: ask again",
-            )),
+            Err(NoLanding::Overdue) => {
+                let text =
+                    "the fetch takes longer than this request may wait; it goes on: ask again";
+                let error = Error::new(ErrorKind::DeadlineExceeded, text).forwarded();
+                Err(if role == Role::Follower { error.collapsed() } else { error })
+            }
             Err(NoLanding::Crashed) => {
                 Err(Error::new(ErrorKind::Internal, "the fetch crashed; ask again"))
             }
@@ -104,8 +109,8 @@ impl Drop for Waits<'_> {
     }
 }
 
-fn with_role(mut stashed: Stashed, role: Role) -> Stashed {
-    if role == Role::Follower && stashed.outcome == Outcome::MissLeader {
+fn followed(mut stashed: Stashed) -> Stashed {
+    if stashed.outcome == Outcome::MissLeader {
         stashed.outcome = Outcome::MissFollower;
     }
     stashed

@@ -260,7 +260,7 @@ impl Ingest {
             return Ok(bytes);
         }
         match job.small(version, kind, For::Zip(self.finished.clone())).await? {
-            Small::File(bytes, _) => Ok(bytes),
+            Small::File(file) => Ok(file.bytes),
             Small::Whole(Fetched {
                 payload: Payload::Version { info, go_mod, .. },
                 upstream,

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::checks;
 use super::ingest::{Ingest, Known};
-use super::small::{For, Small, SmallFlights};
+use super::small::{For, Small, SmallFile, SmallFlights};
 use crate::error::{Error, ErrorKind};
 use crate::ports::{BoxFuture, Expected, Fetched, Index, Payload, Verifier, ZipBody};
 use crate::purge::Purges;
@@ -119,7 +119,8 @@ impl Job {
         let (context, module) = (self.context.clone(), self.module.clone());
         let request = FetchRequest::new(context, module, ask);
         let turn_patience = self.turn_patience;
-        self.ports.upstream.send(FetchRequest { turn_patience, ..request }).await
+        let fetched = self.ports.upstream.send(FetchRequest { turn_patience, ..request }).await;
+        fetched.map_err(Error::forwarded_if_late)
     }
 
     /// From here on the zip comes in, and would be thrown away for want of what belongs to it: that waits for its
@@ -222,7 +223,8 @@ impl Job {
             }
             (Payload::Bytes(info), _) => {
                 let outcome = self.keep_early(&version, FileKind::Info, &info).await;
-                let files = Files { info: Some(info), ..Files::default() };
+                let cache_status = fetched.cache_status;
+                let files = Files { info: Some(info), cache_status, ..Files::default() };
                 Ok(Stashed { version, files, outcome, finished: Finished::now() })
             }
             (payload, _) => self.whole(Fetched { payload, ..fetched }).await,
@@ -232,11 +234,12 @@ impl Job {
     /// `.info` or `.mod` before the zip, or the whole version that it came with.
     async fn small_alone(self, version: Version, kind: FileKind) -> Result<Stashed, Error> {
         match self.small(&version, kind, For::Client).await? {
-            Small::File(bytes, outcome) => {
-                let files = match kind {
-                    FileKind::Mod => Files { go_mod: Some(bytes), ..Files::default() },
-                    _ => Files { info: Some(bytes), ..Files::default() },
+            Small::File(SmallFile { bytes, outcome, cache_status }) => {
+                let (info, go_mod) = match kind {
+                    FileKind::Mod => (None, Some(bytes)),
+                    _ => (Some(bytes), None),
                 };
+                let files = Files { info, go_mod, cache_status, ..Files::default() };
                 Ok(Stashed { version, files, outcome, finished: Finished::now() })
             }
             Small::Whole(fetched) => self.whole(fetched).await,

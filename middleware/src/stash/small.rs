@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::service::{Job, wrong_payload};
 use crate::error::{Error, ErrorKind};
-use crate::flight::{Flights, NoLanding};
+use crate::flight::{Flights, NoLanding, Role};
 use crate::ports::{Fetched, Payload};
 use crate::purge::Era;
 use crate::request::FetchAsk;
@@ -28,19 +28,29 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 /// them.
 pub(super) type SmallFlights = Flights<(ModulePath, Version, FileKind, Era), Result<Landed, Error>>;
 
+/// A small file that came alone, and was checked.
+#[derive(Clone, Debug)]
+pub(super) struct SmallFile {
+    pub(super) bytes: Bytes,
+    /// Who led, and whether it is kept.
+    pub(super) outcome: Outcome,
+    /// What the upstream said in `Cache-Status`.
+    pub(super) cache_status: Option<Arc<str>>,
+}
+
 /// What a fetch of a small file brought to all who wait for it.
 #[derive(Clone, Debug)]
 pub(super) enum Landed {
-    /// The file, checked, and whether it is kept.
-    File(Bytes, Outcome),
+    /// The file.
+    File(SmallFile),
     /// It came with its whole version, which only one of them can take.
     Whole,
 }
 
 /// What one of them gets.
 pub(super) enum Small {
-    /// The file, checked, and whether it is kept.
-    File(Bytes, Outcome),
+    /// The file.
+    File(SmallFile),
     /// The whole version, unchecked.
     Whole(Fetched),
 }
@@ -70,8 +80,8 @@ impl Job {
         let deadline = self.context.deadline + LAST_WORD;
         let joined = self.flights.join(key, deadline, |landing| async move {
             match job.fetch_small(&asked, kind, &for_whom).await {
-                Ok(Small::File(bytes, outcome)) => {
-                    landing.land(Ok(Landed::File(bytes, outcome)));
+                Ok(Small::File(file)) => {
+                    landing.land(Ok(Landed::File(file)));
                     if let For::Zip(finished) = for_whom {
                         finished.wait().await;
                     }
@@ -83,9 +93,18 @@ impl Job {
                 Err(error) => landing.land(Err(error)),
             }
         });
-        let (landed, _) = joined.await.map_err(|why| self.unlanded(version, kind, why))?;
+        let (landed, role) = joined.await.map_err(|why| self.unlanded(version, kind, why))?;
+        let landed = match role {
+            Role::Leader => landed,
+            Role::Follower => landed.map_err(Error::collapsed),
+        };
         match landed? {
-            Landed::File(bytes, outcome) => Ok(Small::File(bytes, outcome)),
+            Landed::File(mut file) => {
+                if role == Role::Follower && file.outcome == Outcome::MissLeader {
+                    file.outcome = Outcome::MissFollower;
+                }
+                Ok(Small::File(file))
+            }
             Landed::Whole => {
                 let mine = parked.lock().take();
                 match mine {
@@ -120,12 +139,13 @@ impl Job {
             fetched
         };
         match (&fetched.payload, whom) {
-            (Payload::Bytes(bytes), For::Client) => {
-                let outcome = self.keep_early(version, kind, bytes).await;
-                Ok(Small::File(bytes.clone(), outcome))
-            }
-            (Payload::Bytes(bytes), For::Zip(_)) => {
-                Ok(Small::File(bytes.clone(), Outcome::MissLeader))
+            (Payload::Bytes(bytes), whom) => {
+                let outcome = match whom {
+                    For::Client => self.keep_early(version, kind, bytes).await,
+                    For::Zip(_) => Outcome::MissLeader,
+                };
+                let (bytes, cache_status) = (bytes.clone(), fetched.cache_status);
+                Ok(Small::File(SmallFile { bytes, outcome, cache_status }))
             }
             (Payload::Version { .. }, _) => Ok(Small::Whole(fetched)),
             (Payload::Zip(_), _) => Err(wrong_payload()),

@@ -198,7 +198,7 @@ impl StorageHandle {
         let seconds = std::time::Duration::from_secs(record["since"].as_u64().unwrap_or(0));
         let since = SystemTime::UNIX_EPOCH.checked_add(seconds);
         let since = since.ok_or_else(|| damaged(&"its time is beyond all clocks"))?;
-        Ok(Some((Error::new(kind, reason), since)))
+        Ok(Some((Error::new(kind, reason).written_down(), since)))
     }
 
     /// Puts a version into quarantine from now on, for what was wrong with it.

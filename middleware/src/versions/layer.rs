@@ -7,7 +7,8 @@ use tower::Layer;
 
 use super::NetworkMode;
 use super::answers::{Answers, Kept};
-use super::service::{Key, QueryKey, Said, Shared, Versions};
+use super::lists::Said;
+use super::service::{Key, QueryKey, Shared, Versions};
 use crate::missing_paths::MissingPaths;
 use crate::ports::{Fetched, Policy};
 use crate::purge::{Forgets, Purge};

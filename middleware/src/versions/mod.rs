@@ -30,6 +30,7 @@
 
 mod answers;
 mod layer;
+mod lists;
 mod merge;
 mod queries;
 mod service;

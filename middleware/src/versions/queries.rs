@@ -13,9 +13,12 @@ use dipylon_protocol::version::Version;
 use tower::util::ServiceExt as _;
 
 use super::answers::{Kept, Look, Times, is_failure};
-use super::service::{QueryKey, Shared, Versions, nothing_stored, unfinished, warn_late};
+use super::service::{
+    QueryKey, STANDS_IN_FOR_LATE, Shared, Versions, nothing_stored, ttl, unfinished, warn_late,
+};
 use super::{NetworkMode, merge};
 use crate::error::{Error, ErrorKind};
+use crate::forward::Forward;
 use crate::missing_paths::Question;
 use crate::ports::{ListSource, Mode, Payload};
 use crate::purge::Era;
@@ -26,8 +29,8 @@ use crate::telemetry::{Outcome, Phase};
 
 /// What becomes of a request for a file of a query.
 pub(super) enum Course {
-    /// It goes on as one for this version.
-    Known(Version),
+    /// It goes on as one for this version, for so many seconds yet where that is known.
+    Known(Version, Option<i64>),
     /// So it does, and what the query stands for is asked anew behind it.
     Revalidate(Version, Duration),
     /// So it does, because upstream has just failed to say.
@@ -46,14 +49,20 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
         let Self { inner, shared } = &self;
         let key = (request.module.clone(), request.version.clone());
         match shared.course(&request.context, &key).await? {
-            Course::Known(version) => self.known(request, version).await,
+            Course::Known(version, ttl) => {
+                let mut response = self.known(request, version).await?;
+                response.ttl = ttl.or(response.ttl);
+                Ok(response)
+            }
             Course::Revalidate(version, age) => {
                 let refresh = self.clone().resolved(key.clone(), shared.patient(&request.context));
                 shared.queries.revalidate(&key, refresh);
-                self.stale(request, (version, age), Outcome::StaleRevalidate).await
+                let not_asked = Forward::default();
+                self.stale(request, (version, age), Outcome::StaleRevalidate, not_asked).await
             }
             Course::Failing(version, age) => {
-                self.stale(request, (version, age), Outcome::StaleError).await
+                let not_asked = Forward::default();
+                self.stale(request, (version, age), Outcome::StaleError, not_asked).await
             }
             Course::Passes => inner.clone().oneshot(request).await,
             Course::ResolvedFirst => self.resolved_first(request, key).await,
@@ -64,6 +73,7 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
     /// A file of a query that those below resolve; that of an older answer where they fail to.
     async fn unknown(&self, request: FileRequest, key: QueryKey) -> Result<ModuleResponse, Error> {
         let asked = self.shared.missing.purges().era(&key.0);
+        let is_stale = self.shared.queries.older(&key, Duration::MAX).is_some();
         let call = self.inner.clone().oneshot(request.clone());
         let patient = self.shared.patient(&request.context);
         let goes_on = || self.clone().resolved(key.clone(), patient);
@@ -72,16 +82,21 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
             Ok(result) => result,
             Err(older) => {
                 warn_late(&key.0, &key.1, older.1);
-                return self.stale(request, older, Outcome::StaleError).await;
+                return self.stale(request, older, Outcome::StaleError, STANDS_IN_FOR_LATE).await;
             }
         };
         let older = self.shared.learn_query(&key, found(&result), asked);
         match (result, older) {
             (Err(error), Some(older)) => {
-                let stale = self.stale(request, older, Outcome::StaleError).await;
-                stale.map_err(|_| error)
+                let forward = Forward { stale: true, ..error.forward() };
+                let stale = self.stale(request, older, Outcome::StaleError, forward).await;
+                stale.map_err(|_| error.beside_older(is_stale))
             }
-            (result, _) => result,
+            (Ok(mut response), _) => {
+                response.forward.stale = is_stale;
+                Ok(response)
+            }
+            (Err(error), None) => Err(error.beside_older(is_stale)),
         }
     }
 
@@ -101,7 +116,7 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
             Ok(resolved) => resolved,
             Err(older) => {
                 warn_late(&key.0, &key.1, older.1);
-                return self.stale(request, older, Outcome::StaleError).await;
+                return self.stale(request, older, Outcome::StaleError, STANDS_IN_FOR_LATE).await;
             }
         };
         drop(waits);
@@ -110,8 +125,9 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
             Err(error) => {
                 let older = is_failure(&error).then(|| queries.older(&key, config.stale_if_error));
                 let Some(older) = older.flatten() else { return Err(error) };
-                let stale = self.stale(request, older, Outcome::StaleError).await;
-                stale.map_err(|_| error)
+                let forward = Forward { stale: true, ..error.forward() };
+                let stale = self.stale(request, older, Outcome::StaleError, forward).await;
+                stale.map_err(|_| error.beside_older(true))
             }
         }
     }
@@ -170,11 +186,12 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
         request: FileRequest,
         (version, age): (Version, Duration),
         outcome: Outcome,
+        forward: Forward,
     ) -> Result<ModuleResponse, Error> {
         let mut response = self.known(request, version).await?;
         // A file that is fetched now is none that was kept.
         if matches!(response.outcome, Outcome::HitMemory | Outcome::HitStorage) {
-            response.outcome = outcome;
+            (response.outcome, response.forward) = (outcome, forward);
         }
         response.age = Some(age);
         Ok(response)
@@ -198,10 +215,12 @@ impl Shared {
         let negative_for = decision.negative_for.unwrap_or(self.config.negative_version_for);
         let look = self.queries.look(key, &Times { negative_for, ..times });
         match look {
-            Look::Fresh(Ok(version), _) => return Ok(Course::Known(version)),
+            Look::Fresh(Ok(version), age) => {
+                return Ok(Course::Known(version, Some(ttl(times.fresh_for, age))));
+            }
             // In other modes those below know what is remembered, and whether it counts.
-            Look::Fresh(Err(error), _) if decision.mode == Mode::Async => {
-                return Err(error.remembered());
+            Look::Fresh(Err(error), age) if decision.mode == Mode::Async => {
+                return Err(error.remembered_for(negative_for.saturating_sub(age)));
             }
             _ => {}
         }
@@ -211,7 +230,7 @@ impl Shared {
             let would_ask = decision.list == ListSource::Storage
                 && matches!(decision.mode, Mode::Sync | Mode::Async);
             return match merge::newest_matching(query, &stored) {
-                Some(version) => Ok(Course::Known(version)),
+                Some(version) => Ok(Course::Known(version, None)),
                 None if would_ask => Err(nothing_stored(module)),
                 None => Ok(Course::Passes),
             };
@@ -239,7 +258,7 @@ impl Shared {
     ) -> Result<Version, Error> {
         let ask = FetchAsk::Info(query.clone());
         let request = FetchRequest::new(context.clone(), module.clone(), ask);
-        let fetched = self.upstream.send(request).await?;
+        let fetched = self.upstream.send(request).await.map_err(Error::forwarded_if_late)?;
         match &fetched.payload {
             Payload::Bytes(info) => fetched.version_of(info, module, query),
             // All of it came at once, as from `direct`, and is near when it is fetched.

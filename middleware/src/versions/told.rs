@@ -6,8 +6,9 @@ use serde_json::json;
 use super::NetworkMode;
 use super::answers::{Look, Times};
 use super::layer::VersionsLayer;
+use super::lists::AtHand;
 use super::queries::Course;
-use super::service::{AtHand, Shared};
+use super::service::Shared;
 use crate::error::Error;
 use crate::explain::{Ending, Facts, Foretold, Subject, Tells};
 use crate::missing_paths::Question;
@@ -71,7 +72,7 @@ impl Shared {
     ) -> Result<Foretold, Error> {
         let key = (request.module.clone(), query.clone());
         Ok(match self.course(&request.context, &key).await? {
-            Course::Known(version)
+            Course::Known(version, _)
             | Course::Revalidate(version, _)
             | Course::Failing(version, _) => Foretold::Becomes(version),
             Course::Passes | Course::ResolvedBelow => Foretold::Passes,

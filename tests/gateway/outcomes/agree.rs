@@ -1,6 +1,7 @@
 //! One request, and what is said of it in seven places, held to each other.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use dipylon_testkit::client::Response;
 use dipylon_testkit::metrics::Metrics;
@@ -21,36 +22,42 @@ pub(super) struct Trial {
     statuses: Mutex<BTreeSet<u16>>,
     levels: Mutex<BTreeSet<String>>,
     layers: Mutex<BTreeSet<String>>,
+    cache_statuses: Mutex<BTreeSet<String>>,
+    collectors: Mutex<Vec<Arc<Traces>>>,
 }
 
 impl Trial {
     pub(super) fn of(row: Row) -> Self {
-        Self { row, statuses: Mutex::default(), levels: Mutex::default(), layers: Mutex::default() }
+        Self {
+            row,
+            statuses: Mutex::default(),
+            levels: Mutex::default(),
+            layers: Mutex::default(),
+            cache_statuses: Mutex::default(),
+            collectors: Mutex::default(),
+        }
     }
 
     /// A gateway that keeps every trace, and what it sends them to.
     pub(super) async fn start(&self, setup: Setup) -> Scene<'_> {
-        let traces = Traces::start();
-        let world = setup
-            .env("ATHENS_TRACE_EXPORTER", "otlp")
-            .env("ATHENS_TRACE_EXPORTER_URL", &traces.url())
-            .env("DIPYLON_OTLP_PROTOCOL", "http")
-            .env("ATHENS_TRACE_SAMPLING_FRACTION", "1")
-            .env("OTEL_BSP_SCHEDULE_DELAY", "20")
-            .start()
-            .await;
+        let traces = Arc::new(Traces::start());
+        self.collectors.lock().push(Arc::clone(&traces));
+        let world = keeping_all(setup, &traces).start().await;
         Scene { trial: self, world, traces, credentials: None }
     }
 
-    /// What the row claims has been seen, and nothing else.
-    pub(super) fn end(self) {
-        let Row { outcome, statuses, levels, layers, .. } = self.row;
+    /// What the row claims has been seen, and nothing else. The names of all spans that came.
+    pub(super) fn end(self) -> BTreeSet<String> {
+        let Row { outcome, statuses, levels, layers, cache_status, .. } = self.row;
         let seen: Vec<u16> = self.statuses.into_inner().into_iter().collect();
         assert_eq!(seen, statuses, "{outcome}: the statuses that were seen");
         let seen: Vec<String> = self.levels.into_inner().into_iter().collect();
         assert_eq!(seen, levels, "{outcome}: the levels that were seen");
         let claimed: BTreeSet<String> = layers.iter().map(ToString::to_string).collect();
         assert_eq!(self.layers.into_inner(), claimed, "{outcome}: where it came about");
+        let seen: Vec<String> = self.cache_statuses.into_inner().into_iter().collect();
+        assert_eq!(seen, cache_status, "{outcome}: what `Cache-Status` said");
+        self.collectors.into_inner().iter().flat_map(|traces| traces.names()).collect()
     }
 }
 
@@ -58,7 +65,7 @@ impl Trial {
 pub(super) struct Scene<'a> {
     trial: &'a Trial,
     pub(super) world: World,
-    traces: Traces,
+    traces: Arc<Traces>,
     /// The header with which `/metrics` is asked for.
     pub(super) credentials: Option<&'static str>,
 }
@@ -147,12 +154,15 @@ impl Scene<'_> {
     }
 
     fn is_told(&self, answer: &Response, id: &str) {
-        let Row { outcome, cache_status, .. } = self.trial.row;
+        let Row { outcome, .. } = self.trial.row;
         assert_eq!(answer.header("x-request-id"), Some(id));
         // What stands before the last word is of other caches.
         let said = answer.header("cache-status").unwrap_or_default();
         let own = said.rsplit(", ").next().unwrap_or_default();
-        assert_eq!(own, format!("dipylon; {cache_status}; detail={outcome}"), "{said}");
+        let end = format!("; detail={outcome}");
+        let how = own.strip_prefix("dipylon").and_then(|own| own.strip_suffix(&end));
+        let how = how.unwrap_or_else(|| panic!("{said}: the last is not the gateway's"));
+        self.trial.cache_statuses.lock().insert(without_seconds(how.trim_start_matches("; ")));
     }
 
     /// The event comes when the last byte has gone, so a moment after it came.
@@ -225,6 +235,27 @@ impl Scene<'_> {
         assert_eq!(part.error.as_deref(), text, "{} of {outcome}", part.name);
         self.trial.layers.lock().insert(part.name);
     }
+}
+
+/// `N` for the number of seconds in `ttl`, which is another each time; its sign is not.
+fn without_seconds(how: &str) -> String {
+    let part = |part: &str| match part.strip_prefix("ttl=").map(str::parse::<i64>) {
+        None => part.to_owned(),
+        Some(Ok(seconds)) if seconds < 0 => "ttl=-N".to_owned(),
+        Some(Ok(_)) => "ttl=N".to_owned(),
+        Some(Err(error)) => panic!("{part}: {error}"),
+    };
+    how.split("; ").map(part).collect::<Vec<_>>().join("; ")
+}
+
+/// Keeps every trace, and sends it there at once.
+pub(super) fn keeping_all(setup: Setup, traces: &Traces) -> Setup {
+    setup
+        .env("ATHENS_TRACE_EXPORTER", "otlp")
+        .env("ATHENS_TRACE_EXPORTER_URL", &traces.url())
+        .env("DIPYLON_OTLP_PROTOCOL", "http")
+        .env("ATHENS_TRACE_SAMPLING_FRACTION", "1")
+        .env("OTEL_BSP_SCHEDULE_DELAY", "20")
 }
 
 /// An id that a request can have, made of its path.

@@ -5,8 +5,12 @@
 mod agree;
 mod page;
 mod scenes;
+mod spans;
+
+use std::collections::BTreeSet;
 
 use dipylon_middleware::telemetry::Outcome;
+use tokio::sync::OnceCell;
 
 use self::agree::Trial;
 
@@ -17,8 +21,8 @@ pub(super) struct Row {
     outcome: &'static str,
     /// The statuses it is told with.
     statuses: &'static [u16],
-    /// What `Cache-Status` says between the gateway's name and the word.
-    cache_status: &'static str,
+    /// All that `Cache-Status` says between the gateway's name and the word; `N` for a number of seconds.
+    cache_status: &'static [&'static str],
     /// The levels of the log event.
     levels: &'static [&'static str],
     /// The layers where the tests let it come about, the innermost first.
@@ -31,13 +35,13 @@ pub(super) struct Row {
 /// not compile, and nor does a line without a scene.
 macro_rules! outcomes {
     ($($variant:ident $name:ident:
-        $statuses:expr, $cache_status:literal, $levels:expr, $layers:expr, $cause:literal;)*) => {
+        $statuses:expr, $cache_status:expr, $levels:expr, $layers:expr, $cause:literal;)*) => {
         fn row(outcome: Outcome) -> Row {
             match outcome {
                 $(Outcome::$variant => Row {
                     outcome: stringify!($name),
                     statuses: &$statuses,
-                    cache_status: $cache_status,
+                    cache_status: &$cache_status,
                     levels: &$levels,
                     layers: &$layers,
                     cause: $cause,
@@ -47,82 +51,105 @@ macro_rules! outcomes {
 
         $(#[tokio::test]
         async fn $name() {
-            let trial = Trial::of(row(Outcome::$variant));
-            scenes::$name(&trial).await;
-            trial.end();
+            spans_of(Outcome::$variant).await;
         })*
+
+        /// The names of the spans that came of the line, which is tried once, by whoever is the first to ask.
+        async fn spans_of(outcome: Outcome) -> &'static BTreeSet<String> {
+            match outcome {
+                $(Outcome::$variant => {
+                    static SPANS: OnceCell<BTreeSet<String>> = OnceCell::const_new();
+                    SPANS
+                        .get_or_init(async || {
+                            let trial = Trial::of(row(outcome));
+                            // Each is a large future, and this one would be as large as all of them.
+                            Box::pin(scenes::$name(&trial)).await;
+                            trial.end()
+                        })
+                        .await
+                })*
+            }
+        }
     };
 }
 
 outcomes! {
-    HitMemory hit_memory: [200], "hit", ["info"], ["versions"],
+    HitMemory hit_memory: [200], ["hit; ttl=N"], ["info"], ["versions"],
         "A list that was asked for a moment ago.";
-    HitStorage hit_storage: [200], "hit", ["info"], ["lookup"],
+    HitStorage hit_storage: [200], ["hit"], ["info"], ["lookup"],
         "A file of a stored version.";
-    StaleRevalidate stale_revalidate: [200], "hit", ["info"], ["versions"],
+    StaleRevalidate stale_revalidate: [200], ["hit; ttl=-N"], ["info"], ["versions"],
         "A list older than `FreshFor`, within `StaleWhileRevalidate`.";
-    StaleError stale_error: [200], "fwd=stale", ["info"], ["versions"],
-        "A list older than that, while upstream fails.";
-    MissLeader miss_leader: [200], "fwd=uri-miss; stored", ["info"], ["stash"],
+    StaleError stale_error: [200],
+        ["fwd=stale; fwd-status=500; ttl=-N", "hit; ttl=-N"], ["info"], ["versions"],
+        "A list older than that, while upstream fails; the next request, while upstream is left alone.";
+    MissLeader miss_leader: [200], ["fwd=uri-miss; stored"], ["info"], ["stash"],
         "The first request for a version.";
-    MissFollower miss_follower: [200], "fwd=uri-miss; collapsed", ["info"], ["single_flight"],
+    MissFollower miss_follower: [200], ["fwd=uri-miss; collapsed"], ["info"], ["single_flight"],
         "A second one while the first is being fetched.";
-    MissDegraded miss_degraded: [200], "fwd=uri-miss", ["info"], ["lookup"],
+    MissDegraded miss_degraded: [200], ["fwd=uri-miss"], ["info"], ["lookup"],
         "A version while storage cannot be asked.";
-    Negative negative: [404], "hit", ["info"], ["negative"],
+    Negative negative: [404], ["hit; ttl=N"], ["info"], ["negative"],
         "A version that upstream has just said does not exist.";
-    DenyFilter deny_filter: [403], "fwd=bypass", ["info"], ["filter"],
+    DenyFilter deny_filter: [403], [""], ["info"], ["filter"],
         "A module that `FilterFile` excludes.";
-    DenyValidator deny_validator: [403], "fwd=bypass", ["info"], ["validate"],
+    DenyValidator deny_validator: [403], [""], ["info"], ["validate"],
         "The validator hook answers 403.";
-    ValidatorFailed validator_failed: [503], "fwd=bypass", ["error"], ["validate"],
+    ValidatorFailed validator_failed: [503], [""], ["error"], ["validate"],
         "The validator hook answers 500.";
-    DenyAuth deny_auth: [401, 403], "fwd=bypass", ["info"], ["auth", "route"],
+    DenyAuth deny_auth: [401, 403], [""], ["info"], ["auth", "route"],
         "A wrong password; a change under `/-/` without `AdminToken`.";
-    DenyPrivate deny_private: [403], "fwd=bypass", ["info"], ["sumdb"],
+    DenyPrivate deny_private: [403], [""], ["info"], ["sumdb"],
         "A lookup of a module of `NoSumPatterns` in the checksum database.";
-    Limited limited: [429], "fwd=bypass", ["info"], ["rate_limit"],
+    Limited limited: [429], [""], ["info"], ["rate_limit"],
         "More requests at once than `[Dipylon.RateLimit] Burst`.";
-    Shed shed: [503], "fwd=bypass", ["warning"], ["route"],
+    Shed shed: [503], ["fwd=uri-miss"], ["warning"], ["route"],
         "A zip larger than `MaxSpoolBytes`.";
-    Redirected redirected: [302], "fwd=bypass", ["info"], ["dispatch"],
+    Redirected redirected: [302], [""], ["info"], ["dispatch"],
         "A miss in the modes `redirect` and `async_redirect`.";
-    AsyncAccepted async_accepted: [404], "fwd=bypass", ["info"], ["dispatch"],
+    AsyncAccepted async_accepted: [404], [""], ["info"], ["dispatch"],
         "A miss in the mode `async`.";
-    NotStored not_stored: [404], "fwd=bypass", ["info"], ["dispatch"],
+    NotStored not_stored: [404], [""], ["info"], ["dispatch"],
         "A miss in the mode `none`.";
-    UpstreamNotFound upstream_not_found: [404], "fwd=bypass", ["info", "warning"], ["upstream"],
+    UpstreamNotFound upstream_not_found: [404],
+        ["fwd=uri-miss", "fwd=uri-miss; fwd-status=404", "fwd=uri-miss; fwd-status=410"],
+        ["info", "warning"], ["upstream"],
         "Upstream answers 404 or 410; a warning where `direct` says so and a proxy before it could not be asked.";
-    UpstreamRefused upstream_refused: [403], "fwd=bypass", ["warning"], ["upstream"],
+    UpstreamRefused upstream_refused: [403],
+        ["fwd=uri-miss; fwd-status=401", "fwd=uri-miss; fwd-status=403"], ["warning"], ["upstream"],
         "Upstream answers 401 or 403.";
-    UpstreamThrottled upstream_throttled: [429, 503], "fwd=bypass", ["warning"], ["upstream", "upstream_pace"],
+    UpstreamThrottled upstream_throttled: [429, 503],
+        ["", "fwd=uri-miss; fwd-status=429"], ["warning"], ["upstream", "upstream_pace"],
         "Upstream answers 429; the next request, while it has asked to be left alone.";
-    UpstreamTimeout upstream_timeout: [504], "fwd=bypass", ["warning"], ["upstream"],
+    UpstreamTimeout upstream_timeout: [504], ["fwd=uri-miss"], ["warning"], ["upstream"],
         "Upstream sends no headers within `UpstreamHeaderTimeout`.";
-    UpstreamError upstream_error: [502], "fwd=bypass", ["warning"], ["upstream"],
+    UpstreamError upstream_error: [502],
+        ["fwd=uri-miss", "fwd=uri-miss; fwd-status=418", "fwd=uri-miss; fwd-status=500"], ["warning"], ["upstream"],
         "Upstream answers 500, 418, or cuts the connection.";
-    UpstreamUnavailable upstream_unavailable: [503], "fwd=bypass", ["warning"], ["upstream_breaker"],
+    UpstreamUnavailable upstream_unavailable: [503], [""], ["warning"], ["upstream_breaker"],
         "A version after ten failures of upstream in a row.";
-    UpstreamBadContent upstream_bad_content: [502], "fwd=bypass", ["error"], ["stash"],
+    UpstreamBadContent upstream_bad_content: [502],
+        ["fwd=uri-miss; fwd-status=200"], ["error"], ["stash"],
         "Upstream answers with a login page, or with another version.";
-    NoUpstream no_upstream: [503], "fwd=bypass", ["error"], ["goproxy_list"],
+    NoUpstream no_upstream: [503], [""], ["error"], ["goproxy_list"],
         "A miss without `GOPROXY` and without a `go` command.";
-    ChecksumMismatch checksum_mismatch: [403], "fwd=bypass", ["error"], ["route"],
+    ChecksumMismatch checksum_mismatch: [403], ["fwd=uri-miss"], ["error"], ["route"],
         "The checksum database knows another hash of the zip.";
-    ChecksumUnavailable checksum_unavailable: [503], "fwd=bypass", ["error"], ["stash"],
+    ChecksumUnavailable checksum_unavailable: [503], ["fwd=uri-miss"], ["error"], ["stash"],
         "The checksum database answers 503.";
-    StorageError storage_error: [500], "fwd=bypass", ["error"], ["lookup"],
+    StorageError storage_error: [500], ["fwd=uri-miss; fwd-status=404"], ["error"], ["lookup"],
         "The disk under the store is gone, and upstream does not know the version.";
-    StorageUnavailable storage_unavailable: [503], "fwd=bypass", ["error"], ["lookup"],
+    StorageUnavailable storage_unavailable: [503],
+        ["fwd=uri-miss; fwd-status=404"], ["error"], ["lookup"],
         "The external store answers 503, and upstream does not know the version.";
-    Invalid invalid: [400, 404, 405, 501], "fwd=bypass", ["info"], ["sumdb", "route"],
+    Invalid invalid: [400, 404, 405, 501], [""], ["info"], ["sumdb", "route"],
         "A path or a query that names nothing; POST; a catalogue that the store does not have.";
-    Deadline deadline: [504], "fwd=bypass", ["warning"], ["single_flight"],
+    Deadline deadline: [504], ["fwd=uri-miss"], ["warning"], ["single_flight"],
         "Upstream takes longer than `RequestTimeout`.";
-    Ok ok: [200], "fwd=bypass", ["info"], ["route"],
+    Ok ok: [200], [""], ["info"], ["route"],
         "`/healthz`, and what a checksum database is asked whether it is supported.";
-    Internal internal: [500], "fwd=bypass", ["error"], ["route"],
+    Internal internal: [500], [""], ["error"], ["route"],
         "A `RobotsFile` of more than 1 MiB: one that cannot be what was meant.";
-    Dropped dropped: [499], "", ["info"], ["route"],
+    Dropped dropped: [499], [], ["info"], ["route"],
         "The client closes the connection while upstream is asked. It gets no answer, so 499 is only written down.";
 }

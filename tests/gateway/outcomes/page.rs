@@ -23,6 +23,22 @@ layer's span wherever the layer failed (`route` makes an answer of that). A zip 
 the layers already: then the spans below `route` are those of a miss. What each word means:
 [the reference](reference/telemetry.md#outcome); what to do: [the runbook](runbook.md).
 
+In `Cache-Status` (RFC 9211) `hit` is said where nobody was asked for this request, and `fwd` where an upstream was, or
+a fetch was waited for until the time was over: `uri-miss` where nothing was there, `stale` where something older was.
+Who is refused before anybody is asked gets neither, only `detail`; so does who asks for a page, or is sent elsewhere.
+`bypass` is never said, because nothing goes on without a look at what is kept. All routes say the same, `.info`,
+`.mod`, lists and what queries stand for too:
+
+* `fwd-status`: what the upstream answered, where its answer was the reason, and of a miss where a part is answered of
+  what was fetched whole. A timeout has none, nor has a repository that the `go` command was sent to; and where what
+  came with 200 was found wrong later, by its checksum, it is left out too.
+* `ttl`: seconds until a list, a latest, a query or a \"no\" is asked for anew; below zero where that is over. The files
+  of a version have none, because they never change.
+* `stored`: a file is, or is about to be, in storage; a list, a latest or a query in memory.
+* `collapsed`: somebody else had asked upstream already, and this request shared what came, a failure too.
+* What an upstream says in its own `Cache-Status` stands before it, on the answer to who has asked it and to who shared
+  that; not on an answer that is given again later.
+
 | outcome | status | `Cache-Status` | log | root span | layer | in the test |
 |---|---|---|---|---|---|---|
 ";
@@ -35,7 +51,8 @@ fn page() -> String {
         let texts: Vec<String> = statuses.iter().map(ToString::to_string).collect();
         let (status, log) = (texts.join(", "), levels.join(", "));
         let layers = layers.join("`, `");
-        let said = if cache_status.is_empty() { "–".into() } else { format!("`{cache_status}`") };
+        let said: Vec<String> = cache_status.iter().map(|said| told(said)).collect();
+        let said = if said.is_empty() { "–".to_owned() } else { said.join(", ") };
         let is_error = |status: &&u16| **status >= 500;
         let span = match statuses.iter().filter(is_error).count() {
             0 => "unset",
@@ -48,6 +65,11 @@ fn page() -> String {
         );
     }
     page
+}
+
+/// What a member says beside the word, which may be nothing.
+fn told(said: &str) -> String {
+    if said.is_empty() { "only `detail`".to_owned() } else { format!("`{said}`") }
 }
 
 #[test]

@@ -70,7 +70,7 @@ pub(super) async fn hit_storage(trial: &Trial) {
     }
 }
 
-async fn asked_when_no_longer_fresh(trial: &Trial, revalidated_for: &str) {
+async fn asked_when_no_longer_fresh<'a>(trial: &'a Trial, revalidated_for: &str) -> Scene<'a> {
     let setup = Setup::disk()
         .env("DIPYLON_FRESH_FOR", "1")
         .env("DIPYLON_STALE_WHILE_REVALIDATE", revalidated_for);
@@ -79,6 +79,7 @@ async fn asked_when_no_longer_fresh(trial: &Trial, revalidated_for: &str) {
     scene.world.upstream.fault(When::any(), sick());
     tokio::time::sleep(NO_LONGER_FRESH).await;
     scene.agree(&list(), "list", 200).await;
+    scene
 }
 
 pub(super) async fn stale_revalidate(trial: &Trial) {
@@ -86,7 +87,14 @@ pub(super) async fn stale_revalidate(trial: &Trial) {
 }
 
 pub(super) async fn stale_error(trial: &Trial) {
-    asked_when_no_longer_fresh(trial, "0").await;
+    let scene = asked_when_no_longer_fresh(trial, "0").await;
+    // Upstream has failed a moment ago, and nobody is sent there again.
+    let asked = scene.world.module_requests();
+    let before = scene.before("list").await;
+    let headers = [("x-request-id", "left-alone")];
+    let answer = scene.world.request(Method::GET, &list(), &headers).await;
+    scene.agrees(&before, "left-alone", Some(&answer)).await;
+    assert_eq!(scene.world.module_requests(), asked);
 }
 
 pub(super) async fn miss_leader(trial: &Trial) {
