@@ -107,7 +107,8 @@ impl Stands for UpstreamWatch {
             let standing = breaker.standing();
             let Some(left) = standing.refused_for else { continue };
             let cause = standing.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
-            let text = format!("{} keeps failing and is left alone for a while{cause}", self.name);
+            let text =
+                format!("{} keeps failing and is left alone for a while{cause}", standing.name);
             return Some(Error::new(ErrorKind::UpstreamUnavailable, text).with_retry_after(left));
         }
         self.line.pace.refusal()

@@ -124,18 +124,32 @@ async fn an_upstream_that_is_left_alone_is_told_with_its_breaker_and_is_not_aske
     assert_eq!(upstream["slots"]["used"], 0, "{told}");
 }
 
+/// What another upstream there met, which is all that this one's breaker has not seen.
 #[tokio::test]
-async fn a_host_that_cannot_be_reached_is_told_with_its_breaker() {
-    let world = Setup::disk().env("DIPYLON_UPSTREAM_ATTEMPTS", "1").start().await;
-    world.upstream.stop();
+async fn a_host_that_cannot_be_reached_is_told_with_its_breaker_and_is_not_asked() {
+    let upstream = Upstream::start().await;
+    let block = format!(
+        "downloadURL = \"\"\nmode = \"sync\"\n\
+         download \"example.com/other\" {{\n  mode = \"sync\"\n  upstreams = \"{}/other\"\n}}\n",
+        upstream.url()
+    );
+    let world = Setup::disk()
+        .env("DIPYLON_UPSTREAM_ATTEMPTS", "1")
+        .env("GOPROXY", &upstream.url())
+        .env("ATHENS_DOWNLOAD_MODE", "file:{folder}/mode.hcl")
+        .with_file("mode.hcl", &block)
+        .start()
+        .await;
+    upstream.stop();
     for patch in 0..UPSTREAM_FAILURES_TO_OPEN {
-        world.get(&path_of(MODULE, &format!("v1.0.{patch}"), "info")).await;
+        world.get(&path_of("example.com/other", &format!("v1.0.{patch}"), "info")).await;
     }
     comes_true(&world, VERSION, "info", "upstream_unavailable").await;
     let told = about(&world, VERSION).await;
-    let upstream = &told["upstreams"]["asked"][0];
-    assert_eq!(upstream["host_breaker"]["open"], true, "{told}");
-    let left = upstream["host_breaker"]["refuses_for_seconds"].as_f64();
+    let asked = &told["upstreams"]["asked"][0];
+    assert_eq!(asked["breaker"]["open"], false, "{told}");
+    assert_eq!(asked["host_breaker"]["open"], true, "{told}");
+    let left = asked["host_breaker"]["refuses_for_seconds"].as_f64();
     assert!(left.is_some_and(|left| (0.0..=5.0).contains(&left)), "{told}");
 }
 

@@ -6,8 +6,8 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tower::Layer;
 
-use super::service::{Breaker, Judge, Shared};
-use super::state::{STORAGE_FAILURES_TO_OPEN, TRIALS_MAX, Turn, UPSTREAM_FAILURES_TO_OPEN};
+use super::service::{Breaker, Caller, Judge, Shared};
+use super::state::{STORAGE_FAILURES_TO_OPEN, TRIALS_MAX, UPSTREAM_FAILURES_TO_OPEN};
 use crate::error::ErrorKind;
 use crate::telemetry::{BreakerScope, IntGauge, Telemetry};
 
@@ -15,7 +15,7 @@ use crate::telemetry::{BreakerScope, IntGauge, Telemetry};
 #[derive(Clone, Debug)]
 pub struct BreakerLayer {
     shared: Arc<Shared>,
-    turn: Arc<Mutex<Turn>>,
+    caller: Arc<Caller>,
 }
 
 impl BreakerLayer {
@@ -45,15 +45,16 @@ impl BreakerLayer {
     /// asks that shows it.
     #[must_use]
     pub fn for_another(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), turn: Arc::default() }
+        Self { shared: Arc::clone(&self.shared), caller: Arc::default() }
     }
 
     /// How it stands, for this caller.
     pub fn standing(&self) -> Standing {
-        let refused_for = self.shared.refused_for(*self.turn.lock());
+        let refused_for = self.shared.refused_for(&self.caller);
         let state = *self.shared.state.lock();
         let cause = self.shared.cause.lock().clone().filter(|_| state.is_open());
-        Standing { is_open: state.is_open(), refused_for, failures: state.failures(), cause }
+        let name = Arc::clone(&self.shared.name);
+        Standing { name, is_open: state.is_open(), refused_for, failures: state.failures(), cause }
     }
 
     fn new(
@@ -66,13 +67,15 @@ impl BreakerLayer {
         let trials = Arc::new(Semaphore::new(TRIALS_MAX));
         let shared =
             Shared { name, refusal, judge, failures_to_open, state, trials, cause, epoch, open };
-        Self { shared: Arc::new(shared), turn: Arc::default() }
+        Self { shared: Arc::new(shared), caller: Arc::default() }
     }
 }
 
 /// How a breaker stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
+    /// Who is left alone, if anybody is.
+    pub name: Arc<str>,
     /// Whether it refuses calls, but for one now and then.
     pub is_open: bool,
     /// For how long a call would be refused that came now, if it would.
@@ -87,6 +90,6 @@ impl<S> Layer<S> for BreakerLayer {
     type Service = Breaker<S>;
 
     fn layer(&self, inner: S) -> Breaker<S> {
-        Breaker { inner, shared: Arc::clone(&self.shared), turn: Arc::clone(&self.turn) }
+        Breaker { inner, shared: Arc::clone(&self.shared), caller: Arc::clone(&self.caller) }
     }
 }

@@ -25,8 +25,8 @@
 //! failures.
 //!
 //! # Limits
-//! One state for each upstream host, one for each upstream, and one for storage; [`state::TRIALS_MAX`] calls under way
-//! through what is half open.
+//! One state for each upstream host, one for each upstream, and one for storage; of each caller one call
+//! under way through what is half open, and [`state::TRIALS_MAX`] more of all of them.
 
 mod layer;
 mod service;

@@ -49,7 +49,7 @@ pub(super) struct Shared {
     /// Failures in a row that open it.
     pub(super) failures_to_open: u32,
     pub(super) state: Mutex<State>,
-    /// One for each call that may go through while it is half open.
+    /// Places of calls through what is half open, for callers that have one under way already.
     pub(super) trials: Arc<Semaphore>,
     /// What it failed with last, without a name of what was asked for.
     pub(super) cause: Mutex<Option<Arc<str>>>,
@@ -83,28 +83,37 @@ impl Shared {
         self.change(|state| state.failed(now, most), Some(error));
     }
 
-    /// For how long a call of the caller whose turn it is would be refused that came now, if it would.
-    pub(super) fn refused_for(&self, turn: Turn) -> Option<Duration> {
+    /// For how long a call of this caller would be refused that came now, if it would.
+    pub(super) fn refused_for(&self, caller: &Caller) -> Option<Duration> {
+        // One lock after the other, here and below: no two are ever held together.
         let state = *self.state.lock();
-        let is_full = || state.is_open() && self.trials.available_permits() == 0;
+        let turn = *caller.turn.lock();
+        let is_full = || state.is_open() && self.places(caller).all(|p| p.available_permits() == 0);
         state.refused_for(turn, self.epoch.elapsed()).or_else(|| is_full().then_some(OPEN_FOR))
     }
 
-    /// Lets a call of the caller whose turn it is pass: as a trial where it is half open.
+    /// Lets a call of this caller pass: as a trial where it is half open.
     ///
     /// # Errors
     /// The time until a call may be let through.
-    fn admit(&self, turn: &Mutex<Turn>) -> Result<Option<Trial>, Duration> {
-        let (state, mut turn) = (*self.state.lock(), turn.lock());
-        let now = self.epoch.elapsed();
-        if let Some(wait) = state.refused_for(*turn, now) {
-            return Err(wait);
-        }
+    fn admit(&self, caller: &Caller) -> Result<Option<Trial>, Duration> {
+        let state = *self.state.lock();
         if !state.is_open() {
             return Ok(None);
         }
-        let place = Arc::clone(&self.trials).try_acquire_owned().map_err(|_| OPEN_FOR)?;
+        let (mut turn, now) = (caller.turn.lock(), self.epoch.elapsed());
+        if let Some(wait) = state.refused_for(*turn, now) {
+            return Err(wait);
+        }
+        let place =
+            self.places(caller).find_map(|places| Arc::clone(places).try_acquire_owned().ok());
+        let place = place.ok_or(OPEN_FOR)?;
         Ok(Some(Trial { taken: turn.take(now), _place: place }))
+    }
+
+    /// Its own first: nobody else's calls can keep a caller out.
+    fn places<'a>(&'a self, caller: &'a Caller) -> impl Iterator<Item = &'a Arc<Semaphore>> {
+        [&caller.first, &self.trials].into_iter()
     }
 
     /// The refusal of a call. What it failed with may name what somebody else asked for: that is for the
@@ -129,6 +138,20 @@ impl Drop for Shared {
     }
 }
 
+/// Whose calls pass a breaker.
+#[derive(Debug)]
+pub(super) struct Caller {
+    turn: Mutex<Turn>,
+    /// Its first call through what is half open needs no place among those of all callers.
+    first: Arc<Semaphore>,
+}
+
+impl Default for Caller {
+    fn default() -> Self {
+        Self { turn: Mutex::default(), first: Arc::new(Semaphore::new(1)) }
+    }
+}
+
 /// A call under way through what is half open, until it ends or its caller goes away.
 #[derive(Debug)]
 struct Trial {
@@ -141,7 +164,7 @@ struct Trial {
 pub struct Breaker<S> {
     pub(super) inner: S,
     pub(super) shared: Arc<Shared>,
-    pub(super) turn: Arc<Mutex<Turn>>,
+    pub(super) caller: Arc<Caller>,
 }
 
 impl<S> Breaker<S> {
@@ -150,10 +173,10 @@ impl<S> Breaker<S> {
         S: Stage<Request>,
         Request: Attempt,
     {
-        let Self { inner, shared, turn } = self;
+        let Self { inner, shared, caller } = self;
         let trial = match request.is_probe() {
             true => None,
-            false => shared.admit(&turn).map_err(|wait| shared.refuse(&request, wait))?,
+            false => shared.admit(&caller).map_err(|wait| shared.refuse(&request, wait))?,
         };
         let result = inner.oneshot(request).await;
         match &result {
@@ -164,14 +187,18 @@ impl<S> Breaker<S> {
                     Verdict::Answered => shared.change(State::succeeded, None),
                     Verdict::Silent => {}
                 }
-                // Not what the judge says: who has hung was asked.
-                if let Some(trial) = trial.filter(|_| Request::verdict(error) == Verdict::Silent) {
-                    turn.lock().give_back(trial.taken);
+                if let Some(trial) = trial.filter(|_| asked_nobody::<Request>(error)) {
+                    caller.turn.lock().give_back(trial.taken);
                 }
             }
         }
         result
     }
+}
+
+/// Not what the judge says: who has hung was asked. Whose caller's time ended first may have been.
+fn asked_nobody<Request: Attempt>(error: &Error) -> bool {
+    Request::verdict(error) == Verdict::Silent && error.kind() != ErrorKind::DeadlineExceeded
 }
 
 // For each by name: through layers that serve any request the compiler takes ages to find the reply.

@@ -12,8 +12,8 @@ pub const STORAGE_FAILURES_TO_OPEN: u32 = 5;
 /// How long it stays open before each caller lets one call through, and how long a caller waits before its next.
 pub const OPEN_FOR: Duration = Duration::from_secs(5);
 
-/// Calls under way at a time through what is half open, of all callers: where packets are swallowed, each hangs for as
-/// long as connecting may take, with all its attempts.
+/// Calls under way at a time through what is half open, beside the first of each caller: where packets are swallowed,
+/// each hangs for as long as connecting may take, with all its attempts.
 pub const TRIALS_MAX: usize = 8;
 
 /// The state of one upstream host, of one upstream, or of storage. `now` is the time since any fixed point.

@@ -35,16 +35,26 @@ impl Health {
         self.calls.load(Ordering::SeqCst)
     }
 
-    fn service(&self, telemetry: &Telemetry) -> Breaker<impl Stage<FetchRequest, Reply = Fetched>> {
+    fn inner(&self) -> impl Stage<FetchRequest, Reply = Fetched> + use<> {
         let health = self.clone();
-        let inner = leaf(move |_: FetchRequest| {
+        leaf(move |_: FetchRequest| {
             health.calls.fetch_add(1, Ordering::SeqCst);
             match *health.failing.lock() {
                 Some(kind) => Err(error(kind)),
                 None => Ok(answered()),
             }
-        });
-        BreakerLayer::upstream("proxy.example".into(), telemetry).layer(inner)
+        })
+    }
+
+    fn layer(&self, telemetry: &Telemetry) -> BreakerLayer {
+        BreakerLayer::upstream("proxy.example".into(), telemetry)
+    }
+
+    fn service(
+        &self,
+        telemetry: &Telemetry,
+    ) -> Breaker<impl Stage<FetchRequest, Reply = Fetched> + use<>> {
+        self.layer(telemetry).layer(self.inner())
     }
 }
 
@@ -113,26 +123,60 @@ async fn a_host_that_is_left_alone_says_nothing_of_an_upstream_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_host_that_swallows_packets_holds_few_calls_whoever_asks_it() {
+async fn a_host_that_swallows_packets_holds_few_calls_and_none_keeps_out_another_caller_s_first() {
     let (telemetry, held) = (telemetry(), Held::default());
     let layer = BreakerLayer::host("https://one.example".into(), &telemetry);
     let failing =
         leaf(|_: FetchRequest| Err::<Fetched, _>(error(ErrorKind::UpstreamFailed).unreachable()));
     fail_often(&layer.layer(failing), FAILURES_TO_OPEN).await;
-    tokio::time::advance(OPEN_FOR).await;
+    let busy = layer.for_another();
     let mut trials = Vec::new();
-    for _ in 0..2 * TRIALS_MAX {
-        let hanging = layer.for_another().layer(held.service::<_, Fetched>());
+    let mut hang = |layer: &BreakerLayer| {
+        let hanging = layer.layer(held.service::<_, Fetched>());
         trials.push(tokio::spawn(async move { call(&hanging, list()).await.map(drop) }));
+    };
+    for _ in 0..2 * TRIALS_MAX {
+        tokio::time::advance(OPEN_FOR).await;
+        hang(&busy);
         settle().await;
     }
-    assert_eq!(held.counts().1, TRIALS_MAX);
-    let refused = layer.for_another().standing().refused_for;
-    assert_eq!(refused, Some(OPEN_FOR), "and says so");
+    assert_eq!(held.counts().1, 1 + TRIALS_MAX, "one of its own, and all that are shared");
+    tokio::time::advance(OPEN_FOR).await;
+    assert_eq!(busy.standing().refused_for, Some(OPEN_FOR), "and says so");
+    let other = layer.for_another();
+    assert_eq!(other.standing().refused_for, None);
+    hang(&other);
+    settle().await;
+    assert_eq!(held.counts().1, 2 + TRIALS_MAX, "another's first is its own");
     // Who goes away makes room.
     trials.iter().for_each(tokio::task::JoinHandle::abort);
     settle().await;
-    assert_eq!((held.counts().1, layer.for_another().standing().refused_for), (0, None));
+    assert_eq!((held.counts().1, busy.standing().refused_for), (0, None));
+}
+
+#[test]
+fn a_look_at_how_it_stands_and_calls_do_not_wait_for_each_other_for_ever() {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.unwrap().block_on(async {
+        let (telemetry, health) = (telemetry(), Health::default());
+        let layer = health.layer(&telemetry);
+        let service = layer.layer(health.inner());
+        let calls = tokio::spawn(async move {
+            for _ in 0..20_000 {
+                call(&service, list()).await.map(drop).expect("upstream answers");
+            }
+        });
+        let looks = tokio::spawn(async move {
+            for _ in 0..20_000 {
+                assert!(!layer.standing().is_open);
+                tokio::task::yield_now().await;
+            }
+        });
+        let both = futures::future::join(calls, looks);
+        let (calls, looks) = tokio::time::timeout(30 * SECOND, both).await.expect("no deadlock");
+        calls.and(looks).unwrap();
+    });
 }
 
 #[tokio::test(start_paused = true)]

@@ -65,6 +65,7 @@ const WORDS: &[&str] = &[
     "events",
     "explain",
     "flight",
+    "forward",
     "missing_paths",
     "ports",
     "purge",
