@@ -12,7 +12,7 @@ use tokio::runtime::Builder;
 
 use crate::held::Held;
 use crate::in_process::{FILES, settings, upstream};
-use crate::load::Load;
+use crate::load::{CONNECTIONS, Load};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_dipylon");
 /// Misses in hand that the gateway allows.
@@ -149,7 +149,7 @@ pub(crate) fn hits(criterion: &mut Criterion) {
         }
         (gateway, upstream)
     });
-    let load = Load::new(gateway.address());
+    let load = Load::new(gateway.address(), CONNECTIONS);
     let mut rounds = Rounds { gateway, held, load, begun: 0, p99: Vec::new(), told: [0; 2] };
     // Whatever is done once is over by then.
     rounds.one();

@@ -5,8 +5,9 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// Connections, each with one request in hand: as many as share a wake-up of a server with some load.
-const CONNECTIONS: u64 = 16;
+/// Connections, each with one request in hand: as many as share a wake-up of a server with some load, which is how
+/// it is spoken to from behind a load balancer.
+pub(crate) const CONNECTIONS: usize = 16;
 /// An answer's head is shorter than this, in bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// The longest that a server may be silent.
@@ -19,28 +20,28 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(crate) fn new(address: SocketAddr) -> Self {
+    pub(crate) fn new(address: SocketAddr, connections: usize) -> Self {
         let connect = |_| {
             let stream = TcpStream::connect(address).expect("the server listens");
             stream.set_nodelay(true).expect("an open socket");
             stream.set_read_timeout(Some(SILENCE_MAX)).expect("an open socket");
             stream
         };
-        Self { streams: (0..CONNECTIONS).map(connect).collect(), buffer: vec![0; 256 * 1024] }
+        Self { streams: (0..connections).map(connect).collect(), buffer: vec![0; 256 * 1024] }
     }
 
     /// So many GETs, each of which must be a whole 200. Every connection has one in hand all the time, as
     /// a server under load sees it.
-    pub(crate) fn get(&mut self, path: &str, requests: u64) {
+    pub(crate) fn get(&mut self, path: &str, requests: usize) {
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        let streams = usize::try_from(requests.min(CONNECTIONS)).expect("a small number");
+        let streams = requests.min(self.streams.len());
         for stream in &mut self.streams[..streams] {
             stream.write_all(request.as_bytes()).expect("the server listens");
         }
         for answered in 0..requests {
-            let next = usize::try_from(answered % streams as u64).expect("a small number");
+            let next = answered % streams;
             read_answer(&mut self.streams[next], &mut self.buffer);
-            if answered + (streams as u64) < requests {
+            if answered + streams < requests {
                 self.streams[next].write_all(request.as_bytes()).expect("the server listens");
             }
         }

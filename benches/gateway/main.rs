@@ -10,6 +10,7 @@ mod beside_misses;
 mod collector;
 mod held;
 mod in_process;
+mod in_turn;
 mod load;
 mod nginx;
 mod served;

@@ -1,49 +1,34 @@
 //! The program and nginx as processes with the same files: CPU time of the server for each request, the
 //! client's aside. The gateway runs as it comes: metered, logged, and traced at a ratio of 0.01.
 
-use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
-use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion};
+use criterion::Criterion;
 use dipylon_testkit::gateway::Gateway;
 use dipylon_testkit::upstream::Upstream;
 use tokio::runtime::Builder;
 
 use crate::collector;
 use crate::in_process::{FILES, settings, upstream};
-use crate::load::{Load, Used};
+use crate::in_turn::{InTurn, Server};
+use crate::load::CONNECTIONS;
 use crate::nginx::Nginx;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_dipylon");
 /// The share of traces that is kept.
 const TRACED: &str = "0.01";
 
-/// A server to be measured.
-struct Server {
-    name: &'static str,
-    pid: u32,
-    address: SocketAddr,
-}
+/// Requests to a server in one of its turns: a round of all takes about a second, in which spans are sent once.
+const REQUESTS: usize = 4_000;
+/// Where there is one connection, most of what is measured are wake-ups.
+const REQUESTS_ONE_BY_ONE: usize = 1_000;
+/// Where nothing is compared that comes from time to time.
+const REQUESTS_OF_A_FILE: usize = 1_000;
+/// Some milliseconds each.
+const REQUESTS_OF_A_LARGE_FILE: usize = 10;
 
-impl Server {
-    fn of(name: &'static str, gateway: &Gateway) -> Self {
-        Self { name, pid: gateway.pid(), address: gateway.address() }
-    }
-
-    fn bench(&self, group: &mut BenchmarkGroup<'_, WallTime>, path: &str) {
-        let mut load = Load::new(self.address);
-        group.bench_function(self.name, |bencher| {
-            bencher.iter_custom(|requests| {
-                let before = Used::now(self.pid);
-                load.get(path, requests);
-                let used = Used::now(self.pid).since(&before);
-                // A request or two may cost less than the clock can tell.
-                used.max(Duration::from_nanos(requests))
-            });
-        });
-    }
+fn server(name: &'static str, gateway: &Gateway) -> Server {
+    Server { name, pid: gateway.pid(), address: gateway.address() }
 }
 
 /// Without metrics, events and traces: what they cost is the difference.
@@ -108,19 +93,23 @@ pub(crate) fn beside_nginx(criterion: &mut Criterion) {
     let rival = nginx.as_ref();
     let rival =
         rival.map(|nginx| Server { name: "nginx", pid: nginx.pid(), address: nginx.address });
+    let ours = server("gateway", &traced);
+    let beside_it: Vec<_> = [ours].into_iter().chain(rival).collect();
+    let less = [server("gateway, untraced", &untraced), server("gateway, silent", &silent)];
+    let telling: Vec<_> = rival.into_iter().chain([ours]).chain(less).collect();
     for (name, path) in FILES {
-        let mut group = criterion.benchmark_group(format!("served {name}"));
-        if name.ends_with("MB") {
-            // Some milliseconds each: fewer will do.
-            group.sample_size(10);
-        }
-        if let Some(rival) = &rival {
-            rival.bench(&mut group, path);
-        }
-        Server::of("gateway", &traced).bench(&mut group, path);
+        let (servers, requests) = match name {
+            "info" => (&telling, REQUESTS),
+            large if large.ends_with("MB") => (&beside_it, REQUESTS_OF_A_LARGE_FILE),
+            _ => (&beside_it, REQUESTS_OF_A_FILE),
+        };
+        let group = format!("served {name}");
+        let connections = CONNECTIONS;
+        InTurn { group, servers, path, connections, requests }.bench(criterion);
         if name == "info" {
-            Server::of("gateway, untraced", &untraced).bench(&mut group, path);
-            Server::of("gateway, silent", &silent).bench(&mut group, path);
+            let group = "served info, one by one".to_owned();
+            let (connections, requests) = (1, REQUESTS_ONE_BY_ONE);
+            InTurn { group, servers, path, connections, requests }.bench(criterion);
         }
     }
 }
