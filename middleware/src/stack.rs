@@ -85,8 +85,8 @@ macro_rules! stage {
 }
 pub(crate) use stage;
 
-/// The erased end of a stack. Cloning is one reference count, however deep the stack below; there
-/// the services are cloned once per call.
+/// The erased end of a stack. Cloning is one reference count, however deep the stack below; a call
+/// clones each layer as it comes to it.
 pub struct Border<Request, Reply> {
     call: Arc<dyn Fn(Request) -> BoxFuture<'static, Result<Reply, Error>> + Send + Sync>,
 }

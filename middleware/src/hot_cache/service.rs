@@ -14,7 +14,7 @@ use crate::request::FileRequest;
 use crate::response::{Answer, Content, ModuleResponse};
 use crate::stack::{Stage, stage};
 use crate::telemetry::athens::CacheResult;
-use crate::telemetry::{Found, Outcome, Telemetry, Tier};
+use crate::telemetry::{Found, Outcome, Parts, Telemetry, Tier};
 
 /// The largest file that is kept, in bytes.
 pub const FILE_BYTES_MAX: usize = 64 * 1024;
@@ -53,7 +53,7 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> HotCache<S> {
         let Some((files, key)) = self.files.as_ref().zip(key(&request)) else {
             return self.inner.oneshot(request).await;
         };
-        let Telemetry { metrics, athens, .. } = &self.telemetry;
+        let Parts { metrics, athens, .. } = &*self.telemetry;
         if let Some(bytes) = files.get(&key) {
             metrics.lookups.get((Tier::Memory, Found::Hit)).inc();
             if let Some(athens) = athens {

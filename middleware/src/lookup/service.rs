@@ -9,7 +9,7 @@ use crate::response::{Answer, Content, ModuleResponse};
 use crate::stack::{Stage, stage};
 use crate::storage_io::StorageHandle;
 use crate::telemetry::athens::CacheResult;
-use crate::telemetry::{Found, Outcome, Telemetry, Tier};
+use crate::telemetry::{Found, Outcome, Parts, Telemetry, Tier};
 
 /// Answers from storage, else calls `S`.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ impl<S: Stage<Missed, Reply = ModuleResponse>> Lookup<S> {
     }
 
     fn count(&self, kind: FileKind, found: Found) {
-        let Telemetry { metrics, athens, .. } = &self.telemetry;
+        let Parts { metrics, athens, .. } = &*self.telemetry;
         metrics.lookups.get((Tier::Storage, found)).inc();
         if let Some(athens) = athens {
             let is_hit = found == Found::Hit;

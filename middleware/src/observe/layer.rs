@@ -6,13 +6,15 @@ use crate::telemetry::{LayerName, Telemetry};
 /// Makes [`Observe`]s for one layer.
 #[derive(Clone, Debug)]
 pub struct ObserveLayer {
-    handles: Handles,
+    handles: Option<Handles>,
 }
 
 impl ObserveLayer {
-    /// Resolves the metric handles of `layer` once.
+    /// Resolves the metric handles of `layer` once. Without metrics that somebody can read, and without traces,
+    /// calls are neither counted nor timed.
     pub fn new(layer: LayerName, telemetry: &Telemetry) -> Self {
-        Self { handles: Handles::new(layer, telemetry) }
+        let is_heard = telemetry.is_read() || telemetry.tracer.records();
+        Self { handles: is_heard.then(|| Handles::new(layer, telemetry)) }
     }
 }
 
@@ -20,6 +22,6 @@ impl<S> Layer<S> for ObserveLayer {
     type Service = Observe<S>;
 
     fn layer(&self, inner: S) -> Observe<S> {
-        Observe { inner, handles: self.handles.clone() }
+        Observe::new(inner, self.handles.clone())
     }
 }

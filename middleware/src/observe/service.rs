@@ -9,7 +9,7 @@ use crate::request::HasContext;
 use crate::response::HasOutcome;
 use crate::stack::{Stage, stage};
 use crate::telemetry::trace::Entered;
-use crate::telemetry::{Histogram, InFlight, IntGauge, LayerName, Metrics, Outcome, Telemetry};
+use crate::telemetry::{Histogram, IntGauge, LayerName, Metrics, Outcome, Telemetry};
 
 /// The handles of one layer, resolved when the stack is built.
 #[derive(Clone)]
@@ -35,22 +35,40 @@ impl fmt::Debug for Handles {
     }
 }
 
-/// Counts and times the calls of `S`.
-#[derive(Clone, Debug)]
-pub struct Observe<S> {
-    pub(super) inner: S,
-    pub(super) handles: Handles,
+/// Counts and times the calls of `S`. Every call clones what it goes through, and threads that count the same
+/// references wait for each other: so a clone is one reference, whatever stands below.
+#[derive(Debug)]
+pub struct Observe<S>(Arc<Observed<S>>);
+
+#[derive(Debug)]
+struct Observed<S> {
+    inner: S,
+    /// Nothing where nobody can read what would be counted, and no trace is recorded.
+    handles: Option<Handles>,
+}
+
+impl<S> Clone for Observe<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
 }
 
 impl<S> Observe<S> {
+    pub(super) fn new(inner: S, handles: Option<Handles>) -> Self {
+        Self(Arc::new(Observed { inner, handles }))
+    }
+
     async fn handle<Request>(self, mut request: Request) -> Result<S::Reply, Error>
     where
         S: Stage<Request>,
         S::Reply: HasOutcome,
         Request: HasContext + Send + 'static,
     {
-        let Self { inner, handles } = self;
-        let mut call = Call::start(handles, &mut request);
+        let inner = self.0.inner.clone();
+        if self.0.handles.is_none() {
+            return inner.oneshot(request).await;
+        }
+        let mut call = Call::start(self.0, &mut request);
         let result = inner.oneshot(request).await;
         call.outcome = result.outcome();
         if call.span.is_some() {
@@ -63,38 +81,41 @@ impl<S> Observe<S> {
 stage!(Observe<S>: any Request, where S::Reply: HasOutcome);
 
 /// One call; recorded on drop, so that a cancelled call is counted too.
-struct Call {
-    handles: Handles,
+struct Call<S> {
+    observed: Arc<Observed<S>>,
     started: Instant,
     span: Option<Entered>,
     outcome: Outcome,
     error: Option<String>,
-    _active: InFlight,
 }
 
-impl Call {
-    fn start(handles: Handles, request: &mut impl HasContext) -> Self {
+impl<S> Call<S> {
+    fn start(observed: Arc<Observed<S>>, request: &mut impl HasContext) -> Self {
+        if let Some(handles) = &observed.handles {
+            handles.active.inc();
+        }
         Self {
             started: Instant::now(),
             span: request.context_mut().trace.enter(),
             outcome: Outcome::Dropped,
             error: None,
-            _active: InFlight::enter(&handles.active),
-            handles,
+            observed,
         }
     }
 }
 
-impl Drop for Call {
+impl<S> Drop for Call<S> {
     fn drop(&mut self) {
-        let Handles { layer, metrics, seconds, .. } = &self.handles;
-        let ended = Instant::now();
+        let Some(handles) = &self.observed.handles else { return };
+        let Handles { layer, metrics, seconds, active } = handles;
+        let lasted = self.started.elapsed();
+        active.dec();
         metrics.layer_calls.get((*layer, self.outcome)).inc();
         let exemplar = self.span.as_ref().and_then(Entered::exemplar);
-        seconds.observe_in(ended.duration_since(self.started).as_secs_f64(), exemplar);
+        seconds.observe_in(lasted.as_secs_f64(), exemplar);
         if let Some(span) = self.span.take() {
-            let times = (self.started, ended);
-            span.end((*layer).into(), times, self.outcome, self.error.as_deref());
+            let time = (self.started, lasted);
+            span.end((*layer).into(), time, self.outcome, self.error.as_deref());
         }
     }
 }

@@ -70,18 +70,19 @@ fn below_prefix(path: &str, prefix: &str) -> Option<String> {
 
 /// Puts the headers of every answer on. A client that keeps traces is told of a miss that this one is kept.
 fn finish(response: &mut Response<Body>, context: &RequestContext) {
-    let served = response.extensions().get::<Served>().cloned().unwrap_or_default();
+    let unknown = Served::default();
+    let served = response.extensions().get::<Served>().unwrap_or(&unknown);
     if served.outcome.is_miss() {
         context.trace.keep(Kept::Miss);
     }
+    let cache_status = render::cache_status(served, response.status());
     let traceparent = context.trace.traceparent();
     let timing = context.timings.spent(Instant::now()).server_timing();
-    let status = response.status();
     let headers = [
         ("x-request-id", Some(context.id.to_string())),
         ("athens-request-id", Some(context.id.to_string())),
         ("traceparent", traceparent),
-        ("cache-status", Some(render::cache_status(&served, status))),
+        ("cache-status", Some(cache_status)),
         ("server-timing", Some(timing)),
     ];
     for (name, value) in headers {

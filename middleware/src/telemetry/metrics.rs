@@ -174,6 +174,11 @@ impl<M: Instrument, L: LabelSet> Family<M, L> {
         Ok(Self { vector, children, is_read, labels: PhantomData })
     }
 
+    /// Whether somebody can read it.
+    pub fn is_read(&self) -> bool {
+        self.is_read
+    }
+
     /// The exemplars of all children.
     pub fn exemplified(&self) -> Vec<Exemplified> {
         M::exemplified(&self.vector)

@@ -32,9 +32,14 @@ pub use metrics::{Family, InFlight, MetricInfo, MetricType};
 pub use timings::{InPhase, Phase, Spent, Timings};
 pub use trace::{Trace, Tracer};
 
-/// What a layer is built with: metric handles and the registry they live in.
+/// What a layer is built with: metric handles and the registry they live in. Layers are cloned for each call,
+/// so a clone is one reference.
 #[derive(Clone)]
-pub struct Telemetry {
+pub struct Telemetry(Arc<Parts>);
+
+/// What a [`Telemetry`] is made of.
+#[derive(Clone)]
+pub struct Parts {
     /// Handles to every metric.
     pub metrics: Arc<Metrics>,
     /// Where `/metrics` gathers from.
@@ -45,6 +50,14 @@ pub struct Telemetry {
     pub tracer: Tracer,
     /// How the latest requests ended.
     pub events: Events,
+}
+
+impl std::ops::Deref for Telemetry {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 impl std::fmt::Debug for Telemetry {
@@ -72,15 +85,20 @@ impl Telemetry {
         Ok(Self::with(Metrics::register(None)?, Registry::new()))
     }
 
+    /// Whether somebody can read what is counted.
+    pub fn is_read(&self) -> bool {
+        self.metrics.requests_active.is_read()
+    }
+
     fn with(metrics: Metrics, registry: Registry) -> Self {
         let (metrics, tracer, events) = (Arc::new(metrics), Tracer::default(), Events::default());
-        Self { metrics, registry, athens: None, tracer, events }
+        Self(Arc::new(Parts { metrics, registry, athens: None, tracer, events }))
     }
 
     /// With traces begun by `tracer`.
     #[must_use]
     pub fn traced(self, tracer: Tracer) -> Self {
-        Self { tracer, ..self }
+        Self(Arc::new(Parts { tracer, ..Parts::clone(&self) }))
     }
 
     /// With Athens's own metrics beside ours.
@@ -89,7 +107,7 @@ impl Telemetry {
     /// When they are there already.
     pub fn with_athens(self) -> prometheus::Result<Self> {
         let athens = Some(Arc::new(AthensMetrics::register(&self.registry)?));
-        Ok(Self { athens, ..self })
+        Ok(Self(Arc::new(Parts { athens, ..Parts::clone(&self) })))
     }
 
     /// With what is collected of the process and its runtime, which must be running.

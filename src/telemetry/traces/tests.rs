@@ -349,7 +349,12 @@ async fn a_span_arrives_as_it_was_made() {
     below.event(SpanEvent::LockAcquired, vec![(SpanAttribute::Fencing, 7.into())]);
     below.link(span);
     let now = Instant::now();
-    entered.end(LayerName::Upstream.into(), (now, now), Outcome::UpstreamTimeout, Some("late"));
+    entered.end(
+        LayerName::Upstream.into(),
+        (now, Duration::ZERO),
+        Outcome::UpstreamTimeout,
+        Some("late"),
+    );
     trace.end(&end(Outcome::UpstreamTimeout, Some("late")), |attributes| {
         attributes.push((SpanAttribute::Cut, true.into()));
     });

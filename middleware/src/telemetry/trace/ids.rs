@@ -11,6 +11,27 @@ const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TraceId(u128);
 
+/// The digits of an id: every request writes some, and the general way takes several times as long.
+#[derive(Clone, Copy, Debug)]
+pub struct Hex<const DIGITS: usize>([u8; DIGITS]);
+
+impl<const DIGITS: usize> Hex<DIGITS> {
+    fn of(bytes: &[u8]) -> Self {
+        const ALL: &[u8; 16] = b"0123456789abcdef";
+        let mut digits = [b'0'; DIGITS];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+            pair.copy_from_slice(&[ALL[usize::from(byte >> 4)], ALL[usize::from(byte & 15)]]);
+        }
+        Self(digits)
+    }
+
+    /// In lower case.
+    pub fn as_str(&self) -> &str {
+        // Digits are text.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
 /// The id of a span; never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SpanId(u64);
@@ -28,6 +49,11 @@ impl TraceId {
     /// 32 hexadecimal digits in lower case, not all zero.
     pub fn from_hex(text: &str) -> Option<Self> {
         hex(text, 32).and_then(|text| u128::from_str_radix(text, 16).ok()).and_then(Self::new)
+    }
+
+    /// Its digits.
+    pub fn hex(self) -> Hex<32> {
+        Hex::of(&self.to_bytes())
     }
 
     fn new(number: u128) -> Option<Self> {
@@ -80,13 +106,13 @@ impl SpanRef {
 
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        f.write_str(self.hex().as_str())
     }
 }
 
 impl fmt::Display for SpanId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+        f.write_str(Hex::<16>::of(&self.to_bytes()).as_str())
     }
 }
 

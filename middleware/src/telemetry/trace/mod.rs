@@ -18,10 +18,10 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 pub use context::{Onward, Parent, TRACESTATE_BYTES_MAX};
-pub use ids::{SpanId, SpanRef, TraceId};
+pub use ids::{Hex, SpanId, SpanRef, TraceId};
 pub use keep::KeepRules;
 pub use recorder::{NOTES_PER_TRACE_MAX, RootEnd, SPANS_PER_TRACE_MAX};
 use recorder::{ROOT, Recording};
@@ -139,6 +139,11 @@ impl Tracer {
     /// Records, and hands to `sink` what `rules` keep.
     pub fn new(rules: KeepRules, sink: Arc<dyn SpanSink>) -> Self {
         Self(Some(Arc::new((rules, sink))))
+    }
+
+    /// Whether traces are recorded.
+    pub fn records(&self) -> bool {
+        self.0.is_some()
     }
 
     fn rules(&self) -> Option<&KeepRules> {
@@ -284,16 +289,16 @@ impl Entered {
         self.recording.is_kept().then(|| self.recording.span(self.index).trace)
     }
 
-    /// It has ended.
+    /// It has ended: when it began, and how long it lasted.
     pub fn end(
         self,
         name: SpanName,
-        (started, ended): (Instant, Instant),
+        time: (Instant, Duration),
         outcome: Outcome,
         error: Option<&str>,
     ) {
         let place = (self.index, self.parent);
-        self.recording.ended(place, name, (started, ended), outcome, error);
+        self.recording.ended(place, name, time, outcome, error);
     }
 }
 

@@ -151,14 +151,14 @@ impl Recording {
         &self,
         (index, parent): (u16, u16),
         name: SpanName,
-        (started, ended): (Instant, Instant),
+        (started, lasted): (Instant, Duration),
         outcome: Outcome,
         error: Option<&str>,
     ) {
         let Some(keeping) = &self.keeping else { return };
         let ended = Ended {
             after: nanoseconds(started.saturating_duration_since(self.started)),
-            lasted: nanoseconds(ended.saturating_duration_since(started)),
+            lasted: nanoseconds(lasted),
             error: error.map(Box::from),
             index,
             parent,

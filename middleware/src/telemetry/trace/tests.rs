@@ -160,8 +160,9 @@ fn spans_know_their_parents_their_times_and_their_outcomes() {
     let outer = inner.enter().unwrap();
     let innermost = inner.enter().unwrap();
     let at = |milliseconds| began + Duration::from_millis(milliseconds);
-    innermost.end(LayerName::StorageIo.into(), (at(20), at(50)), Outcome::Deadline, Some("late"));
-    outer.end(LayerName::Lookup.into(), (at(10), at(60)), Outcome::HitStorage, None);
+    let of = |begin, milliseconds| (at(begin), Duration::from_millis(milliseconds));
+    innermost.end(LayerName::StorageIo.into(), of(20, 30), Outcome::Deadline, Some("late"));
+    outer.end(LayerName::Lookup.into(), of(10, 50), Outcome::HitStorage, None);
     let end = RootEnd { ended: at(100), ..quiet(Outcome::HitStorage) };
     trace.end(&end, |all| all.push((SpanAttribute::Method, "GET".into())));
     let root = spans.one(SpanName::Request(RouteName::Zip));
@@ -234,8 +235,7 @@ fn what_outlives_its_root_arrives_when_the_last_holder_lets_go() {
     trace.end(&quiet(Outcome::MissLeader), no_more);
     drop(trace);
     assert_eq!(spans.names(), ["zip"]);
-    let now = Instant::now();
-    open.end(LayerName::Stash.into(), (now, now), Outcome::Ok, None);
+    open.end(LayerName::Stash.into(), (Instant::now(), Duration::ZERO), Outcome::Ok, None);
     assert_eq!(spans.names(), ["zip"], "the task goes on");
     drop(task);
     assert_eq!(spans.names(), ["zip", "stash"]);
