@@ -1,7 +1,7 @@
 //! One event as one line. Pure: the caller brings the time.
 //!
-//! Each value is written once, as it will stand in the line: a request costs one line, and most of what a line costs
-//! would be copies.
+//! Each value is written once, as it will stand in the line, into memory that the next line uses again: a request costs
+//! one line, and most of what a line costs would be copies, memory and general formatting.
 
 use std::fmt::{self, Write as _};
 use std::ops::Range;
@@ -22,53 +22,101 @@ pub enum Form {
     Gcp,
 }
 
-/// Room for the fields of a request's event, and for their values.
-const FIELDS_EXPECTED: usize = 24;
-const BYTES_EXPECTED: usize = 512;
+/// What a line may keep of its memory for the next: more than that of a request.
+const KEPT_BYTES: usize = 4096;
 
 /// What an event says.
 #[derive(Debug)]
 pub(super) struct Line {
     form: Form,
     level: Level,
-    /// The values, one after the other, as they are to be written.
-    values: String,
-    message: Range<usize>,
-    fields: Vec<(&'static str, Range<usize>)>,
+    /// The fields with their names, one after the other, as they are to be written.
+    said: Vec<u8>,
+    message: Vec<u8>,
+    /// Where in it each of them is.
+    fields: Vec<Range<usize>>,
+    /// Their names; of a line that says as many fields as the longest before it, or fewer, those of before beyond them.
+    names: Vec<Name>,
+    /// The whole, once it is rendered.
+    text: Vec<u8>,
+    /// The second that was written last, and how it is written.
+    second: (i64, String),
+}
+
+/// A field's name, and how it is written. Most lines have the names of the line before, in the same places.
+#[derive(Debug)]
+struct Name {
+    name: &'static str,
+    form: Form,
+    written: Vec<u8>,
+}
+
+impl Name {
+    fn new(name: &'static str, form: Form) -> Self {
+        let written = match form {
+            Form::Plain => format!("{name}="),
+            Form::Json | Form::Gcp => format!(",\"{}\":", name.replace('_', "-")),
+        };
+        Self { name, form, written: written.into_bytes() }
+    }
+
+    /// One text in the program has one place, nearly always.
+    fn is(&self, name: &'static str, form: Form) -> bool {
+        std::ptr::eq(self.name, name) && self.form == form
+    }
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self {
+            form: Form::Plain,
+            level: Level::INFO,
+            said: Vec::new(),
+            message: Vec::new(),
+            fields: Vec::new(),
+            names: Vec::new(),
+            text: Vec::new(),
+            second: (0, String::new()),
+        }
+    }
 }
 
 impl Line {
-    pub(super) fn of(event: &Event<'_>, form: Form) -> Self {
-        let mut line = Self::new(form, *event.metadata().level());
-        event.record(&mut line);
-        line
+    /// From here on it says what this event says, and nothing of before.
+    pub(super) fn say(&mut self, event: &Event<'_>, form: Form) {
+        self.begin(form, *event.metadata().level());
+        event.record(self);
     }
 
-    fn new(form: Form, level: Level) -> Self {
-        let values = String::with_capacity(BYTES_EXPECTED);
-        let fields = Vec::with_capacity(FIELDS_EXPECTED);
-        Self { form, level, values, message: 0..0, fields }
+    fn begin(&mut self, form: Form, level: Level) {
+        (self.form, self.level) = (form, level);
+        self.fields.clear();
+        for bytes in [&mut self.said, &mut self.message, &mut self.text] {
+            bytes.clear();
+            bytes.shrink_to(KEPT_BYTES);
+        }
     }
 
     /// Says in which trace it was said, where the event has not said it itself.
     pub(super) fn add_trace(&mut self, trace: &dyn fmt::Display) {
-        if self.fields.iter().all(|(known, _)| *known != "trace_id") {
-            self.text("trace_id", format_args!("{trace}"));
+        let said = &self.names[..self.fields.len()];
+        if said.iter().all(|known| known.name != "trace_id") {
+            self.formatted("trace_id", format_args!("{trace}"));
         }
     }
 
     /// Says how many like it were left out before.
     pub(super) fn add_left_out(&mut self, count: u64) {
-        self.bare("left_out", format_args!("{count}"));
+        self.number("left_out", count);
     }
 
-    pub(super) fn render(mut self, now: OffsetDateTime) -> String {
-        self.fields.sort_unstable_by_key(|(name, _)| *name);
+    pub(super) fn render(&mut self, now: OffsetDateTime) -> &[u8] {
         match self.form {
             Form::Plain => self.plain(now),
             Form::Json => self.object(now, ["time", "level", "msg"]),
             Form::Gcp => self.object(now, ["timestamp", "severity", "message"]),
         }
+        &self.text
     }
 
     fn level(&self) -> &'static str {
@@ -81,123 +129,252 @@ impl Line {
         }
     }
 
-    fn plain(&self, now: OffsetDateTime) -> String {
+    fn plain(&mut self, now: OffsetDateTime) {
         let format = format_description!("[hour repr:12 padding:none]:[minute][period]");
         let clock = now.format(format).unwrap_or_default();
-        let message = &self.values[self.message.clone()];
-        let mut text = format!("{}[{clock}]: {message}\t", self.level());
-        for (name, value) in &self.fields {
-            text.extend([*name, "=", &self.values[value.clone()], " "]);
+        let level = self.level();
+        for piece in [level, "[", &clock, "]: "] {
+            self.text.extend_from_slice(piece.as_bytes());
         }
-        text.push('\n');
-        text
+        self.text.extend_from_slice(&self.message);
+        self.text.push(b'\t');
+        self.put_fields();
+        self.text.push(b'\n');
     }
 
-    fn object(&self, now: OffsetDateTime, [time, level, message]: [&str; 3]) -> String {
-        let stamp = now.format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
-        let mut text = String::with_capacity(self.values.len() + BYTES_EXPECTED);
-        let said = match &self.values[self.message.clone()] {
-            "" => "\"\"",
-            said => said,
-        };
-        text.extend(["{\"", time, "\":\"", &stamp, "\",\"", level, "\":\"", self.level()]);
-        text.extend(["\",\"", message, "\":", said]);
-        for (name, value) in &self.fields {
-            text.push_str(",\"");
-            text.extend(name.chars().map(|c| if c == '_' { '-' } else { c }));
-            text.extend(["\":", &self.values[value.clone()]]);
+    fn object(&mut self, now: OffsetDateTime, [time, level, message]: [&str; 3]) {
+        self.find_second(now);
+        let said_level = self.level();
+        let text = &mut self.text;
+        for piece in ["{\"", time, "\":\"", &self.second.1] {
+            text.extend_from_slice(piece.as_bytes());
         }
-        text.push_str("}\n");
-        text
+        put_decimals(text, u64::from(now.nanosecond()), 9);
+        for piece in ["Z\",\"", level, "\":\"", said_level, "\",\"", message, "\":"] {
+            text.extend_from_slice(piece.as_bytes());
+        }
+        match &self.message[..] {
+            [] => text.extend_from_slice(b"\"\""),
+            said => text.extend_from_slice(said),
+        }
+        self.put_fields();
+        self.text.extend_from_slice(b"}\n");
     }
 
-    /// A value that is a text: of one line, or between quotes.
-    fn text(&mut self, name: &'static str, value: fmt::Arguments<'_>) {
-        let begin = self.values.len();
-        // Writing to a String fails only where a value's own Display does.
-        let _ = match self.form {
-            Form::Plain => OneLine(&mut self.values).write_fmt(value),
-            Form::Json | Form::Gcp => {
-                self.values.push('"');
-                let written = Escaped(&mut self.values).write_fmt(value);
-                self.values.push('"');
-                written
-            }
-        };
-        self.took(name, begin);
+    fn put_fields(&mut self) {
+        let names = &self.names[..self.fields.len()];
+        // The event of a request says its fields in this order.
+        if names.is_sorted_by_key(|name| name.name) {
+            return self.text.extend_from_slice(&self.said);
+        }
+        let mut fields: Vec<_> = names.iter().map(|name| name.name).zip(&self.fields).collect();
+        fields.sort_unstable_by_key(|(name, _)| *name);
+        for (_, field) in fields {
+            self.text.extend_from_slice(&self.said[field.clone()]);
+        }
     }
 
-    /// A value that is written as it is: a number, or yes or no.
+    /// A second has many lines, and most of a time's text is that of its second.
+    fn find_second(&mut self, now: OffsetDateTime) {
+        let (second, text) = &mut self.second;
+        if *second != now.unix_timestamp() || text.is_empty() {
+            let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
+            *second = now.unix_timestamp();
+            *text = now.format(format).unwrap_or_default();
+        }
+    }
+
+    /// A text that has to be made: of one line, or between quotes.
+    fn formatted(&mut self, name: &'static str, value: fmt::Arguments<'_>) {
+        self.quoted(name, |line| {
+            // Writing to memory fails only where a value's own Display does.
+            let _ = Text { form: line.form, out: &mut line.said }.write_fmt(value);
+        });
+    }
+
+    /// A text that is there.
+    fn text(&mut self, name: &'static str, value: &str) {
+        self.quoted(name, |line| put_text(line.form, &mut line.said, value));
+    }
+
+    fn quoted(&mut self, name: &'static str, put: impl FnOnce(&mut Self)) {
+        let is_quoted = self.form != Form::Plain;
+        self.field(name, |line| {
+            line.said.extend(is_quoted.then_some(b'"'));
+            put(line);
+            line.said.extend(is_quoted.then_some(b'"'));
+        });
+    }
+
+    /// A value that is written as it is: yes or no, or a number.
     fn bare(&mut self, name: &'static str, value: fmt::Arguments<'_>) {
-        let begin = self.values.len();
-        let _ = self.values.write_fmt(value);
-        self.took(name, begin);
+        self.field(name, |line| {
+            let _ = std::io::Write::write_fmt(&mut line.said, value);
+        });
     }
 
-    fn took(&mut self, name: &'static str, begin: usize) {
-        let value = begin..self.values.len();
-        match name {
-            "message" => self.message = value,
-            name => self.fields.push((name, value)),
+    fn number(&mut self, name: &'static str, value: u64) {
+        self.field(name, |line| put_number(&mut line.said, value));
+    }
+
+    fn real(&mut self, name: &'static str, value: f64) {
+        match millionths(value) {
+            Some(millionths) => self.field(name, |line| {
+                put_number(&mut line.said, millionths / 1_000_000);
+                put_decimals(&mut line.said, millionths % 1_000_000, 6);
+            }),
+            None if value.is_finite() => self.bare(name, format_args!("{value}")),
+            // JSON has no word for the others.
+            None => self.bare(name, format_args!("null")),
         }
+    }
+
+    fn field(&mut self, name: &'static str, put: impl FnOnce(&mut Self)) {
+        let begin = self.said.len();
+        if name == "message" {
+            put(self);
+            self.message.extend(self.said.drain(begin..));
+            return;
+        }
+        let place = self.fields.len();
+        if !self.names.get(place).is_some_and(|known| known.is(name, self.form)) {
+            self.names.truncate(place);
+            self.names.push(Name::new(name, self.form));
+        }
+        self.said.extend_from_slice(&self.names[place].written);
+        put(self);
+        if self.form == Form::Plain {
+            self.said.push(b' ');
+        }
+        self.fields.push(begin..self.said.len());
+    }
+}
+
+/// Where a text is written that comes in parts.
+struct Text<'a> {
+    form: Form,
+    out: &'a mut Vec<u8>,
+}
+
+impl fmt::Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        put_text(self.form, self.out, text);
+        Ok(())
+    }
+}
+
+fn put_text(form: Form, out: &mut Vec<u8>, text: &str) {
+    match form {
+        Form::Plain => put_in_one_line(out, text),
+        Form::Json | Form::Gcp => put_escaped(out, text),
     }
 }
 
 /// A line break inside a value would let a client forge log lines.
-struct OneLine<'a>(&'a mut String);
-
-impl fmt::Write for OneLine<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.extend(text.chars().map(|c| if c.is_control() { ' ' } else { c }));
-        Ok(())
+fn put_in_one_line(out: &mut Vec<u8>, text: &str) {
+    for (number, part) in text.split(char::is_control).enumerate() {
+        if number > 0 {
+            out.push(b' ');
+        }
+        out.extend_from_slice(part.as_bytes());
     }
 }
 
 /// The inside of a JSON text.
-struct Escaped<'a>(&'a mut String);
-
-impl fmt::Write for Escaped<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut rest = text;
-        let is_special = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
-        while let Some(at) = rest.as_bytes().iter().position(is_special) {
-            self.0.push_str(&rest[..at]);
-            match rest.as_bytes()[at] {
-                b'"' => self.0.push_str("\\\""),
-                b'\\' => self.0.push_str("\\\\"),
-                b'\n' => self.0.push_str("\\n"),
-                control => write!(self.0, "\\u{control:04x}")?,
-            }
-            // What was escaped is one byte of ASCII.
-            rest = &rest[at + 1..];
-        }
-        self.0.push_str(rest);
-        Ok(())
+fn put_escaped(out: &mut Vec<u8>, text: &str) {
+    let is_special = |byte: &u8| *byte < 0x20 || matches!(byte, b'"' | b'\\');
+    let mut rest = text.as_bytes();
+    if !has_special(rest) {
+        return out.extend_from_slice(rest);
     }
+    while let Some(at) = rest.iter().position(is_special) {
+        out.extend_from_slice(&rest[..at]);
+        match rest[at] {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            control => out.extend_from_slice(format!("\\u{control:04x}").as_bytes()),
+        }
+        rest = &rest[at + 1..];
+    }
+    out.extend_from_slice(rest);
+}
+
+/// Whether there is a byte that JSON writes otherwise. It looks at eight at a time, where a search looks at one,
+/// and nearly always there is none.
+fn has_special(bytes: &[u8]) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    // The high bit of each byte that is less, and maybe of some above such a one.
+    let below = |eight: u64, least: u8| eight.wrapping_sub(ONES * u64::from(least)) & !eight;
+    let special = |eight: u64| {
+        let of = |byte: u8| below(eight ^ (ONES * u64::from(byte)), 1);
+        (below(eight, 0x20) | of(b'"') | of(b'\\')) & HIGH
+    };
+    let (eights, rest) = bytes.as_chunks::<8>();
+    let mut last = [b' '; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    eights.iter().chain([&last]).fold(0, |has, eight| has | special(u64::from_le_bytes(*eight)))
+        != 0
+}
+
+fn put_number(out: &mut Vec<u8>, mut number: u64) {
+    // As many digits as the largest has.
+    let mut digits = [b'0'; 20];
+    let mut begin = digits.len() - 1;
+    digits[begin] += (number % 10) as u8;
+    while number >= 10 {
+        number /= 10;
+        begin -= 1;
+        digits[begin] += (number % 10) as u8;
+    }
+    out.extend_from_slice(&digits[begin..]);
+}
+
+/// What stands behind the whole, in at most nine places, without the zeros at its end; nothing where it is nothing.
+fn put_decimals(out: &mut Vec<u8>, mut part: u64, places: usize) {
+    let mut digits = [b'0'; 9];
+    for digit in digits[..places].iter_mut().rev() {
+        *digit += (part % 10) as u8;
+        part /= 10;
+    }
+    if let Some(last) = digits[..places].iter().rposition(|digit| *digit != b'0') {
+        out.push(b'.');
+        out.extend_from_slice(&digits[..=last]);
+    }
+}
+
+/// The millionths that a number is made of, where there are whole ones: milliseconds of a clock are, and their
+/// digits are found in a fraction of the time that others take.
+fn millionths(value: f64) -> Option<u64> {
+    const PER_ONE: f64 = 1e6;
+    // Up to there every whole number has a number of its own.
+    const MOST: f64 = 9e15;
+    let near = value * PER_ONE + 0.5;
+    let whole = if (0.5..MOST).contains(&near) { near as u64 } else { 0 };
+    let is_exact = value.is_sign_positive() && whole as f64 / PER_ONE == value;
+    is_exact.then_some(whole)
 }
 
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.text(field.name(), format_args!("{value:?}"));
+        self.formatted(field.name(), format_args!("{value:?}"));
     }
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.text(field.name(), format_args!("{value}"));
+        self.text(field.name(), value);
     }
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.bare(field.name(), format_args!("{value}"));
+        self.number(field.name(), value);
     }
     fn record_i64(&mut self, field: &Field, value: i64) {
         self.bare(field.name(), format_args!("{value}"));
     }
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.bare(field.name(), format_args!("{value}"));
+        let word = if value { "true" } else { "false" };
+        self.field(field.name(), |line| line.said.extend_from_slice(word.as_bytes()));
     }
     fn record_f64(&mut self, field: &Field, value: f64) {
-        match value.is_finite() {
-            true => self.bare(field.name(), format_args!("{value}")),
-            // JSON has no word for the others.
-            false => self.bare(field.name(), format_args!("null")),
-        }
+        self.real(field.name(), value);
     }
 }
 
@@ -211,20 +388,30 @@ mod tests {
     const NOW: OffsetDateTime = datetime!(2026-01-02 15:04:05 UTC);
 
     fn line(form: Form) -> Line {
-        let mut line = Line::new(form, Level::WARN);
-        line.bare("http_status", format_args!("200"));
-        line.text("message", format_args!("hello\nworld"));
-        line.text("client", format_args!("a\nb"));
+        let mut line = begun(form, Level::WARN);
+        line.number("http_status", 200);
+        line.text("message", "hello\nworld");
+        line.formatted("client", format_args!("a\n{}", 'b'));
         line
     }
 
-    fn parsed(line: Line) -> Value {
-        serde_json::from_str(&line.render(NOW)).unwrap()
+    fn begun(form: Form, level: Level) -> Line {
+        let mut line = Line::default();
+        line.begin(form, level);
+        line
+    }
+
+    fn rendered(line: &mut Line) -> String {
+        String::from_utf8(line.render(NOW).to_vec()).unwrap()
+    }
+
+    fn parsed(mut line: Line) -> Value {
+        serde_json::from_str(&rendered(&mut line)).unwrap()
     }
 
     #[test]
     fn plain_is_athens_form_on_one_line() {
-        let text = line(Form::Plain).render(NOW);
+        let text = rendered(&mut line(Form::Plain));
         assert_eq!(text, "WARNING[3:04PM]: hello world\tclient=a b http_status=200 \n");
     }
 
@@ -248,28 +435,72 @@ mod tests {
     fn whatever_a_text_has_in_it_is_read_as_it_was_said() {
         let nasty = "\"quoted\" \\ back\\slash\t\r\n\u{1}\u{1f}\u{7f} ünïcode 🦀 {}";
         for pieces in [vec![nasty], nasty.split_inclusive(' ').collect()] {
-            let mut line = Line::new(Form::Json, Level::INFO);
+            let mut line = begun(Form::Json, Level::INFO);
             let whole: String = pieces.concat();
-            line.text("path", format_args!("{}{}", pieces[0], pieces[1..].concat()));
-            assert_eq!(parsed(line)["path"], Value::from(whole));
+            line.formatted("path", format_args!("{}{}", pieces[0], pieces[1..].concat()));
+            line.text("same", nasty);
+            let value = parsed(line);
+            assert_eq!((&value["path"], &value["same"]), (&Value::from(whole), &nasty.into()));
         }
-        let mut plain = Line::new(Form::Plain, Level::INFO);
-        plain.text("path", format_args!("{nasty}"));
-        let text = plain.render(NOW);
+        let mut plain = begun(Form::Plain, Level::INFO);
+        plain.text("path", nasty);
+        let text = rendered(&mut plain);
         assert_eq!(text.chars().filter(|c| c.is_control()).collect::<String>(), "\t\n", "{text:?}");
     }
 
     #[test]
     fn an_event_that_says_nothing_and_numbers_of_every_sort_are_json() {
-        let mut line = Line::new(Form::Json, Level::INFO);
-        line.bare("small", format_args!("{}", 1e-7_f64));
-        line.bare("large", format_args!("{}", u64::MAX));
-        line.text("trace_id", format_args!("its own"));
+        let mut line = begun(Form::Json, Level::INFO);
+        line.real("small", 1e-7);
+        line.number("large", u64::MAX);
+        line.text("trace_id", "its own");
         line.add_trace(&"another");
         line.add_left_out(7);
         let value = parsed(line);
         assert_eq!((&value["msg"], &value["small"]), (&"".into(), &1e-7.into()));
         assert_eq!((&value["large"], &value["left-out"]), (&u64::MAX.into(), &7.into()));
         assert_eq!(value["trace-id"], "its own");
+    }
+
+    #[test]
+    fn a_number_is_read_as_it_was_said_and_milliseconds_have_the_digits_of_their_clock() {
+        let all = [0.0, 5e-7, 1e-6, 0.012633, 0.1, 1.5, 200.0, 86_400_000.000_001, 1e15, -0.5];
+        for value in all.into_iter().chain([1.0 / 3.0, 1e-9, 1e21]) {
+            let mut line = begun(Form::Json, Level::INFO);
+            line.real("value", value);
+            assert_eq!(parsed(line)["value"].as_f64(), Some(value));
+        }
+        let mut line = begun(Form::Plain, Level::INFO);
+        for (name, value) in [("a", 0.012633), ("b", 3.0), ("c", f64::NAN), ("d", 1234.5)] {
+            line.real(name, value);
+        }
+        assert!(rendered(&mut line).ends_with("\ta=0.012633 b=3 c=null d=1234.5 \n"));
+    }
+
+    #[test]
+    fn whatever_json_writes_otherwise_is_found_wherever_it_stands() {
+        for byte in 0..=u8::MAX {
+            let is_special = byte < 0x20 || byte == b'"' || byte == b'\\';
+            for (at, others) in (0..19).flat_map(|at| [(at, b' '), (at, b'~'), (at, 0xff)]) {
+                let mut bytes = [others; 19];
+                bytes[at] = byte;
+                assert_eq!(has_special(&bytes), is_special, "{byte} at {at}");
+            }
+        }
+        assert!(!has_special(b""));
+    }
+
+    #[test]
+    fn a_line_has_nothing_of_the_one_before_and_the_time_of_its_own() {
+        let mut line = line(Form::Json);
+        rendered(&mut line);
+        line.begin(Form::Json, Level::ERROR);
+        line.text("b", "2");
+        line.text("a", "1");
+        let later = datetime!(2026-01-02 15:04:06.007_080 UTC);
+        let text = std::str::from_utf8(line.render(later)).unwrap();
+        let want =
+            r#"{"time":"2026-01-02T15:04:06.00708Z","level":"ERROR","msg":"","a":"1","b":"2"}"#;
+        assert_eq!(text.trim_end(), want);
     }
 }

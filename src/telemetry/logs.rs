@@ -3,14 +3,15 @@
 //! A line is handed to a thread that writes: a standard output that nobody reads, or slowly, costs lines, which are
 //! counted, and no request any time.
 
+use std::cell::Cell;
 use std::io::Write as _;
-use std::sync::OnceLock;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use dipylon_middleware::telemetry::trace::current;
 use dipylon_middleware::telemetry::{IntCounter, LogFate, Telemetry};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use tracing::callsite::Identifier;
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
@@ -26,11 +27,14 @@ use super::repeats::Repeats;
 /// Lines that wait to be written; one more is lost.
 pub const LINES_QUEUED_MAX: usize = 8_192;
 
+/// Bytes that they may have together; a line that would be one more is lost.
+const BYTES_QUEUED_MAX: usize = 16 << 20;
+
+/// Bytes of memory for what waits that are kept while nothing does.
+const BYTES_KEPT: usize = 1 << 20;
+
 /// How long lines are gathered before they are written.
 const GATHERED_FOR: Duration = Duration::from_millis(10);
-
-/// Bytes that are written at once, and one line more.
-const WRITE_BYTES: usize = 1 << 20;
 
 /// How long the end of the program waits until what waits is written.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
@@ -41,13 +45,64 @@ const REQUEST_TARGET: &str = "dipylon_middleware::access_log::service";
 /// Lines that are on their way; dropped at the end of the program, it waits for them.
 #[derive(Debug)]
 pub struct Logs {
-    writing: Option<SyncSender<Piece>>,
+    waiting: Arc<Waiting>,
     ended: Receiver<()>,
 }
 
-enum Piece {
-    Line(String),
-    End,
+/// Lines that wait for the thread that writes, one behind the other.
+#[derive(Debug)]
+struct Waiting {
+    gathered: Mutex<Gathered>,
+    changed: Condvar,
+    lines_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Gathered {
+    text: Vec<u8>,
+    lines: usize,
+    /// Nothing that comes later is written.
+    is_last: bool,
+}
+
+impl Waiting {
+    fn new(lines_max: usize) -> Self {
+        Self { gathered: Mutex::default(), changed: Condvar::new(), lines_max }
+    }
+
+    fn put(&self, line: &[u8]) -> LogFate {
+        let mut gathered = self.gathered.lock();
+        let has_room = gathered.text.len() + line.len() <= BYTES_QUEUED_MAX;
+        if gathered.lines >= self.lines_max || !has_room {
+            return LogFate::Lost;
+        }
+        gathered.text.extend_from_slice(line);
+        gathered.lines += 1;
+        let is_first = gathered.lines == 1;
+        drop(gathered);
+        if is_first {
+            self.changed.notify_one();
+        }
+        LogFate::Written
+    }
+
+    fn end(&self) {
+        self.gathered.lock().is_last = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits for lines and takes them; says whether they are the last.
+    fn take(&self, text: &mut Vec<u8>) -> bool {
+        let mut gathered = self.gathered.lock();
+        self.changed.wait_while(&mut gathered, |gathered| gathered.lines == 0 && !gathered.is_last);
+        if !gathered.is_last {
+            // Who waits for each line is woken by each request, which costs that request more than its line.
+            self.changed.wait_for(&mut gathered, GATHERED_FOR);
+        }
+        gathered.lines = 0;
+        std::mem::swap(&mut gathered.text, text);
+        gathered.is_last
+    }
 }
 
 /// Sends every event of ours at `level` or louder, and warnings of libraries, to standard output.
@@ -59,20 +114,21 @@ pub fn init(form: Form, level: LevelFilter) -> Result<Logs, String> {
         .with_default(LevelFilter::WARN.min(level))
         .with_target("dipylon", level)
         .with_target("dipylon_middleware", level);
-    let (writing, waiting) = sync_channel(LINES_QUEUED_MAX);
+    let waiting = Arc::new(Waiting::new(LINES_QUEUED_MAX));
+    let written = Arc::clone(&waiting);
     let (ends, ended) = sync_channel(1);
     let thread = std::thread::Builder::new().name("log".to_owned());
     let writes = move || {
-        write_all(&waiting);
+        write_all(&written);
         // Nobody may be there any more to hear it.
         let _ = ends.send(());
     };
     thread.spawn(writes).map_err(|error| format!("cannot start the thread that logs: {error}"))?;
-    let lines =
-        Lines { form, writing: writing.clone(), repeats: Mutex::default(), began: Instant::now() };
+    let (repeats, began) = (Mutex::default(), Instant::now());
+    let lines = Lines { form, waiting: Arc::clone(&waiting), repeats, began };
     let layer = lines.with_filter(ours);
     tracing_subscriber::registry().with(layer).try_init().map_err(|error| error.to_string())?;
-    Ok(Logs { writing: Some(writing), ended })
+    Ok(Logs { waiting, ended })
 }
 
 /// Lines of this process from now on are counted there.
@@ -84,41 +140,24 @@ pub fn count_in(telemetry: &Telemetry) {
 }
 
 /// One write for all that waits, so that a busy log costs few; a closed standard output is nobody's to mend here.
-fn write_all(waiting: &Receiver<Piece>) {
-    let mut text = String::new();
-    while let Ok(first) = waiting.recv() {
-        // Who waits for each line is woken by each request, which costs that request more than its line.
-        std::thread::sleep(GATHERED_FOR);
-        let mut next = Some(first);
-        while let Some(Piece::Line(line)) = next {
-            text.push_str(&line);
-            let is_enough = text.len() >= WRITE_BYTES;
-            next = if is_enough { None } else { waiting.try_recv().ok() };
-        }
+fn write_all(waiting: &Waiting) {
+    let mut text = Vec::new();
+    loop {
+        let is_last = waiting.take(&mut text);
         let mut out = std::io::stdout().lock();
-        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-        text.clear();
-        if matches!(next, Some(Piece::End)) {
+        let _ = out.write_all(&text).and_then(|()| out.flush());
+        if is_last {
             return;
         }
+        text.clear();
+        text.shrink_to(BYTES_KEPT);
     }
 }
 
 impl Drop for Logs {
     fn drop(&mut self) {
-        let Some(writing) = self.writing.take() else { return };
-        let until = Instant::now() + FLUSH_MAX;
-        // Where the queue is full, somebody reads, or the time is over.
-        let mut end = Piece::End;
-        while let Err(TrySendError::Full(back)) = writing.try_send(end) {
-            if Instant::now() >= until {
-                return;
-            }
-            end = back;
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let left = until.saturating_duration_since(Instant::now());
-        let _: Result<(), RecvTimeoutError> = self.ended.recv_timeout(left);
+        self.waiting.end();
+        let _: Result<(), RecvTimeoutError> = self.ended.recv_timeout(FLUSH_MAX);
     }
 }
 
@@ -137,7 +176,7 @@ fn count(fate: LogFate) {
 
 struct Lines {
     form: Form,
-    writing: SyncSender<Piece>,
+    waiting: Arc<Waiting>,
     repeats: Mutex<Repeats<Identifier>>,
     began: Instant,
 }
@@ -159,52 +198,66 @@ impl Lines {
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let Some(left_out) = self.admit(event) else { return count(LogFate::LeftOut) };
-        let mut line = Line::of(event, self.form);
+        // Whatever is said while this is said has a line of its own.
+        let mut line = LINE.try_with(Cell::take).unwrap_or_default();
+        line.say(event, self.form);
         if let Some(trace) = current::trace() {
             line.add_trace(&trace);
         }
         if left_out > 0 {
             line.add_left_out(left_out);
         }
-        let text = line.render(time::OffsetDateTime::now_utc());
-        count(match self.writing.try_send(Piece::Line(text)) {
-            Ok(()) => LogFate::Written,
-            Err(_) => LogFate::Lost,
-        });
+        count(self.waiting.put(line.render(time::OffsetDateTime::now_utc())));
+        // Where the thread ends, so does its line.
+        let _ = LINE.try_with(|kept| kept.set(line));
     }
+}
+
+thread_local! {
+    /// The memory of the line before.
+    static LINE: Cell<Line> = Cell::default();
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// What waits, by its lines.
+    fn kept(waiting: &Waiting) -> Vec<String> {
+        let mut text = Vec::new();
+        waiting.end();
+        assert!(waiting.take(&mut text));
+        let text = String::from_utf8(text).expect("lines are text");
+        text.lines().map(str::to_owned).collect()
+    }
+
     #[test]
     fn a_log_that_nobody_reads_loses_lines_and_costs_no_time() {
-        let (writing, waiting) = sync_channel(3);
+        let waiting = Arc::new(Waiting::new(3));
         let (repeats, began) = (Mutex::default(), Instant::now());
-        let lines = Lines { form: Form::Json, writing, repeats, began };
+        let lines = Lines { form: Form::Json, waiting: Arc::clone(&waiting), repeats, began };
         let subscriber = tracing_subscriber::registry().with(lines);
         tracing::subscriber::with_default(subscriber, || {
             for number in 0..10 {
                 tracing::info!(number, "said");
             }
         });
-        let kept: Vec<String> = waiting
-            .try_iter()
-            .map(|piece| match piece {
-                Piece::Line(line) => line,
-                Piece::End => panic!("nobody has ended it"),
-            })
-            .collect();
-        assert_eq!(kept.len(), 3);
-        assert!(kept[0].contains("\"number\":0") && kept[2].contains("\"number\":2"), "{kept:?}");
+        let lines = kept(&waiting);
+        assert_eq!(lines.len(), 3);
+        assert!(
+            lines[0].contains("\"number\":0") && lines[2].contains("\"number\":2"),
+            "{lines:?}"
+        );
+        let long = vec![b'x'; BYTES_QUEUED_MAX];
+        assert_eq!(waiting.put(&long), LogFate::Written);
+        assert_eq!(waiting.put(b"x"), LogFate::Lost);
     }
 
     #[test]
     fn warnings_said_too_often_are_left_out_and_errors_and_breaches_of_security_never() {
-        let (writing, waiting) = sync_channel(1_000);
+        let waiting = Arc::new(Waiting::new(1_000));
         let (repeats, began) = (Mutex::default(), Instant::now());
-        let lines = Lines { form: Form::Json, writing, repeats, began };
+        let lines = Lines { form: Form::Json, waiting: Arc::clone(&waiting), repeats, began };
         let subscriber = tracing_subscriber::registry().with(lines);
         let said = 3 * super::super::repeats::LINES_PER_WINDOW;
         tracing::subscriber::with_default(subscriber, || {
@@ -213,13 +266,7 @@ mod tests {
                 tracing::error!(number, "SECURITY: as often");
             }
         });
-        let lines: Vec<String> = waiting
-            .try_iter()
-            .map(|piece| match piece {
-                Piece::Line(line) => line,
-                Piece::End => panic!("nobody has ended it"),
-            })
-            .collect();
+        let lines = kept(&waiting);
         let of = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
         assert_eq!(of("SECURITY: as often"), said as usize);
         assert_eq!(of("\"often\""), super::super::repeats::LINES_PER_WINDOW as usize);
@@ -227,20 +274,21 @@ mod tests {
 
     #[test]
     fn the_end_waits_until_what_was_said_is_written_and_not_for_ever() {
-        let (writing, waiting) = sync_channel(1);
+        let waiting = Arc::new(Waiting::new(1));
+        let written = Arc::clone(&waiting);
         let (ends, ended) = sync_channel(1);
         let writer = std::thread::spawn(move || {
-            write_all(&waiting);
+            write_all(&written);
             ends.send(()).expect("somebody waits");
         });
-        drop(Logs { writing: Some(writing), ended });
+        drop(Logs { waiting, ended });
         writer.join().expect("it has ended");
         // Nobody takes what waits there.
-        let (writing, _waiting) = sync_channel(1);
-        writing.try_send(Piece::Line("in the way".to_owned())).expect("there is room for one");
+        let waiting = Arc::new(Waiting::new(1));
+        assert_eq!(waiting.put(b"in the way"), LogFate::Written);
         let (_ends, ended) = sync_channel(1);
         let began = Instant::now();
-        drop(Logs { writing: Some(writing), ended });
+        drop(Logs { waiting, ended });
         assert!(began.elapsed() >= FLUSH_MAX, "{:?}", began.elapsed());
     }
 }

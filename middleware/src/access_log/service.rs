@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,7 +14,7 @@ use crate::render::{self, Served};
 use crate::request::{EdgeRequest, RequestContext};
 use crate::stack::{Stage, stage};
 use crate::telemetry::labels::Label as _;
-use crate::telemetry::trace::{Attributes, RootEnd};
+use crate::telemetry::trace::{Attributes, Hex, RootEnd, TraceId};
 use crate::telemetry::{
     InFlight, Outcome, Phase, Source, SpanAttribute, SpanName, Spent, Telemetry,
 };
@@ -186,34 +186,37 @@ impl Record {
     }
 
     fn write(&self, spent: &Spent) {
-        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        // The number nearest to so many nanoseconds: written, it has no more digits than they have.
+        let ms = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) as f64 / 1e6;
         let of = |phase| Some(spent.of(phase)).filter(|time| !time.is_zero()).map(ms);
+        let trace = self.context.trace.id().map(TraceId::hex);
         macro_rules! event {
             ($level:ident) => {
+                // In the order of the alphabet, as they are written.
                 tracing::$level!(
-                    request_id = %self.context.id,
-                    trace_id = self.context.trace.id().map(|id| id.to_string()),
-                    http_method = %self.method,
-                    http_path = self.path,
-                    http_status = self.status.as_u16(),
-                    route = self.served.route.as_str(),
-                    outcome = self.served.outcome.as_str(),
-                    module = self.served.module.as_deref(),
-                    version = self.served.version.as_deref(),
-                    client = self.peer.map(|peer| peer.ip().to_string()),
-                    sent_bytes = self.sent_bytes,
+                    client = self.peer.map(|peer| address_text(peer.ip())),
                     cut = self.cut,
                     duration_ms = ms(spent.total()),
-                    gateway_ms = of(Phase::Gateway),
-                    stash_ms = of(Phase::Stash),
-                    policy_ms = of(Phase::Policy),
-                    storage_ms = of(Phase::Storage),
-                    queue_ms = of(Phase::Queue),
-                    lock_ms = of(Phase::Lock),
-                    verify_ms = of(Phase::Verify),
-                    upstream_ms = of(Phase::Upstream),
-                    send_ms = of(Phase::Send),
                     error = self.served.error.as_deref(),
+                    gateway_ms = of(Phase::Gateway),
+                    http_method = self.method.as_str(),
+                    http_path = self.path,
+                    http_status = self.status.as_u16(),
+                    lock_ms = of(Phase::Lock),
+                    module = self.served.module.as_deref(),
+                    outcome = self.served.outcome.as_str(),
+                    policy_ms = of(Phase::Policy),
+                    queue_ms = of(Phase::Queue),
+                    request_id = &*self.context.id,
+                    route = self.served.route.as_str(),
+                    send_ms = of(Phase::Send),
+                    sent_bytes = self.sent_bytes,
+                    stash_ms = of(Phase::Stash),
+                    storage_ms = of(Phase::Storage),
+                    trace_id = trace.as_ref().map(Hex::as_str),
+                    upstream_ms = of(Phase::Upstream),
+                    verify_ms = of(Phase::Verify),
+                    version = self.served.version.as_deref(),
                     "request"
                 )
             };
@@ -224,4 +227,19 @@ impl Record {
             Severity::Error => event!(error),
         }
     }
+}
+
+/// An address as it writes itself, which would cost more than all else that is said of a request.
+pub(super) fn address_text(address: IpAddr) -> String {
+    let IpAddr::V4(address) = address else { return address.to_string() };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for octet in address.octets() {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        let digits = [octet / 100, octet / 10 % 10, octet % 10];
+        let zeros = digits[..2].iter().take_while(|digit| **digit == 0).count();
+        text.extend(digits[zeros..].iter().map(|digit| char::from(b'0' + digit)));
+    }
+    text
 }

@@ -4,6 +4,7 @@ use http_body_util::BodyExt as _;
 use tower::Layer as _;
 use tracing::Level;
 
+use super::service::address_text;
 use super::{AccessLogLayer, PATH_BYTES_MAX};
 use crate::body::{self, Body};
 use crate::error::{Error, ErrorKind, Severity};
@@ -324,4 +325,11 @@ async fn what_was_sent_is_counted_by_where_it_came_from() {
     let bytes = |source| telemetry.metrics.served_bytes.get((source,)).get();
     let all = [Source::Memory, Source::Storage, Source::Upstream, Source::Shared].map(bytes);
     assert_eq!(all, [0, 0, 6, 0], "a page is nobody's module");
+}
+
+#[test]
+fn an_address_is_written_as_it_writes_itself() {
+    for text in ["0.0.0.0", "127.0.0.1", "10.20.100.255", "192.168.200.9", "2001:db8::1", "::"] {
+        assert_eq!(address_text(text.parse().expect("an address")), text);
+    }
 }
