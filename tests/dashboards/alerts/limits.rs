@@ -26,6 +26,9 @@ const FILL_CHUNK: usize = 4_096;
 const FILL_MAX: usize = 2_048;
 /// The file that fills a disk.
 const FILLER: &str = "filler";
+/// What spools may take together, and a zip that takes more.
+const SPOOL_BYTES: &str = "1048576";
+const LARGE_BYTES: usize = 2 * 1024 * 1024;
 /// Connections that a gateway takes, and more.
 const CONNECTIONS: &str = "12";
 const IDLE: usize = 24;
@@ -152,6 +155,53 @@ impl Scene for NearDisk {
 
     async fn mend(&mut self) {
         self.0.empty();
+    }
+}
+
+/// All the room that spools may take is taken.
+pub(super) struct Spools {
+    world: World,
+    /// More than there is room for, where it has been published.
+    large: Option<FakeModule>,
+}
+
+impl Spools {
+    pub(super) async fn start() -> Self {
+        let world = World::start(&[("DIPYLON_MAX_SPOOL_BYTES", SPOOL_BYTES)]).await;
+        Self { world, large: None }
+    }
+}
+
+impl Scene for Spools {
+    const JOB: &'static str = "spools";
+    const ALERTS: &'static [&'static str] = &["DipylonSheds"];
+
+    fn gateway(&self) -> &Gateway {
+        &self.world.gateway
+    }
+
+    async fn well(&self, round: usize) {
+        ask_well(&self.world).await;
+        let new = small(&self.world, "new", round);
+        assert_eq!(self.world.gateway.get(&path(&new, "zip")).await.status, 200);
+    }
+
+    async fn spoil(&mut self) {
+        let large = FakeModule::new("example.com/large", "v1.0.0").filler(LARGE_BYTES);
+        self.world.upstream.add(large.clone());
+        self.large = Some(large);
+    }
+
+    async fn ill(&self, _: usize) {
+        let large = self.large.as_ref().expect("it is spoilt");
+        let answer = self.world.gateway.get(&path(large, "zip")).await;
+        // The first bytes may have gone before there is no more room.
+        assert!(answer.status == 503 || answer.truncated, "{}: {}", answer.status, answer.text());
+    }
+
+    /// Nobody asks for it any more, and its spools are gone with those who did.
+    async fn mend(&mut self) {
+        self.large = None;
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::alertmanager::Alertmanager;
 use super::faster::faster;
-use super::limits::{Background, Disk, Modes, NearDisk, Overload};
+use super::limits::{Background, Disk, Modes, NearDisk, Overload, Spools};
 use super::outages::{Down, Locks, SlowStore, StoreGone, Traces};
 use super::scene::{Scene, Seen, play};
 use super::upstreams::{Breaker, Failing, Integrity, Quiet, Throttled};
@@ -85,8 +85,8 @@ async fn slow_each_alert_fires_in_alertmanager_when_what_it_watches_breaks_and_i
     let (locks, gone) = tokio::join!(Locks::start(), StoreGone::start());
     let (slow, disk) = tokio::join!(SlowStore::start(), Disk::start());
     let (overload, background) = tokio::join!(Overload::start(), Background::start());
-    let (modes, near_disk, traces) =
-        tokio::join!(Modes::start(), NearDisk::start(), Traces::start());
+    let (modes, near_disk) = tokio::join!(Modes::start(), NearDisk::start());
+    let (spools, traces) = tokio::join!(Spools::start(), Traces::start());
     let jobs = [
         (Quiet::JOB, quiet.address()),
         job(&down),
@@ -103,6 +103,7 @@ async fn slow_each_alert_fires_in_alertmanager_when_what_it_watches_breaks_and_i
         job(&overload),
         job(&background),
         job(&modes),
+        job(&spools),
     ];
     let alertmanager = Alertmanager::start().await;
     let rules = tempfile::tempdir().expect("a temporary folder");
@@ -128,13 +129,14 @@ async fn slow_each_alert_fires_in_alertmanager_when_what_it_watches_breaks_and_i
             play(overload, &alertmanager),
             play(background, &alertmanager),
             play(modes, &alertmanager),
+            play(spools, &alertmanager),
         )
     };
-    let (a, b, c, d, e, f, g, h, i, j, k, l, m, n) = tokio::select! {
+    let (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o) = tokio::select! {
         seen = scenes => seen,
         never = quiet.go_on() => match never {},
     };
-    let all = [a, b, c, d, e, f, g, h, i, j, k, l, m, n];
+    let all = [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o];
     for Seen { job, fired, resolved_in } in &all {
         let fired: Vec<String> = fired
             .iter()
