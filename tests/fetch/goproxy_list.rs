@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use dipylon::fetch::goproxy_list::{GoProxyListFetcher, ListEntry};
+use dipylon::fetch::goproxy_list::{GoProxyListFetcher, ListEntry, Stands};
 use dipylon::fetch::goproxy_setting::{EntryKind, GoProxyList, Separator};
+use dipylon_middleware::explain::Facts;
 use dipylon_middleware::ports::{BoxFuture, Fetched, Fetcher, Payload};
 use dipylon_middleware::request::FetchRequest;
 use dipylon_middleware::{Error, ErrorKind};
+use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::pattern::Patterns;
 use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::upstream::{Fault, Upstream, When};
+use serde_json::json;
 
 use crate::support::{MODULE, VERSION, fetch, go_mod, http, info, proxy_with, refused, stack, zip};
 
@@ -45,6 +48,59 @@ impl Fetcher for Direct {
             Ok(Fetched { payload, upstream: "direct".into(), cache_status: None })
         })
     }
+}
+
+/// How it stands with an upstream: its name, and what it is left alone for, if it is.
+#[derive(Debug)]
+struct Standing(&'static str, Option<ErrorKind>);
+
+impl Stands for Standing {
+    fn standing(&self) -> Facts {
+        json!({ "name": self.0 })
+    }
+
+    fn refusal(&self) -> Option<Error> {
+        self.1.map(|kind| Error::new(kind, format!("{} is left alone", self.0)))
+    }
+}
+
+#[tokio::test]
+async fn who_would_be_asked_is_told_in_order_and_what_nobody_would_be_asked_for_is_refused() {
+    let module = ModulePath::parse(MODULE).unwrap();
+    let (one, other) = ("http://127.0.0.1:1", "http://127.0.0.1:2");
+    let go = Direct::new(Ok(""));
+    let told = |goproxy: &str, left_alone: [bool; 2], direct: Option<&Direct>| {
+        let standing = |(name, is_left_alone): (&'static str, bool)| {
+            let refusal = is_left_alone.then_some(ErrorKind::UpstreamUnavailable);
+            Arc::new(Standing(name, refusal)) as Arc<dyn Stands>
+        };
+        let standings = ["one", "other"].into_iter().zip(left_alone).map(standing);
+        let list = list(goproxy, "private.example", direct).telling(standings.collect());
+        let refusal = list.refusal(&module).map(|error| error.message().to_owned());
+        (list.asks(&module), refusal)
+    };
+    let proxy = |name: &str, next: &str| json!({ "name": name, "next_after": next });
+    let comma = format!("{one},{other}");
+    let asked = vec![proxy("one", "not_found"), proxy("other", "not_found")];
+    assert_eq!(told(&comma, [false, true], None), (asked.clone(), None), "the first may have it");
+    let refused = Some("one is left alone".to_owned());
+    assert_eq!(told(&comma, [true, false], None), (asked, refused), "only a 404 goes on");
+    let bar = format!("{one}|{other}");
+    assert_eq!(told(&bar, [true, false], None).1, None, "the other is asked");
+    assert_eq!(told(&bar, [true, true], None).1.as_deref(), Some("other is left alone"));
+    let (asked, refusal) = told(&format!("{one}|{other}|direct"), [true, true], Some(&go));
+    assert_eq!(
+        (asked.last(), refusal),
+        (Some(&json!({ "name": "direct", "go_command": true })), None)
+    );
+    assert_eq!(go.calls(), 0, "who looks asks nobody");
+    let off = told(&format!("{one}|off"), [true, false], None).0;
+    assert_eq!(off, [proxy("one", "any_failure"), json!({ "name": "off" })]);
+    let private = ModulePath::parse("private.example/m").unwrap();
+    let list = list(&comma, "private.example", None);
+    assert_eq!(list.asks(&private), [json!({ "name": "direct", "go_command": false })]);
+    let refusal = list.refusal(&private).map(|error| error.message().to_owned());
+    assert!(refusal.as_ref().is_some_and(|why| why.contains("GONOPROXY")), "{refusal:?}");
 }
 
 fn list(goproxy: &str, no_proxy: &str, direct: Option<&Direct>) -> GoProxyListFetcher {
