@@ -1,5 +1,6 @@
 //! Where telemetry goes: log lines to standard output, traces to a collector.
 
+mod digits;
 mod lines;
 pub mod logs;
 pub mod reference;
