@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use dipylon_middleware::telemetry::athens::ATHENS_METRICS;
 use dipylon_middleware::telemetry::catalogue::{
-    AGE_SECONDS, FieldInfo, LABELS, LAYER_SECONDS, METRICS, REQUEST_EVENT, SECONDS, SpanAttribute,
-    SpanEvent, Work, series_max,
+    AGE_SECONDS, FieldInfo, LABELS, LAYER_SECONDS, METRICS, REQUEST_EVENT, REQUEST_SECONDS,
+    SECONDS, SpanAttribute, SpanEvent, Work, series_max,
 };
 use dipylon_middleware::telemetry::labels::Label;
 use dipylon_middleware::telemetry::{LabelInfo, LayerName, MetricInfo, RouteName};
@@ -94,11 +94,11 @@ fn push_metrics(page: &mut String) {
         bounds.join(", ")
     };
     let (most, buckets) = (series_max(), list(SECONDS));
-    let (fewer, ages) = (list(LAYER_SECONDS), list(AGE_SECONDS));
+    let (requests, fewer, ages) = (list(REQUEST_SECONDS), list(LAYER_SECONDS), list(AGE_SECONDS));
     let _ = write!(
         page,
         "At the very most there are {most} series.\nHistograms count seconds, with bounds at {buckets};\nthose of \
-         which there are many at {fewer};\nages at {ages}.\n\
+         requests, which have two labels, at {requests};\nthose of which there are many at {fewer};\nages at {ages}.\n\
          \n| metric | type | labels | meaning |\n|---|---|---|---|\n"
     );
     for MetricInfo { name, help, kind, label_infos, .. } in METRICS {

@@ -173,3 +173,23 @@ fn every_recording_rule_has_a_case() {
         assert!(text.contains(&rule.name) || in_family, "recording_test.yml lacks {}", rule.name);
     }
 }
+
+/// What counts against the objective, and what seconds are told of as failed, is the same.
+#[test]
+fn the_objective_counts_the_outcomes_of_the_class_failed() {
+    use dipylon_middleware::telemetry::labels::Label as _;
+    use dipylon_middleware::telemetry::{Outcome, OutcomeClass};
+    let failed: BTreeSet<&str> = Outcome::ALL
+        .iter()
+        .filter(|outcome| OutcomeClass::of(**outcome) == OutcomeClass::Failed)
+        .map(|outcome| outcome.as_str())
+        .collect();
+    let objective: Vec<Rule> =
+        all().into_iter().filter(|rule| rule.name.starts_with("job:dipylon_failures:")).collect();
+    assert_eq!(objective.len(), 7, "seven windows");
+    for rule in objective {
+        let (_, rest) = rule.expr.split_once("outcome=~\"").expect("it names outcomes");
+        let counted = rest.split('"').next().unwrap_or_default().split('|').collect();
+        assert_eq!(failed, counted, "{}", rule.name);
+    }
+}

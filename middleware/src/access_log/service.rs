@@ -16,7 +16,7 @@ use crate::stack::{Stage, stage};
 use crate::telemetry::labels::Label as _;
 use crate::telemetry::trace::{Attributes, Hex, RootEnd, TraceId};
 use crate::telemetry::{
-    InFlight, Outcome, Phase, Source, SpanAttribute, SpanName, Spent, Telemetry,
+    InFlight, Outcome, OutcomeClass, Phase, Source, SpanAttribute, SpanName, Spent, Telemetry,
 };
 
 /// Bytes of a path that are logged.
@@ -126,7 +126,8 @@ impl Drop for Record {
         self.note(spent.total());
         let metrics = &self.telemetry.metrics;
         // Whether the trace is kept is known from here on.
-        metrics.request_seconds.get((route,)).observe_in(seconds, self.context.trace.exemplar());
+        let timed = metrics.request_seconds.get((route, OutcomeClass::of(outcome)));
+        timed.observe_in(seconds, self.context.trace.exemplar());
     }
 }
 

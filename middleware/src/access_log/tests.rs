@@ -13,7 +13,7 @@ use crate::request::EdgeRequest;
 use crate::telemetry::labels::Label as _;
 use crate::telemetry::trace::FinishedSpan;
 use crate::telemetry::{
-    Kept, Outcome, Phase, RouteName, Source, SpanAttribute, SpanName, Telemetry,
+    Kept, Outcome, OutcomeClass, Phase, RouteName, Source, SpanAttribute, SpanName, Telemetry,
 };
 use crate::testing::below::{Held, error_from_below, hello};
 use crate::testing::events::Events;
@@ -91,7 +91,10 @@ async fn a_request_is_counted_timed_and_its_bytes_added_up() {
     text_of(response).await;
     let metrics = &telemetry.metrics;
     assert_eq!(metrics.requests.get((RouteName::Zip, Outcome::MissLeader)).get(), 1);
-    assert_eq!(metrics.request_seconds.get((RouteName::Zip,)).get_sample_count(), 1);
+    assert_eq!(
+        metrics.request_seconds.get((RouteName::Zip, OutcomeClass::Miss)).get_sample_count(),
+        1
+    );
     assert_eq!(metrics.sent_bytes.get((RouteName::Zip,)).get(), 6);
     assert_eq!(metrics.requests_active.get(()).get(), 0);
 }

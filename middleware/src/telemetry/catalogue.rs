@@ -32,7 +32,7 @@ pub use flight::{FlightEnd, FlightRole};
 pub use layers::LayerName;
 pub use lock::{LockAnswer, LockLoss, LockOperation, LockWait};
 pub use log::LogFate;
-pub use outcome::Outcome;
+pub use outcome::{Outcome, OutcomeClass};
 pub use pace::{PaceReason, Paced};
 pub use policy::PolicyReload;
 pub use storage::{NearFill, NearRead, Presigned, StorageOperation};
@@ -130,6 +130,11 @@ pub const SECONDS: &[f64] = &[
     5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0,
 ];
 
+/// Seconds of a request, by two labels: fewer bounds, over the same range.
+pub const REQUEST_SECONDS: &[f64] = &[
+    0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0,
+];
+
 /// Seconds within a layer, of which there are many: fewer bounds, over the same range.
 pub const LAYER_SECONDS: &[f64] =
     &[0.0001, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0];
@@ -205,7 +210,8 @@ macro_rules! bounds {
 
 metrics! {
     /// Seconds from a request's head to the end of its answer's body.
-    request_seconds: Histogram<(RouteName,)> = "dipylon_http_server_request_duration_seconds";
+    request_seconds: Histogram<(RouteName, OutcomeClass)> = "dipylon_http_server_request_duration_seconds"
+        within REQUEST_SECONDS;
     /// Requests answered, by route and outcome.
     requests: IntCounter<(RouteName, Outcome)> = "dipylon_http_server_requests_total";
     /// Requests whose answer has not ended.
@@ -395,6 +401,7 @@ pub fn series_max() -> usize {
 /// Every label of the catalogue: for the reference page and the tests.
 pub const LABELS: &[LabelInfo] = &[
     Outcome::INFO,
+    OutcomeClass::INFO,
     RouteName::INFO,
     LayerName::INFO,
     StorageOperation::INFO,

@@ -22,8 +22,9 @@ pub use athens::AthensMetrics;
 pub use catalogue::{
     Answered, BackgroundEvent, BreakerScope, FetchKind, FlightEnd, FlightRole, Found, Hedged, Kept,
     LayerName, LockAnswer, LockLoss, LockOperation, LockWait, LogFate, Metrics, NearFill, NearRead,
-    Outcome, PaceReason, Paced, PolicyReload, Presigned, RouteName, Saved, Source, SpanAttribute,
-    SpanEvent, SpanFate, SpanName, StorageOperation, Tier, UpstreamClass, Verification, Work,
+    Outcome, OutcomeClass, PaceReason, Paced, PolicyReload, Presigned, RouteName, Saved, Source,
+    SpanAttribute, SpanEvent, SpanFate, SpanName, StorageOperation, Tier, UpstreamClass,
+    Verification, Work,
 };
 pub use histogram::Histogram;
 pub use instruments::{Counter, IntCounter, IntGauge};
@@ -140,11 +141,12 @@ mod tests {
         let telemetry = Telemetry::silent().expect("nothing is registered");
         let metrics = &telemetry.metrics;
         metrics.requests.get((RouteName::Zip, Outcome::Ok)).inc();
-        metrics.request_seconds.get((RouteName::Zip,)).observe(1.0);
+        let seconds = metrics.request_seconds.get((RouteName::Zip, OutcomeClass::Hit));
+        seconds.observe(1.0);
         metrics.phase_seconds.get((RouteName::Zip, Phase::Send)).inc_by(1.0);
         let active = InFlight::enter(metrics.requests_active.get(()));
         assert_eq!(metrics.requests.get((RouteName::Zip, Outcome::Ok)).get(), 0);
-        assert_eq!(metrics.request_seconds.get((RouteName::Zip,)).get_sample_count(), 0);
+        assert_eq!(seconds.get_sample_count(), 0);
         assert_eq!(metrics.phase_seconds.get((RouteName::Zip, Phase::Send)).get(), 0.0);
         assert_eq!(metrics.requests_active.get(()).get(), 0);
         drop(active);

@@ -79,3 +79,58 @@ label! {
         Dropped = "dropped",
     }
 }
+
+label! {
+    /// How a request ended, in a word for many outcomes: seconds by each of them would be too many series.
+    OutcomeClass = "outcome_class" {
+        /// Answered from what was here, fresh or older; and pages.
+        Hit = "hit",
+        /// Answered with what was fetched.
+        Miss = "miss",
+        /// A right answer without content: it does not exist, is refused, is elsewhere; or the client left.
+        No = "no",
+        /// A failure on our side of the wire: what the objective counts.
+        Failed = "failed",
+    }
+}
+
+impl OutcomeClass {
+    /// The class of an outcome.
+    pub fn of(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::HitMemory
+            | Outcome::HitStorage
+            | Outcome::StaleRevalidate
+            | Outcome::StaleError
+            | Outcome::Ok => Self::Hit,
+            Outcome::MissLeader | Outcome::MissFollower | Outcome::MissDegraded => Self::Miss,
+            Outcome::Negative
+            | Outcome::DenyFilter
+            | Outcome::DenyValidator
+            | Outcome::DenyAuth
+            | Outcome::DenyPrivate
+            | Outcome::Limited
+            | Outcome::Redirected
+            | Outcome::AsyncAccepted
+            | Outcome::NotStored
+            | Outcome::UpstreamNotFound
+            | Outcome::UpstreamRefused
+            | Outcome::ChecksumMismatch
+            | Outcome::Invalid
+            | Outcome::Dropped => Self::No,
+            Outcome::ValidatorFailed
+            | Outcome::Shed
+            | Outcome::UpstreamThrottled
+            | Outcome::UpstreamTimeout
+            | Outcome::UpstreamError
+            | Outcome::UpstreamUnavailable
+            | Outcome::UpstreamBadContent
+            | Outcome::NoUpstream
+            | Outcome::ChecksumUnavailable
+            | Outcome::StorageError
+            | Outcome::StorageUnavailable
+            | Outcome::Deadline
+            | Outcome::Internal => Self::Failed,
+        }
+    }
+}
