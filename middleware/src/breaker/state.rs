@@ -73,6 +73,8 @@ impl State {
             Self::Closed { failures } if failures + 1 < failures_to_open => {
                 Self::Closed { failures: failures + 1 }
             }
+            // A call from before it opened says nothing new.
+            Self::Open { until } if now < until => Self::Open { until },
             _ => Self::Open { until: now + OPEN_FOR },
         };
     }

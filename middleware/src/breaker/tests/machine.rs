@@ -63,6 +63,15 @@ fn the_end_of_one_call_decides_for_all() {
 }
 
 #[test]
+fn a_call_from_before_it_opened_does_not_keep_it_open_for_longer() {
+    let mut state = opened_at(Duration::ZERO);
+    state.failed(OPEN_FOR - SECOND, FAILURES_TO_OPEN);
+    assert_eq!(state, State::Open { until: OPEN_FOR });
+    state.failed(OPEN_FOR, FAILURES_TO_OPEN);
+    assert_eq!(state, State::Open { until: 2 * OPEN_FOR });
+}
+
+#[test]
 fn a_turn_is_given_back_by_who_has_taken_it_alone() {
     let (state, mut turn) = (opened_at(Duration::ZERO), Turn::default());
     let first = turn.take(OPEN_FOR);
