@@ -1,21 +1,24 @@
 //! The one body type of every answer.
 
+mod buffers;
+mod file;
+
+pub use file::read_cached;
+
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::StreamExt as _;
 use http_body::{Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
-use tokio::task::JoinHandle;
 
 use crate::blob::{Blob, BlobSource, ByteStream};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 
 /// Body of an answer. An error cuts the connection: the client sees a short body.
 pub type Body = UnsyncBoxBody<Bytes, Error>;
@@ -27,7 +30,7 @@ const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 const CHUNK_BYTES_MIN: usize = 16 * 1024;
 /// A chunk at most: above it nothing is gained.
 const CHUNK_BYTES_MAX: usize = 256 * 1024;
-/// Chunks in memory for each body: one is read ahead while one is sent.
+/// Chunks in memory for each body: one may be read ahead while one is sent.
 const CHUNKS_PER_BODY: usize = 2;
 
 /// Bodies that are being read from files now.
@@ -79,57 +82,8 @@ pub fn blob(blob: &Blob, range: Range<u64>) -> Body {
             let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
             full(bytes.slice(at(range.start)..at(range.end)))
         }
-        BlobSource::File(file) => stream(file_stream(Arc::clone(file), range)),
+        BlobSource::File(file) => stream(file::stream(Arc::clone(file), range)),
         BlobSource::Remote(source) => stream(source.open(range)),
-    }
-}
-
-/// Reads a file with one chunk ahead. Positional reads, so that many bodies share one descriptor.
-fn file_stream(file: Arc<std::fs::File>, range: Range<u64>) -> ByteStream {
-    let mut reading = FileReading { file, range, share: ReadShare::take(), ahead: None };
-    reading.read_ahead();
-    futures::stream::unfold(reading, FileReading::next).boxed()
-}
-
-struct FileReading {
-    file: Arc<std::fs::File>,
-    range: Range<u64>,
-    share: ReadShare,
-    ahead: Option<JoinHandle<std::io::Result<Bytes>>>,
-}
-
-impl FileReading {
-    async fn next(mut self) -> Option<(Result<Bytes, Error>, Self)> {
-        let chunk = match self.ahead.take()?.await {
-            Ok(chunk) => chunk,
-            Err(error) => Err(std::io::Error::other(error)),
-        };
-        match chunk {
-            Ok(bytes) => {
-                self.range.start += bytes.len() as u64;
-                self.read_ahead();
-                Some((Ok(bytes), self))
-            }
-            Err(error) => {
-                let text = format!("cannot read a stored file: {error}");
-                Some((Err(Error::new(ErrorKind::Storage, text)), self))
-            }
-        }
-    }
-
-    fn read_ahead(&mut self) {
-        let left = usize::try_from(self.range.end.saturating_sub(self.range.start));
-        let length = left.unwrap_or(usize::MAX).min(self.share.chunk_bytes());
-        if length == 0 {
-            return;
-        }
-        let (file, start) = (Arc::clone(&self.file), self.range.start);
-        // Made here, not on the blocking thread: memory goes back to the thread it came from.
-        let mut buffer = BytesMut::zeroed(length);
-        self.ahead = Some(tokio::task::spawn_blocking(move || {
-            file.read_exact_at(&mut buffer, start)?;
-            Ok(buffer.freeze())
-        }));
     }
 }
 

@@ -18,6 +18,8 @@ use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::storage_suite::{Subject, read_range};
+use futures::FutureExt as _;
+use http_body_util::BodyExt as _;
 use tempfile::TempDir;
 
 mod suite_on_disk {
@@ -37,6 +39,41 @@ async fn fresh_disk() -> Subject {
 #[tokio::test]
 async fn a_disk_says_since_when_it_has_a_zip() {
     fresh_disk().await.assert_says_since_when().await;
+}
+
+/// A version that was read before is in the kernel's memory: a hit costs no hop to a thread, and waits for none.
+#[test]
+fn what_is_remembered_and_cached_is_read_without_a_blocking_thread() {
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build();
+    runtime.unwrap().block_on(async {
+        let bench = Bench::new().await;
+        let module = FakeModule::new("example.com/lib", "v1.0.0");
+        bench.subject.save(&module).await.unwrap();
+        let (path, version) =
+            (ModulePath::parse(module.path()).unwrap(), Version::parse(module.version()).unwrap());
+        let storage = open(bench.root.path()).await;
+        let first = storage.read(&path, &version, FileKind::Info).await.unwrap();
+        assert!(first.is_some());
+        let (lets_go, held) = std::sync::mpsc::channel::<()>();
+        let thread = tokio::task::spawn_blocking(move || held.recv());
+        for (kind, bytes) in [
+            (FileKind::Info, module.info().into_bytes()),
+            (FileKind::Mod, module.go_mod_bytes().to_vec()),
+            (FileKind::Zip, module.zip().to_vec()),
+        ] {
+            let blob = storage.read(&path, &version, kind).now_or_never();
+            let blob = blob.expect("it waits for no thread").unwrap().unwrap();
+            let body = dipylon_middleware::body::blob(&blob, 0..blob.length());
+            let body = body.collect().now_or_never().expect("nor does its body");
+            assert_eq!(body.unwrap().to_bytes(), bytes, "{kind:?}");
+        }
+        // One that has gone is looked for by a thread, which says that the version is torn.
+        fs::remove_file(bench.directory(&module).join("go.mod")).unwrap();
+        let torn = storage.read(&path, &version, FileKind::Zip);
+        lets_go.send(()).unwrap();
+        thread.await.unwrap().unwrap();
+        assert!(torn.await.unwrap().is_none());
+    });
 }
 
 async fn fresh_memory() -> Subject {

@@ -33,6 +33,8 @@ use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use tokio::sync::Semaphore;
 
+#[cfg(target_os = "linux")]
+mod cached;
 mod catalog;
 mod extra;
 mod failure;
@@ -179,6 +181,10 @@ impl Storage for Disk {
         version: &'a Version,
         kind: FileKind,
     ) -> BoxFuture<'a, Result<Option<Blob>, Error>> {
+        #[cfg(target_os = "linux")]
+        if let Some(blob) = self.store.read_cached(module, version, kind) {
+            return Box::pin(std::future::ready(Ok(Some(blob))));
+        }
         let (module, version) = (module.clone(), version.clone());
         self.blocking(|lanes| &lanes.reads, move |store| store.read(&module, &version, kind))
     }

@@ -7,6 +7,7 @@ use std::fs::{self, File, Metadata};
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use dipylon_middleware::error::Error;
 use dipylon_protocol::gomod::MAX_GO_MOD_BYTES;
@@ -22,7 +23,7 @@ use super::layout::file_name;
 
 /// What tells one state of a file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+pub(super) struct Stamp {
     inode: u64,
     bytes: u64,
     modified_s: i64,
@@ -30,13 +31,27 @@ struct Stamp {
 }
 
 impl Stamp {
+    pub(super) fn bytes(self) -> u64 {
+        self.bytes
+    }
+
+    /// When the file was last written.
+    pub(super) fn modified(self) -> Option<SystemTime> {
+        let (seconds, nanos) =
+            (u64::try_from(self.modified_s).ok()?, u64::try_from(self.modified_ns).ok()?);
+        let since = Duration::from_secs(seconds).checked_add(Duration::from_nanos(nanos))?;
+        SystemTime::UNIX_EPOCH.checked_add(since)
+    }
+
+    /// Of a file with this inode, so many bytes, last written then (seconds, nanoseconds).
+    pub(super) fn new(inode: u64, bytes: u64, modified: (i64, u32)) -> Self {
+        let (modified_s, modified_ns) = (modified.0, i64::from(modified.1));
+        Self { inode, bytes, modified_s, modified_ns }
+    }
+
     fn of(metadata: &Metadata) -> Self {
-        Self {
-            inode: metadata.ino(),
-            bytes: metadata.len(),
-            modified_s: metadata.mtime(),
-            modified_ns: metadata.mtime_nsec(),
-        }
+        let (modified_s, modified_ns) = (metadata.mtime(), metadata.mtime_nsec());
+        Self { inode: metadata.ino(), bytes: metadata.len(), modified_s, modified_ns }
     }
 }
 
@@ -49,6 +64,15 @@ pub(super) struct Stamps {
 }
 
 impl Stamps {
+    /// That of one of the three.
+    pub(super) fn of_file(&self, kind: FileKind) -> Stamp {
+        match kind {
+            FileKind::Info => self.info,
+            FileKind::Mod => self.go_mod,
+            FileKind::Zip => self.zip,
+        }
+    }
+
     /// Length of the zip in bytes.
     pub(super) fn zip_bytes(&self) -> u64 {
         self.zip.bytes
@@ -182,6 +206,12 @@ impl std::fmt::Debug for Remembered {
 }
 
 impl Remembered {
+    /// The state in which a version was found whole, if it was.
+    #[cfg(target_os = "linux")]
+    pub(super) fn known(&self, module: &ModulePath, version: &Version) -> Option<Stamps> {
+        self.versions.get(&(module.clone(), version.clone()))
+    }
+
     /// The state of a whole version, or `None` where the version is absent or torn.
     ///
     /// # Errors
