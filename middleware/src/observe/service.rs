@@ -9,7 +9,7 @@ use crate::request::HasContext;
 use crate::response::HasOutcome;
 use crate::stack::{Stage, stage};
 use crate::telemetry::trace::Entered;
-use crate::telemetry::{Histogram, IntGauge, LayerName, Metrics, Outcome, Telemetry};
+use crate::telemetry::{ActiveGauge, Histogram, LayerName, Metrics, Outcome, Telemetry};
 
 /// The handles of one layer, resolved when the stack is built.
 #[derive(Clone)]
@@ -17,7 +17,7 @@ pub(super) struct Handles {
     layer: LayerName,
     metrics: Arc<Metrics>,
     seconds: Histogram,
-    active: IntGauge,
+    active: ActiveGauge,
 }
 
 impl Handles {

@@ -8,7 +8,7 @@ use prometheus::Registry;
 
 use super::exemplars::Exemplified;
 use super::histogram::Histogram;
-use super::instruments::{Counter, IntCounter, IntGauge};
+use super::instruments::{ActiveGauge, Counter, IntCounter, IntGauge};
 use super::labels::{Label, LabelInfo, LabelSet, label};
 use super::metrics::{Family, Instrument, MetricInfo};
 use super::timings::Phase;
@@ -215,11 +215,11 @@ metrics! {
     /// Requests answered, by route and outcome.
     requests: IntCounter<(RouteName, Outcome)> = "dipylon_http_server_requests_total";
     /// Requests whose answer has not ended.
-    requests_active: IntGauge<()> = "dipylon_http_server_active_requests";
+    requests_active: ActiveGauge<()> = "dipylon_http_server_active_requests";
     /// Bytes of bodies sent to clients.
     sent_bytes: IntCounter<(RouteName,)> = "dipylon_http_server_response_body_bytes_total";
     /// Connections open.
-    connections: IntGauge<()> = "dipylon_http_server_connections";
+    connections: ActiveGauge<()> = "dipylon_http_server_connections";
     /// Connections refused because the limit was reached.
     connections_shed: IntCounter<()> = "dipylon_http_server_connections_shed_total";
 
@@ -233,7 +233,7 @@ metrics! {
     /// Seconds spent in each layer and all below it.
     layer_seconds: Histogram<(LayerName,)> = "dipylon_layer_duration_seconds" within LAYER_SECONDS;
     /// Calls of each layer that have not ended.
-    layer_active: IntGauge<(LayerName,)> = "dipylon_layer_active_calls";
+    layer_active: ActiveGauge<(LayerName,)> = "dipylon_layer_active_calls";
 
     /// Seconds of requests, each moment in one phase: together they are the requests' durations.
     phase_seconds: Counter<(RouteName, Phase)> = "dipylon_http_server_phase_seconds_total";
@@ -255,15 +255,15 @@ metrics! {
     /// Requests that waited for a stash, by their part in it and how that ended.
     flights: IntCounter<(FlightRole, FlightEnd)> = "dipylon_single_flight_requests_total";
     /// Keys being stashed now.
-    flights_active: IntGauge<()> = "dipylon_single_flight_active";
+    flights_active: ActiveGauge<()> = "dipylon_single_flight_active";
     /// Seconds from the wish for a lock until the fetch began or was not needed any more.
     lock_wait_seconds: Histogram<(LockWait,)> = "dipylon_lock_wait_duration_seconds";
     /// Seconds that locks were held.
     lock_hold_seconds: Histogram<()> = "dipylon_lock_hold_duration_seconds";
     /// Locks held now.
-    locks_held: IntGauge<()> = "dipylon_lock_held";
+    locks_held: ActiveGauge<()> = "dipylon_lock_held";
     /// Misses that wait for a lock now.
-    locks_awaited: IntGauge<()> = "dipylon_lock_waiting";
+    locks_awaited: ActiveGauge<()> = "dipylon_lock_waiting";
     /// Locks lost before the end of the work under them.
     locks_lost: IntCounter<(LockLoss,)> = "dipylon_lock_lost_total";
     /// 1 while the lock service counts as down and misses go on without it.

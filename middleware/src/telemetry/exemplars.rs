@@ -27,28 +27,21 @@ pub struct Exemplified {
 
 /// The newest exemplar of each bucket.
 #[derive(Debug)]
-pub(super) struct Slots {
-    bounds: Box<[f64]>,
-    slots: Box<[Mutex<Option<Exemplar>>]>,
-}
+pub(super) struct Slots(Box<[Mutex<Option<Exemplar>>]>);
 
 impl Slots {
-    pub(super) fn new(bounds: &[f64]) -> Self {
-        Self {
-            bounds: bounds.into(),
-            slots: (0..=bounds.len()).map(|_| Mutex::default()).collect(),
-        }
+    pub(super) fn new(buckets: usize) -> Self {
+        Self((0..buckets).map(|_| Mutex::default()).collect())
     }
 
     /// Nobody waits to leave one: where another is being left, that one is as good.
-    pub(super) fn leave(&self, trace: TraceId, value: f64) {
-        let bucket = self.bounds.partition_point(|bound| *bound < value);
-        if let Some(mut slot) = self.slots[bucket].try_lock() {
+    pub(super) fn leave(&self, bucket: usize, trace: TraceId, value: f64) {
+        if let Some(mut slot) = self.0[bucket].try_lock() {
             *slot = Some(Exemplar { trace, value, at: SystemTime::now() });
         }
     }
 
     pub(super) fn all(&self) -> Vec<Option<Exemplar>> {
-        self.slots.iter().map(|slot| *slot.lock()).collect()
+        self.0.iter().map(|slot| *slot.lock()).collect()
     }
 }

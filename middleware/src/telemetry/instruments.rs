@@ -2,15 +2,17 @@
 
 use prometheus::core::{AtomicF64, AtomicI64, AtomicU64, GenericCounter, GenericGauge};
 
+use super::shards::Shards;
+
 /// Only grows, by whole numbers.
 #[derive(Clone, Debug)]
 pub struct IntCounter {
-    inner: GenericCounter<AtomicU64>,
+    inner: GenericCounter<Shards<AtomicU64>>,
     is_read: bool,
 }
 
 impl IntCounter {
-    pub(super) fn new(inner: GenericCounter<AtomicU64>, is_read: bool) -> Self {
+    pub(super) fn new(inner: GenericCounter<Shards<AtomicU64>>, is_read: bool) -> Self {
         Self { inner, is_read }
     }
 
@@ -35,12 +37,12 @@ impl IntCounter {
 /// Only grows.
 #[derive(Clone, Debug)]
 pub struct Counter {
-    inner: GenericCounter<AtomicF64>,
+    inner: GenericCounter<Shards<AtomicF64>>,
     is_read: bool,
 }
 
 impl Counter {
-    pub(super) fn new(inner: GenericCounter<AtomicF64>, is_read: bool) -> Self {
+    pub(super) fn new(inner: GenericCounter<Shards<AtomicF64>>, is_read: bool) -> Self {
         Self { inner, is_read }
     }
 
@@ -53,6 +55,38 @@ impl Counter {
 
     /// How much there was.
     pub fn get(&self) -> f64 {
+        self.inner.get()
+    }
+}
+
+/// What is going on: goes up where something begins, and down again, by whoever sees it end.
+#[derive(Clone, Debug)]
+pub struct ActiveGauge {
+    inner: GenericGauge<Shards<AtomicI64>>,
+    is_read: bool,
+}
+
+impl ActiveGauge {
+    pub(super) fn new(inner: GenericGauge<Shards<AtomicI64>>, is_read: bool) -> Self {
+        Self { inner, is_read }
+    }
+
+    /// One more.
+    pub fn inc(&self) {
+        if self.is_read {
+            self.inner.inc();
+        }
+    }
+
+    /// One less.
+    pub fn dec(&self) {
+        if self.is_read {
+            self.inner.dec();
+        }
+    }
+
+    /// How many there are.
+    pub fn get(&self) -> i64 {
         self.inner.get()
     }
 }

@@ -6,13 +6,16 @@
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
-use prometheus::core::Collector;
-use prometheus::{CounterVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::core::{
+    AtomicF64, AtomicI64, AtomicU64, Collector, GenericCounterVec, GenericGaugeVec,
+};
+use prometheus::{IntGaugeVec, Opts, Registry};
 
 use super::exemplars::Exemplified;
 use super::histogram::{Histogram, HistogramVector};
-use super::instruments::{Counter, IntCounter, IntGauge};
+use super::instruments::{ActiveGauge, Counter, IntCounter, IntGauge};
 use super::labels::{LabelInfo, LabelSet};
+use super::shards::Shards;
 
 /// What kind of metric a family holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,16 +94,11 @@ pub trait Instrument: Clone + Send + Sync + 'static {
 
 impl Instrument for IntCounter {
     const TYPE: MetricType = MetricType::Counter;
-    type Vector = IntCounterVec;
-    fn vector(
-        n: &str,
-        help: &str,
-        labels: &[&str],
-        _: &[f64],
-    ) -> prometheus::Result<IntCounterVec> {
-        IntCounterVec::new(Opts::new(n, help), labels)
+    type Vector = GenericCounterVec<Shards<AtomicU64>>;
+    fn vector(n: &str, help: &str, labels: &[&str], _: &[f64]) -> prometheus::Result<Self::Vector> {
+        Self::Vector::new(Opts::new(n, help), labels)
     }
-    fn child(vector: &IntCounterVec, values: &[&str], is_read: bool) -> Self {
+    fn child(vector: &Self::Vector, values: &[&str], is_read: bool) -> Self {
         Self::new(vector.with_label_values(values), is_read)
     }
 }
@@ -116,13 +114,24 @@ impl Instrument for IntGauge {
     }
 }
 
+impl Instrument for ActiveGauge {
+    const TYPE: MetricType = MetricType::Gauge;
+    type Vector = GenericGaugeVec<Shards<AtomicI64>>;
+    fn vector(n: &str, help: &str, labels: &[&str], _: &[f64]) -> prometheus::Result<Self::Vector> {
+        Self::Vector::new(Opts::new(n, help), labels)
+    }
+    fn child(vector: &Self::Vector, values: &[&str], is_read: bool) -> Self {
+        Self::new(vector.with_label_values(values), is_read)
+    }
+}
+
 impl Instrument for Counter {
     const TYPE: MetricType = MetricType::Counter;
-    type Vector = CounterVec;
-    fn vector(n: &str, help: &str, labels: &[&str], _: &[f64]) -> prometheus::Result<CounterVec> {
-        CounterVec::new(Opts::new(n, help), labels)
+    type Vector = GenericCounterVec<Shards<AtomicF64>>;
+    fn vector(n: &str, help: &str, labels: &[&str], _: &[f64]) -> prometheus::Result<Self::Vector> {
+        Self::Vector::new(Opts::new(n, help), labels)
     }
-    fn child(vector: &CounterVec, values: &[&str], is_read: bool) -> Self {
+    fn child(vector: &Self::Vector, values: &[&str], is_read: bool) -> Self {
         Self::new(vector.with_label_values(values), is_read)
     }
 }
@@ -193,11 +202,11 @@ impl<M: Instrument, L: LabelSet> Family<M, L> {
 
 /// Counts something as in progress until it is dropped, however it ends.
 #[derive(Debug)]
-pub struct InFlight(IntGauge);
+pub struct InFlight(ActiveGauge);
 
 impl InFlight {
     /// Adds one to `gauge` now and takes it away on drop.
-    pub fn enter(gauge: &IntGauge) -> Self {
+    pub fn enter(gauge: &ActiveGauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }

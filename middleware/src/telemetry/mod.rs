@@ -9,6 +9,7 @@ pub mod labels;
 pub mod metrics;
 pub mod openmetrics;
 mod runtime;
+mod shards;
 pub mod timings;
 pub mod trace;
 
@@ -27,7 +28,7 @@ pub use catalogue::{
     Verification, Work,
 };
 pub use histogram::Histogram;
-pub use instruments::{Counter, IntCounter, IntGauge};
+pub use instruments::{ActiveGauge, Counter, IntCounter, IntGauge};
 pub use labels::LabelInfo;
 pub use metrics::{Family, InFlight, MetricInfo, MetricType};
 pub use timings::{InPhase, Phase, Spent, Timings};
