@@ -39,6 +39,8 @@ pub(super) struct Line {
     fields: Vec<Range<usize>>,
     /// Their names; of a line that says as many fields as the longest before it, or fewer, those of before beyond them.
     names: Vec<Name>,
+    /// How many of them, from the first, stand in the order of the alphabet.
+    sorted: usize,
     /// The whole, once it is rendered.
     text: Vec<u8>,
     /// The second that was written last, and how it is written.
@@ -77,6 +79,7 @@ impl Default for Line {
             message: Vec::new(),
             fields: Vec::new(),
             names: Vec::new(),
+            sorted: 0,
             text: Vec::new(),
             second: (0, String::new()),
         }
@@ -166,7 +169,7 @@ impl Line {
     fn put_fields(&mut self) {
         let names = &self.names[..self.fields.len()];
         // The event of a request says its fields in this order.
-        if names.is_sorted_by_key(|name| name.name) {
+        if names.len() <= self.sorted {
             return self.text.extend_from_slice(&self.said);
         }
         let mut fields: Vec<_> = names.iter().map(|name| name.name).zip(&self.fields).collect();
@@ -241,6 +244,10 @@ impl Line {
         let place = self.fields.len();
         if !self.names.get(place).is_some_and(|known| known.is(name, self.form)) {
             self.names.truncate(place);
+            self.sorted = self.sorted.min(place);
+            if self.sorted == place && self.names.last().is_none_or(|last| last.name <= name) {
+                self.sorted += 1;
+            }
             self.names.push(Name::new(name, self.form));
         }
         self.said.extend_from_slice(&self.names[place].written);
@@ -391,6 +398,25 @@ mod tests {
             line.real(name, value);
         }
         assert!(rendered(&mut line).ends_with("\ta=0.012633 b=3 c=null d=1234.5 \n"));
+    }
+
+    #[test]
+    fn fields_stand_in_the_order_of_the_alphabet_whatever_was_said_in_which_order_before() {
+        let mut line = begun(Form::Plain, Level::INFO);
+        for names in ["abc", "ab", "acb", "ac", "ca", "c", "cab", "abc", "bacd", "abcd", "ba", "ab"]
+        {
+            line.begin(Form::Plain, Level::INFO);
+            for at in 0..names.len() {
+                let name = ["a", "b", "c", "d"].into_iter().find(|name| *name == &names[at..=at]);
+                line.number(name.unwrap(), at as u64);
+            }
+            let text = rendered(&mut line);
+            let fields: Vec<&str> = text.split_once('\t').unwrap().1.split_whitespace().collect();
+            let mut want: Vec<_> =
+                names.char_indices().map(|(at, name)| format!("{name}={at}")).collect();
+            want.sort();
+            assert_eq!(fields, want, "{names}");
+        }
     }
 
     #[test]

@@ -126,8 +126,12 @@ pub fn init(form: Form, level: LevelFilter) -> Result<Logs, String> {
     thread.spawn(writes).map_err(|error| format!("cannot start the thread that logs: {error}"))?;
     let (repeats, began) = (Mutex::default(), Instant::now());
     let lines = Lines { form, waiting: Arc::clone(&waiting), repeats, began };
-    let layer = lines.with_filter(ours);
-    tracing_subscriber::registry().with(layer).try_init().map_err(|error| error.to_string())?;
+    // What is left out is left out for all: a filter of one layer alone asks and notes more for each event.
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(ours)
+        .try_init()
+        .map_err(|error| error.to_string())?;
     Ok(Logs { waiting, ended })
 }
 

@@ -1,5 +1,6 @@
 //! One trace while it happens: an arena of what has ended, made into spans only if the trace is kept.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -20,6 +21,11 @@ pub const NOTES_PER_TRACE_MAX: usize = 256;
 
 /// Room for the spans of a hit from the start.
 const SPANS_OF_A_HIT: usize = 16;
+thread_local! {
+    /// The memory for the spans of the last trace that was not kept: most are not, and that of the one before is near.
+    static SPARE: Cell<Vec<Ended>> = const { Cell::new(Vec::new()) };
+}
+
 /// The root's place.
 pub(super) const ROOT: u16 = 0;
 
@@ -167,6 +173,7 @@ impl Recording {
         };
         let mut records = keeping.records.lock();
         if records.ended.capacity() == 0 {
+            records.ended = SPARE.try_with(Cell::take).unwrap_or_default();
             records.ended.reserve_exact(SPANS_OF_A_HIT);
         }
         records.ended.push(ended);
@@ -323,8 +330,14 @@ impl Recording {
 impl Drop for Recording {
     /// Nobody holds the trace any more: what outlived its root is handed on, and a root that nobody ended.
     fn drop(&mut self) {
-        let Some(keeping) = self.keeping.take() else { return };
+        let Some(mut keeping) = self.keeping.take() else { return };
         if keeping.kept.load(Ordering::Relaxed) == 0 {
+            let mut spans = std::mem::take(&mut keeping.records.get_mut().ended);
+            if spans.capacity() == SPANS_OF_A_HIT {
+                spans.clear();
+                // Where the thread ends, so does its memory.
+                let _ = SPARE.try_with(|spare| spare.set(spans));
+            }
             return;
         }
         let mut records = keeping.records.lock();

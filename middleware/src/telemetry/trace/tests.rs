@@ -59,6 +59,25 @@ fn a_hit_that_nobody_samples_is_never_made_into_spans() {
 }
 
 #[test]
+fn a_trace_that_is_kept_has_nothing_of_those_before_that_were_not() {
+    let (telemetry, spans) = traced(NOTABLE);
+    for (layers, is_miss) in [(3, false), (1, true), (40, false), (2, true), (0, false), (1, true)]
+    {
+        let trace = telemetry.tracer.request(None, Instant::now());
+        for _ in 0..layers {
+            pass(&trace, LayerName::Lookup, Outcome::HitMemory);
+        }
+        let end = if is_miss { quiet(Outcome::MissLeader) } else { hit() };
+        trace.end(&end, no_more);
+        let id = trace.id().expect("it is recorded");
+        drop(trace);
+        let kept = spans.all();
+        let own = kept.iter().filter(|span| span.trace == id).count();
+        assert_eq!(own, if is_miss { layers + 1 } else { 0 });
+    }
+}
+
+#[test]
 fn errors_slow_answers_and_misses_are_kept_even_where_the_caller_does_not_sample() {
     for miss in Outcome::ALL.iter().filter(|outcome| outcome.is_miss()) {
         assert_eq!(kept(NOTABLE, &quiet(*miss)), Some(Kept::Miss), "{miss}");
