@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::ports::BoxFuture;
 use crate::request::{Ask, FileRequest, ModuleRequest, RequestContext};
-use crate::telemetry::Outcome;
+use crate::telemetry::{Outcome, OutcomeClass};
 
 /// Rows of one kind that are told at most: flights, entries of the queue.
 pub const ROWS_TOLD_MAX: usize = 20;
@@ -53,9 +53,32 @@ impl Ending {
 
     /// Whether the request would be answered with what was asked for.
     fn is_good(&self) -> bool {
-        use Outcome::{HitMemory, HitStorage, MissDegraded, MissFollower, MissLeader};
-        matches!(self.outcome, HitMemory | HitStorage | MissDegraded | MissFollower | MissLeader)
+        matches!(OutcomeClass::of(self.outcome), OutcomeClass::Hit | OutcomeClass::Miss)
     }
+
+    /// Whether it would be refused because nothing can be found out, so that an older answer may stand in.
+    fn is_failure(&self) -> bool {
+        OutcomeClass::of(self.outcome) == OutcomeClass::Failed
+    }
+}
+
+/// The version that a query stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandsFor {
+    /// It.
+    pub version: Version,
+    /// What a hit of it counts as, where that is kept from before and not fresh.
+    pub stale: Option<Ending>,
+}
+
+/// How it is found out what a query stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolving {
+    /// What it stood for before: a file of that which is here is the answer where nothing can be found out.
+    pub older: Option<StandsFor>,
+    /// How a request ends for which upstream is asked for the version alone, as for latest, if it may be asked;
+    /// nothing where the request goes on as it is.
+    pub alone: Option<Ending>,
 }
 
 /// What would become of a request at one place of its way.
@@ -65,8 +88,10 @@ pub enum Foretold {
     Passes,
     /// It ends here.
     Ends(Ending),
-    /// It goes on as one for this version, which the query stands for.
-    Becomes(Version),
+    /// It goes on as one for the version that the query stands for.
+    Becomes(StandsFor),
+    /// It goes on to find out what the query stands for.
+    Resolves(Resolving),
     /// It goes on; what is fetched for it counts as fetched without what is missing here.
     Degraded(String),
     /// It goes on; if nothing can be had below, this is the answer.
@@ -96,58 +121,138 @@ pub fn file_of(request: &ModuleRequest) -> Option<FileRequest> {
 /// How a request would end that meets these, in this order, and then an upstream that has what it is for.
 pub async fn foretell<'a>(
     way: impl Iterator<Item = &'a dyn Tells> + Clone,
-    mut request: ModuleRequest,
+    request: ModuleRequest,
 ) -> Ending {
-    let mut stands_in: Option<Ending> = None;
-    let mut degraded: Option<String> = None;
-    let mut left = way.clone();
-    while let Some(teller) = left.next() {
-        match teller.foretell(&request).await {
-            Foretold::Passes => {}
-            Foretold::Ends(ending) => {
-                return stands_in.filter(|_| !ending.is_good()).unwrap_or(ending);
-            }
-            // From the beginning: what is said of a version is said of the one that the query names too.
-            Foretold::Becomes(version) => {
-                let Ask::File(asked, kind) = &request.ask else { continue };
-                if asked.canonical().is_none() {
-                    request.ask = Ask::File(VersionQuery::Version(version), *kind);
-                    left = way.clone();
-                }
-            }
-            Foretold::Degraded(why) => degraded = Some(degraded.unwrap_or(why)),
-            Foretold::StandsIn(ending) => stands_in = Some(stands_in.unwrap_or(ending)),
+    let mut walk = Walk::new(request.clone());
+    let ending = walk.end(way.clone()).await;
+    let Some(older) = walk.older.filter(|_| ending.is_failure()) else { return ending };
+    let mut walk = Walk::new(request);
+    walk.becomes(older);
+    let stale = walk.end(way).await;
+    if stale.is_good() { stale } else { ending }
+}
+
+/// A request on its way, and what has been said of it so far.
+struct Walk {
+    request: ModuleRequest,
+    /// What a hit counts as.
+    stale: Option<Ending>,
+    /// What the query stood for before.
+    older: Option<StandsFor>,
+    /// How it ends where upstream may be asked for the version alone.
+    alone: Option<Ending>,
+    stands_in: Option<Ending>,
+    degraded: Option<String>,
+}
+
+impl Walk {
+    fn new(request: ModuleRequest) -> Self {
+        let (stale, older, alone, stands_in, degraded) = (None, None, None, None, None);
+        Self { request, stale, older, alone, stands_in, degraded }
+    }
+
+    fn is_of_query(&self) -> bool {
+        matches!(&self.request.ask, Ask::File(version, _) if version.canonical().is_none())
+    }
+
+    /// From now on it is a request for that version.
+    fn becomes(&mut self, StandsFor { version, stale }: StandsFor) {
+        if let Ask::File(_, kind) = self.request.ask {
+            self.request.ask = Ask::File(VersionQuery::Version(version), kind);
+            self.stale = stale;
         }
     }
-    match degraded {
-        Some(why) => Ending::new(
-            Outcome::MissDegraded,
-            format!("upstream is asked and has the last word; {why}"),
-        ),
-        None => Ending::new(
-            Outcome::MissLeader,
-            "it is not here: upstream is asked, and has the last word",
-        ),
+
+    /// Goes all the way.
+    async fn end<'a>(&mut self, way: impl Iterator<Item = &'a dyn Tells> + Clone) -> Ending {
+        let ending = self.met(way).await;
+        match &self.stale {
+            // A file that is fetched now is none that was kept.
+            Some(Ending { outcome, why })
+                if matches!(ending.outcome, Outcome::HitMemory | Outcome::HitStorage) =>
+            {
+                Ending::new(*outcome, format!("{}; {why}", ending.why))
+            }
+            _ => ending,
+        }
+    }
+
+    async fn met<'a>(&mut self, way: impl Iterator<Item = &'a dyn Tells> + Clone) -> Ending {
+        let mut left = way.clone();
+        while let Some(teller) = left.next() {
+            match teller.foretell(&self.request).await {
+                Foretold::Passes => {}
+                Foretold::Ends(ending) => {
+                    return self.stands_in.take().filter(|_| !ending.is_good()).unwrap_or(ending);
+                }
+                // From the beginning: what is said of a version is said of the one that the query names too.
+                Foretold::Becomes(version) if self.is_of_query() => {
+                    self.becomes(version);
+                    left = way.clone();
+                }
+                Foretold::Becomes(_) => {}
+                Foretold::Resolves(Resolving { older, alone }) => {
+                    self.older = older;
+                    if alone.is_some() {
+                        // Of files nothing more is said, as it is none that is asked for.
+                        self.request.ask = Ask::Latest;
+                        self.alone = alone;
+                    }
+                }
+                Foretold::Degraded(why) => {
+                    self.degraded.get_or_insert(why);
+                }
+                Foretold::StandsIn(ending) => {
+                    self.stands_in.get_or_insert(ending);
+                }
+            }
+        }
+        if let Some(ending) = self.alone.take() {
+            return ending;
+        }
+        match self.degraded.take() {
+            Some(why) => Ending::new(
+                Outcome::MissDegraded,
+                format!("upstream is asked and has the last word; {why}"),
+            ),
+            None => Ending::new(
+                Outcome::MissLeader,
+                "it is not here: upstream is asked, and has the last word",
+            ),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use dipylon_protocol::route::FileKind;
 
     use super::*;
     use crate::testing::{context_for, module, query};
 
-    /// Says this of whatever it is asked.
+    /// Says this of whatever it is asked: of queries what they stand for, and of versions that they are here.
     struct Says(Foretold);
 
     impl Tells for Says {
         fn foretell<'a>(&'a self, request: &'a ModuleRequest) -> BoxFuture<'a, Foretold> {
-            let is_query = file_of(request).is_some_and(|file| file.version.canonical().is_none());
-            let is_for_queries = matches!(self.0, Foretold::Becomes(_));
-            let says = if is_for_queries && !is_query { Foretold::Passes } else { self.0.clone() };
+            let is_version = file_of(request).map(|file| file.version.canonical().is_some());
+            let is_meant = match &self.0 {
+                Foretold::Becomes(_) | Foretold::Resolves(_) => is_version == Some(false),
+                Foretold::Ends(ending) if OutcomeClass::of(ending.outcome) == OutcomeClass::Hit => {
+                    is_version == Some(true)
+                }
+                _ => true,
+            };
+            let says = if is_meant { self.0.clone() } else { Foretold::Passes };
             Box::pin(std::future::ready(says))
         }
+    }
+
+    fn stands_for(stale: Option<Outcome>) -> StandsFor {
+        let version = query("v1.0.0").canonical().cloned().expect("a version");
+        StandsFor { version, stale: stale.map(|outcome| Ending::new(outcome, "older")) }
     }
 
     async fn told(version: &str, way: &[Foretold]) -> Outcome {
@@ -173,12 +278,46 @@ mod tests {
 
     #[tokio::test]
     async fn a_query_begins_anew_as_the_version_it_stands_for() {
-        let version = query("v1.0.0").canonical().cloned().expect("a version");
-        let becomes = Foretold::Becomes(version);
-        assert_eq!(
-            told("master", &[becomes, ends(Outcome::HitStorage)]).await,
-            Outcome::HitStorage
-        );
+        let way = [Foretold::Becomes(stands_for(None)), ends(Outcome::HitStorage)];
+        assert_eq!(told("master", &way).await, Outcome::HitStorage);
+    }
+
+    #[tokio::test]
+    async fn a_hit_of_what_is_not_fresh_is_stale_and_what_is_fetched_for_it_is_not() {
+        let becomes = Foretold::Becomes(stands_for(Some(Outcome::StaleRevalidate)));
+        let hit = ends(Outcome::HitMemory);
+        assert_eq!(told("master", &[becomes.clone(), hit]).await, Outcome::StaleRevalidate);
+        assert_eq!(told("master", from_ref(&becomes)).await, Outcome::MissLeader);
+        let refused = ends(Outcome::UpstreamUnavailable);
+        assert_eq!(told("master", &[becomes, refused]).await, Outcome::UpstreamUnavailable);
+    }
+
+    #[tokio::test]
+    async fn what_a_query_stood_for_stands_in_where_it_is_here_and_nothing_can_be_found_out() {
+        let alone = Ending::new(Outcome::AsyncAccepted, "the version is asked for");
+        for (alone, found_out) in
+            [(None, Outcome::MissLeader), (Some(alone), Outcome::AsyncAccepted)]
+        {
+            let older = Some(stands_for(Some(Outcome::StaleError)));
+            let resolves = Foretold::Resolves(Resolving { older, alone: alone.clone() });
+            let hit = ends(Outcome::HitStorage);
+            let way = [resolves.clone(), hit.clone()];
+            assert_eq!(told("master", &way).await, found_out);
+            for (refused, want) in [
+                (Outcome::UpstreamUnavailable, Outcome::StaleError),
+                (Outcome::UpstreamThrottled, Outcome::StaleError),
+                (Outcome::Negative, Outcome::Negative),
+                (Outcome::NotStored, Outcome::NotStored),
+            ] {
+                let way = [resolves.clone(), hit.clone(), ends(refused)];
+                assert_eq!(told("master", &way).await, want, "{alone:?}");
+                let way = [resolves.clone(), ends(refused)];
+                assert_eq!(told("master", &way).await, refused, "that version is not here");
+                let unknown = Resolving { older: None, alone: alone.clone() };
+                let way = [Foretold::Resolves(unknown), hit.clone(), ends(refused)];
+                assert_eq!(told("master", &way).await, refused, "nothing is known of before");
+            }
+        }
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! `/-/explain`: what it foretells is what the gateway then does, what it tells is true, and nothing in it is a secret.
 
+use std::time::Duration;
+
 use dipylon_middleware::breaker::state::UPSTREAM_FAILURES_TO_OPEN;
 use dipylon_testkit::checksum_db::ChecksumDb;
 use dipylon_testkit::module::FakeModule;
@@ -124,6 +126,60 @@ async fn an_upstream_that_is_left_alone_is_told_with_its_breaker_and_is_not_aske
     assert_eq!(upstream["slots"]["used"], 0, "{told}");
 }
 
+/// What the branch `master` stands for.
+const TIP: &str = "v1.2.4-0.20240102030405-aaaaaaaaaaaa";
+
+/// A gateway for which `master` is fresh for a second, and what it stands for is here.
+async fn resolved(mode: &str, revalidated_for: &str) -> World {
+    let world = Setup::disk()
+        .env("ATHENS_DOWNLOAD_MODE", mode)
+        .env("DIPYLON_FRESH_FOR", "1")
+        .env("DIPYLON_STALE_WHILE_REVALIDATE", revalidated_for)
+        .env("DIPYLON_UPSTREAM_ATTEMPTS", "1")
+        .start()
+        .await;
+    world.add(FakeModule::new(MODULE, TIP));
+    world.upstream.query(MODULE, "master", TIP);
+    if mode == "async" {
+        comes_true(&world, "master", "info", "async_accepted").await;
+        world.until_stored(MODULE, TIP).await;
+    } else {
+        comes_true(&world, "master", "info", "miss_leader").await;
+        world.get_ok(&path_of(MODULE, TIP, "info")).await;
+    }
+    world.until_idle().await;
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    world
+}
+
+#[tokio::test]
+async fn a_branch_whose_upstream_is_left_alone_is_foretold_to_be_answered_as_before_and_is() {
+    for mode in ["sync", "async"] {
+        let world = resolved(mode, "0").await;
+        // What other modules met opens the breaker, and nothing was asked of this one meanwhile.
+        world.upstream.fault(When::prefix("/example.com/"), sick());
+        for number in 0..UPSTREAM_FAILURES_TO_OPEN {
+            world.get(&format!("/example.com/sick{number}/@v/list")).await;
+        }
+        comes_true(&world, "master", "info", "stale_error").await;
+        // Now it has failed on the branch too.
+        comes_true(&world, "master", "info", "stale_error").await;
+        // In mode sync nobody has asked for the zip before.
+        let zip = if mode == "sync" { "upstream_unavailable" } else { "stale_error" };
+        comes_true(&world, "master", "zip", zip).await;
+        let told = about(&world, "master").await;
+        assert_eq!(told["lists"]["stands_for"], TIP, "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_branch_that_is_asked_anew_behind_its_answer_is_foretold_so_and_is() {
+    for mode in ["sync", "async"] {
+        let world = resolved(mode, "1500").await;
+        comes_true(&world, "master", "info", "stale_revalidate").await;
+    }
+}
+
 /// What another upstream there met, which is all that this one's breaker has not seen.
 #[tokio::test]
 async fn a_host_that_cannot_be_reached_is_told_with_its_breaker_and_is_not_asked() {
@@ -169,7 +225,7 @@ async fn what_is_under_way_is_told_and_who_asks_then_follows() {
     assert_eq!(told["upstreams"]["asked"][0]["slots"]["used"], 1, "{told}");
     let client = world.client();
     let follows = tokio::spawn(async move { client.get(&following).await });
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
     gate.open();
     assert_eq!(outcome(&leads.await.unwrap()), "miss_leader");
     assert_eq!(outcome(&follows.await.unwrap()), "miss_follower");

@@ -1,6 +1,9 @@
 //! What is known of lists and queries, and what would become of a question, without asking it.
 
+use std::time::Duration;
+
 use dipylon_protocol::query::VersionQuery;
+use dipylon_protocol::version::Version;
 use serde_json::json;
 
 use super::NetworkMode;
@@ -10,7 +13,7 @@ use super::lists::AtHand;
 use super::queries::Course;
 use super::service::Shared;
 use crate::error::Error;
-use crate::explain::{Ending, Facts, Foretold, Subject, Tells};
+use crate::explain::{Ending, Facts, Foretold, Resolving, StandsFor, Subject, Tells};
 use crate::missing_paths::Question;
 use crate::ports::BoxFuture;
 use crate::request::{Ask, ModuleRequest};
@@ -28,6 +31,12 @@ fn fact<V>(look: Look<V>) -> Facts {
         Look::Ask => return Facts::Null,
     };
     json!({ "state": state, "age_seconds": age.as_secs() })
+}
+
+/// What a query stood for so long ago.
+fn stale(version: Version, outcome: Outcome, age: Duration, why: &str) -> StandsFor {
+    let why = format!("{why}: the answer to that is {} s old", age.as_secs());
+    StandsFor { version, stale: Some(Ending::new(outcome, why)) }
 }
 
 impl Shared {
@@ -71,16 +80,31 @@ impl Shared {
         query: &VersionQuery,
     ) -> Result<Foretold, Error> {
         let key = (request.module.clone(), query.clone());
+        let older = || {
+            let (version, age) = self.queries.older(&key, self.config.stale_if_error)?;
+            let why = "upstream cannot be asked what the query stands for";
+            Some(stale(version, Outcome::StaleError, age, why))
+        };
         Ok(match self.course(&request.context, &key).await? {
-            Course::Known(version, _)
-            | Course::Revalidate(version, _)
-            | Course::Failing(version, _) => Foretold::Becomes(version),
-            Course::Passes | Course::ResolvedBelow => Foretold::Passes,
-            Course::ResolvedFirst => Foretold::Ends(Ending::new(
-                Outcome::AsyncAccepted,
-                "upstream is asked what the query stands for; that version is fetched in the background, unless it \
-                 is here",
-            )),
+            Course::Known(version, _) => Foretold::Becomes(StandsFor { version, stale: None }),
+            Course::Revalidate(version, age) => {
+                let why = "what the query stands for is asked anew behind it";
+                Foretold::Becomes(stale(version, Outcome::StaleRevalidate, age, why))
+            }
+            Course::Failing(version, age) => {
+                let why = "upstream has just failed to say what the query stands for";
+                Foretold::Becomes(stale(version, Outcome::StaleError, age, why))
+            }
+            Course::Passes => Foretold::Passes,
+            Course::ResolvedBelow => Foretold::Resolves(Resolving { older: older(), alone: None }),
+            Course::ResolvedFirst => {
+                let accepted = Ending::new(
+                    Outcome::AsyncAccepted,
+                    "upstream is asked what the query stands for; that version is fetched in the background, unless \
+                     it is here",
+                );
+                Foretold::Resolves(Resolving { older: older(), alone: Some(accepted) })
+            }
         })
     }
 }

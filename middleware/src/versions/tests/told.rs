@@ -1,6 +1,7 @@
 //! What is told of lists and queries, and that what is foretold of them comes true.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use dipylon_protocol::route::FileKind;
@@ -8,13 +9,13 @@ use serde_json::{Value, json};
 
 use super::{Bench, bench, bench_with, config, info, m, no_files};
 use crate::error::{Error, ErrorKind};
-use crate::explain::{Foretold, Subject, Tells as _};
-use crate::ports::{Decision, Mode};
+use crate::explain::{Ending, Foretold, Resolving, StandsFor, Subject, Tells, file_of, foretell};
+use crate::ports::{BoxFuture, Decision, Mode};
 use crate::request::{Ask, FetchAsk, FileRequest, ModuleRequest};
 use crate::response::{HasOutcome as _, ModuleResponse};
 use crate::telemetry::Outcome;
 use crate::testing::upstream::Reply;
-use crate::testing::{SECOND, context, fetches_all, file_answer, query, settle};
+use crate::testing::{SECOND, context, error, fetches_all, file_answer, query, settle};
 use crate::versions::NetworkMode::{Fallback, Offline, Strict};
 use crate::versions::VersionsConfig;
 
@@ -148,7 +149,87 @@ fn main_info() -> Ask {
 }
 
 fn becomes(version: &str) -> Foretold {
-    Foretold::Becomes(crate::testing::version(version))
+    Foretold::Becomes(StandsFor { version: crate::testing::version(version), stale: None })
+}
+
+/// That upstream finds it out, with the file, and that nothing is known of before.
+fn resolves() -> Foretold {
+    Foretold::Resolves(Resolving { older: None, alone: None })
+}
+
+/// What lies below the layer: it has every version, and an upstream that may be asked, or not.
+struct Below(Option<ErrorKind>);
+
+impl Tells for Below {
+    fn foretell<'a>(&'a self, request: &'a ModuleRequest) -> BoxFuture<'a, Foretold> {
+        let is_version = file_of(request).is_some_and(|file| file.version.canonical().is_some());
+        let refuses = self.0.map(|kind| Foretold::Ends(Ending::with(&error(kind))));
+        Box::pin(std::future::ready(match is_version {
+            true => Foretold::Ends(Ending::new(Outcome::HitStorage, "it is stored")),
+            false => refuses.unwrap_or(Foretold::Passes),
+        }))
+    }
+}
+
+/// A request for the `.info` of `main` is foretold to end so, above what lies below, and does.
+async fn main_comes_true(bench: &Bench, below: Below, want: Outcome, why: &str) {
+    let request = ModuleRequest { context: context(), module: m(), ask: main_info() };
+    let way: [&dyn Tells; 2] = [&bench.layer, &below];
+    let ending = foretell(way.into_iter(), request).await;
+    assert_eq!(ending.outcome, want, "{}", ending.why);
+    assert!(ending.why.contains(why), "{}", ending.why);
+    assert_eq!(bench.ask(main_info()).await.outcome(), want);
+    settle().await;
+}
+
+/// Has every canonical version, and no upstream that may be asked.
+fn nobody_to_ask(request: &FileRequest) -> Result<ModuleResponse, Error> {
+    match request.version.canonical() {
+        Some(_) => some_files(request),
+        None => Err(error(ErrorKind::UpstreamUnavailable)),
+    }
+}
+
+/// What the query stood for was found out so long ago.
+async fn known_for(bench: &Bench, age: Duration) {
+    let version = crate::testing::version("v1.2.3");
+    bench.layer.shared.queries.keep((m(), query("main")), Ok(version));
+    tokio::time::advance(age).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_query_stood_for_is_foretold_where_upstream_may_not_be_asked_in_each_mode() {
+    let refuses = || Below(Some(ErrorKind::UpstreamUnavailable));
+    for mode in [Mode::Sync, Mode::Async] {
+        let policy = Arc::new(Decision::new(mode, ""));
+        let bench = bench_with(config(Strict), &[], policy, nobody_to_ask);
+        let main = FetchAsk::Info(query("main"));
+        bench.upstream.only(&m(), main, Reply::fail(ErrorKind::UpstreamUnavailable));
+        let nothing = Outcome::UpstreamUnavailable;
+        main_comes_true(&bench, refuses(), nothing, "").await;
+        known_for(&bench, 3000 * SECOND).await;
+        main_comes_true(&bench, refuses(), Outcome::StaleError, "3000 s old").await;
+        // It has just failed.
+        tokio::time::advance(SECOND).await;
+        main_comes_true(&bench, refuses(), Outcome::StaleError, "just failed").await;
+        tokio::time::advance(1000 * SECOND).await;
+        main_comes_true(&bench, refuses(), nothing, "").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_that_is_asked_anew_behind_its_answer_is_foretold_so() {
+    for mode in [Mode::Sync, Mode::Async] {
+        let times = VersionsConfig { stale_while_revalidate: 100 * SECOND, ..config(Strict) };
+        let bench = bench_with(times, &[], Arc::new(Decision::new(mode, "")), some_files);
+        let main = FetchAsk::Info(query("main"));
+        bench.upstream.only(&m(), main, Reply::text(&info("v1.2.3")));
+        known_for(&bench, 10 * SECOND).await;
+        main_comes_true(&bench, Below(None), Outcome::HitStorage, "stored").await;
+        tokio::time::advance(60 * SECOND).await;
+        let stale = Outcome::StaleRevalidate;
+        main_comes_true(&bench, Below(None), stale, "it is stored; what the query").await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,7 +237,7 @@ async fn what_a_query_stands_for_is_told_and_the_request_is_foretold_to_become_t
     let bench = bench_with(config(Strict), &[], fetches_all(), some_files);
     let unknown = json!({ "list": null, "latest": null, "query": null });
     assert_eq!(told(&bench, Some("main")).await, unknown);
-    assert_eq!(foretold(&bench, &main_info()).await, Foretold::Passes);
+    assert_eq!(foretold(&bench, &main_info()).await, resolves());
     bench.ask(main_info()).await.expect("resolved below");
     tokio::time::advance(7 * SECOND).await;
     let known = told(&bench, Some("main")).await;
@@ -185,7 +266,11 @@ async fn in_mode_async_a_query_s_no_and_its_older_answer_are_foretold() {
     let policy = Arc::new(Decision::new(Mode::Async, ""));
     let bench = bench_with(config(Strict), &[], policy, some_files);
     let says = |reply| bench.upstream.only(&m(), FetchAsk::Info(query("main")), reply);
-    let Foretold::Ends(ending) = foretold(&bench, &main_info()).await else { panic!("it ends") };
+    let Foretold::Resolves(Resolving { older: None, alone: Some(ending) }) =
+        foretold(&bench, &main_info()).await
+    else {
+        panic!("upstream is not asked for the version alone")
+    };
     assert_eq!(ending.outcome, Outcome::AsyncAccepted, "{}", ending.why);
     says(Reply::fail(ErrorKind::NotFound));
     bench.ask(main_info()).await.expect_err("it does not exist");
@@ -200,6 +285,5 @@ async fn in_mode_async_a_query_s_no_and_its_older_answer_are_foretold() {
     assert_eq!(bench.ask(main_info()).await.outcome(), Outcome::StaleError);
     let failing = told(&bench, Some("main")).await;
     assert_eq!(failing["query"]["state"], "upstream_fails", "{failing}");
-    assert_eq!(foretold(&bench, &main_info()).await, becomes("v1.2.3"));
-    assert_eq!(bench.ask(main_info()).await.outcome(), Outcome::StaleError);
+    main_comes_true(&bench, Below(None), Outcome::StaleError, "61 s old").await;
 }
