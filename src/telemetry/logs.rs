@@ -4,7 +4,7 @@
 //! counted, and no request any time.
 
 use std::cell::Cell;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -70,11 +70,12 @@ impl Waiting {
         Self { gathered: Mutex::default(), changed: Condvar::new(), lines_max }
     }
 
-    fn put(&self, line: &[u8]) -> LogFate {
+    /// Says whether there is room for the line.
+    fn put(&self, line: &[u8]) -> bool {
         let mut gathered = self.gathered.lock();
         let has_room = gathered.text.len() + line.len() <= BYTES_QUEUED_MAX;
         if gathered.lines >= self.lines_max || !has_room {
-            return LogFate::Lost;
+            return false;
         }
         gathered.text.extend_from_slice(line);
         gathered.lines += 1;
@@ -83,7 +84,7 @@ impl Waiting {
         if is_first {
             self.changed.notify_one();
         }
-        LogFate::Written
+        true
     }
 
     fn end(&self) {
@@ -119,7 +120,7 @@ pub fn init(form: Form, level: LevelFilter) -> Result<Logs, String> {
     let (ends, ended) = sync_channel(1);
     let thread = std::thread::Builder::new().name("log".to_owned());
     let writes = move || {
-        write_all(&written);
+        write_all(&written, &mut std::io::stdout(), count);
         // Nobody may be there any more to hear it.
         let _ = ends.send(());
     };
@@ -143,19 +144,41 @@ pub fn count_in(telemetry: &Telemetry) {
     let _ = COUNTERS.set(counters);
 }
 
-/// One write for all that waits, so that a busy log costs few; a closed standard output is nobody's to mend here.
-fn write_all(waiting: &Waiting) {
+/// One write for all that waits, so that a busy log costs few. What cannot be written is nobody's to mend here: it
+/// is counted, and the next is tried.
+fn write_all(waiting: &Waiting, out: &mut impl Write, count: impl Fn(LogFate, u64)) {
     let mut text = Vec::new();
     loop {
         let is_last = waiting.take(&mut text);
-        let mut out = std::io::stdout().lock();
-        let _ = out.write_all(&text).and_then(|()| out.flush());
+        let left = write(out, &text);
+        let (all, lost) = (lines_in(&text), lines_in(left));
+        count(LogFate::Written, all - lost);
+        count(LogFate::Lost, lost);
         if is_last {
             return;
         }
         text.clear();
         text.shrink_to(BYTES_KEPT);
     }
+}
+
+/// Writes as much as can be, and gives back the rest: from the line on that could not be written whole.
+fn write<'a>(out: &mut impl Write, text: &'a [u8]) -> &'a [u8] {
+    let mut left = text;
+    while !left.is_empty() {
+        match out.write(left) {
+            Ok(0) => return left,
+            Ok(bytes) => left = &left[bytes.min(left.len())..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return left,
+        }
+    }
+    // What it has taken may wait there: whether that is written is known now, and of which lines is not.
+    if out.flush().is_ok() { left } else { text }
+}
+
+fn lines_in(text: &[u8]) -> u64 {
+    text.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
 impl Drop for Logs {
@@ -168,12 +191,12 @@ impl Drop for Logs {
 /// Of lines that are written, left out and lost, once there is something to count in.
 static COUNTERS: OnceLock<[IntCounter; 3]> = OnceLock::new();
 
-fn count(fate: LogFate) {
+fn count(fate: LogFate, lines: u64) {
     if let Some([written, left_out, lost]) = COUNTERS.get() {
         match fate {
-            LogFate::Written => written.inc(),
-            LogFate::LeftOut => left_out.inc(),
-            LogFate::Lost => lost.inc(),
+            LogFate::Written => written.inc_by(lines),
+            LogFate::LeftOut => left_out.inc_by(lines),
+            LogFate::Lost => lost.inc_by(lines),
         }
     }
 }
@@ -201,7 +224,7 @@ impl Lines {
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let Some(left_out) = self.admit(event) else { return count(LogFate::LeftOut) };
+        let Some(left_out) = self.admit(event) else { return count(LogFate::LeftOut, 1) };
         // Whatever is said while this is said has a line of its own.
         let mut line = LINE.try_with(Cell::take).unwrap_or_default();
         line.say(event, self.form);
@@ -211,7 +234,10 @@ impl<S: Subscriber> Layer<S> for Lines {
         if left_out > 0 {
             line.add_left_out(left_out);
         }
-        count(self.waiting.put(line.render(time::OffsetDateTime::now_utc())));
+        // One that waits is counted when it is written.
+        if !self.waiting.put(line.render(time::OffsetDateTime::now_utc())) {
+            count(LogFate::Lost, 1);
+        }
         // Where the thread ends, so does its line.
         let _ = LINE.try_with(|kept| kept.set(line));
     }
@@ -253,8 +279,8 @@ mod tests {
             "{lines:?}"
         );
         let long = vec![b'x'; BYTES_QUEUED_MAX];
-        assert_eq!(waiting.put(&long), LogFate::Written);
-        assert_eq!(waiting.put(b"x"), LogFate::Lost);
+        assert!(waiting.put(&long));
+        assert!(!waiting.put(b"x"), "there is no room");
     }
 
     #[test]
@@ -276,23 +302,75 @@ mod tests {
         assert_eq!(of("\"often\""), super::super::repeats::LINES_PER_WINDOW as usize);
     }
 
+    /// Takes its time for each write; or so many bytes, and no more.
+    #[derive(Default)]
+    struct Output {
+        takes: Duration,
+        bytes_max: Option<usize>,
+        written: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Output {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            std::thread::sleep(self.takes);
+            let mut written = self.written.lock();
+            let room = self.bytes_max.map_or(bytes.len(), |most| most - written.len());
+            if room == 0 {
+                return Err(ErrorKind::BrokenPipe.into());
+            }
+            let taken = &bytes[..room.min(bytes.len())];
+            written.extend_from_slice(taken);
+            Ok(taken.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
     #[test]
     fn the_end_waits_until_what_was_said_is_written_and_not_for_ever() {
         let waiting = Arc::new(Waiting::new(1));
-        let written = Arc::clone(&waiting);
+        assert!(waiting.put(b"the last\n"));
+        let taken = Arc::clone(&waiting);
         let (ends, ended) = sync_channel(1);
-        let writer = std::thread::spawn(move || {
-            write_all(&written);
+        let mut output = Output { takes: FLUSH_MAX / 4, ..Output::default() };
+        let written = Arc::clone(&output.written);
+        std::thread::spawn(move || {
+            write_all(&taken, &mut output, |_, _| ());
             ends.send(()).expect("somebody waits");
         });
+        let began = Instant::now();
         drop(Logs { waiting, ended });
-        writer.join().expect("it has ended");
+        assert_eq!(*written.lock(), b"the last\n");
+        assert!(began.elapsed() < FLUSH_MAX, "no longer than that takes: {:?}", began.elapsed());
         // Nobody takes what waits there.
         let waiting = Arc::new(Waiting::new(1));
-        assert_eq!(waiting.put(b"in the way"), LogFate::Written);
+        assert!(waiting.put(b"in the way\n"));
         let (_ends, ended) = sync_channel(1);
         let began = Instant::now();
         drop(Logs { waiting, ended });
         assert!(began.elapsed() >= FLUSH_MAX, "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_whole_are_counted_as_lost() {
+        for (bytes_max, want) in
+            [(None, (3, 0)), (Some(6), (2, 1)), (Some(4), (1, 2)), (Some(0), (0, 3))]
+        {
+            let waiting = Waiting::new(3);
+            for line in ["a\n", "bc\n", "d\n"] {
+                assert!(waiting.put(line.as_bytes()));
+            }
+            waiting.end();
+            let mut output = Output { bytes_max, ..Output::default() };
+            let (written, lost) = (Cell::new(0), Cell::new(0));
+            write_all(&waiting, &mut output, |fate, lines| match fate {
+                LogFate::Written => written.set(written.get() + lines),
+                LogFate::Lost => lost.set(lost.get() + lines),
+                LogFate::LeftOut => panic!("nothing is left out here"),
+            });
+            assert_eq!((written.get(), lost.get()), want, "{bytes_max:?}");
+        }
     }
 }

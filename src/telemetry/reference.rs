@@ -66,8 +66,8 @@ fields marked with `?` are left out where there is nothing to say. Plain logs ha
 Every other line that is written while a request, or a background fetch, is in hand has its `trace_id` too. What one
 place in the program says more than 20 times in 10 s is left out, and the next line of it says how many those were
 (`left_out`); the event `request` is never left out, nor is an error, which a breach of security is too. A thread
-writes; where standard output is not read, 8192 lines wait, of 16 MiB together at most, and further ones are lost.
-`dipylon_log_lines_total` counts.
+writes; where standard output is not read, 8192 lines wait, of 16 MiB together at most, and further ones are lost, as
+those are that cannot be written. `dipylon_log_lines_total` counts.
 ";
 
 /// The page as Markdown.
