@@ -290,11 +290,11 @@ async fn what_a_full_queue_has_no_room_for_is_refused_or_left_out_and_said() {
         prefetch(&world, &format!("{MANY}@v1.0.0\n{MANY}@v1.1.0\n{MANY}@v1.2.0\n{MANY}")).await;
     // The list is not even asked for.
     assert_eq!(counts(&said), [2, 0, 0, 1, 1], "{said}");
+    assert_eq!(world.asked(&format!("/{MANY}/@v/list")), 0);
     let full = |line| (line, "queue_full".to_owned(), 1);
-    assert_eq!(
-        (reasons(&said), world.asked(&format!("/{MANY}/@v/list"))),
-        (vec![full(3), full(4)], 0)
-    );
+    let said = reasons(&said);
+    // The three are offered at the same time: which of them comes last is the scheduler's.
+    assert!((1..=3).any(|line| said == [full(line), full(4)]), "{said:?}");
     let refused = world.metrics().await.metric("dipylon_dispatch_background_refused_total").sum();
     assert_eq!(refused, 1.0);
     let said = prefetch(&world, MANY).await;
