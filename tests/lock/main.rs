@@ -19,6 +19,7 @@ mod raw;
 #[allow(dead_code, reason = "its faults are another suite's")]
 mod relay;
 mod service;
+mod shown;
 mod stores;
 #[path = "../storage_faults/line.rs"]
 mod toxic;
