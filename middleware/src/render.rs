@@ -44,6 +44,8 @@ pub struct Served {
     pub ttl: Option<i64>,
     /// How far the request went, where the outcome does not say it.
     pub forward: Forward,
+    /// Whether what was fetched for it is kept, or about to be.
+    pub stored: bool,
 }
 
 impl Default for Served {
@@ -59,6 +61,7 @@ impl Default for Served {
             cache_status: None,
             ttl: None,
             forward: Forward::default(),
+            stored: false,
         }
     }
 }
@@ -98,7 +101,7 @@ pub fn cache_status(served: &Served, status: StatusCode) -> String {
         let _ = write!(own, "; ttl={ttl}");
     }
     own.push_str(match way(served) {
-        Way::Forwarded if served.outcome == Outcome::MissLeader => "; stored",
+        Way::Forwarded if served.stored => "; stored",
         Way::Forwarded if is_collapsed(served) => "; collapsed",
         _ => "",
     });
@@ -124,13 +127,14 @@ enum Way {
 
 fn way(served: &Served) -> Way {
     match served.outcome {
-        Outcome::HitMemory | Outcome::HitStorage | Outcome::Negative | Outcome::StaleRevalidate => {
-            Way::Hit
-        }
+        // A remembered "no" still says how far the request went that it was first said to; and what is asked behind an
+        // answer is not asked for it.
+        Outcome::Negative | Outcome::StaleRevalidate => Way::Hit,
         Outcome::MissLeader | Outcome::MissFollower | Outcome::MissDegraded => Way::Forwarded,
+        // However it ended: what upstream said may be that what is here is the answer.
         _ if served.forward.asked => Way::Forwarded,
-        // Upstream has failed a moment ago, and is left alone: nobody was asked for this one.
-        Outcome::StaleError => Way::Hit,
+        // Of the last one upstream has failed a moment ago, and is left alone: nobody was asked for this one.
+        Outcome::HitMemory | Outcome::HitStorage | Outcome::StaleError => Way::Hit,
         _ => Way::Neither,
     }
 }
@@ -139,8 +143,9 @@ fn is_collapsed(served: &Served) -> bool {
     served.outcome == Outcome::MissFollower || served.forward.collapsed
 }
 
-/// The status that came from below, where it is known and not the one that is answered, which it is taken for else. A
-/// miss is always fetched whole, whatever part of it is answered.
+/// The status that came from below, where it is known. A miss is always fetched whole, whatever part of it is
+/// answered: of one that is answered whole it goes without saying. Where upstream's answer is the reason of another it
+/// is said even if the two are the same, because a reader cannot know that they are.
 fn forwarded_status(served: &Served, status: StatusCode) -> Option<StatusCode> {
     match (way(served), served.outcome) {
         (Way::Forwarded, Outcome::MissLeader | Outcome::MissFollower | Outcome::MissDegraded) => {
@@ -250,6 +255,7 @@ pub async fn module(response: ModuleResponse, wanted: Wanted<'_>) -> Result<Resp
     served.outcome = if is_redirected { Outcome::Redirected } else { outcome };
     (served.tier, served.cache_status) = (tier, cache_status);
     (served.ttl, served.forward) = (ttl, forward);
+    served.stored = outcome == Outcome::MissLeader;
     response.extensions_mut().insert(served);
     Ok(response)
 }
@@ -273,11 +279,11 @@ pub fn redirect(location: &str, status: StatusCode) -> Result<Response<Body>, Er
 
 /// The answer of the checksum database's path.
 pub fn sumdb(answer: SumDbResponse) -> Response<Body> {
-    let SumDbResponse { body, immutable, outcome } = answer;
+    let SumDbResponse { body, immutable, stored, outcome, forward } = answer;
     let mut response = whole(TEXT, body);
     let caching = if immutable { IMMUTABLE } else { REVALIDATE };
     put(response.headers_mut(), CACHE_CONTROL, caching);
-    response.extensions_mut().insert(Served { outcome, ..Served::default() });
+    response.extensions_mut().insert(Served { outcome, forward, stored, ..Served::default() });
     response
 }
 

@@ -166,8 +166,10 @@ pub struct Stashed {
     pub version: Version,
     /// The wanted files.
     pub files: Files,
-    /// Leader, follower or degraded.
+    /// Leader, follower or degraded; or from storage, where upstream said only which version a query stands for.
     pub outcome: Outcome,
+    /// How far the request went, where the outcome does not say it.
+    pub forward: Forward,
     /// Resolves when all work for this stash has ended.
     pub finished: Finished,
 }
@@ -235,8 +237,19 @@ pub struct SumDbResponse {
     pub body: Bytes,
     /// Whether it stays true for ever.
     pub immutable: bool,
+    /// Whether it is given again to who asks next.
+    pub stored: bool,
     /// How it came about.
     pub outcome: Outcome,
+    /// How far the request went, where the outcome does not say it.
+    pub forward: Forward,
+}
+
+impl SumDbResponse {
+    /// An answer that may change and is not kept, and for which nobody was asked unless the outcome says so.
+    pub fn new(body: Bytes, outcome: Outcome) -> Self {
+        Self { body, immutable: false, stored: false, outcome, forward: Forward::default() }
+    }
 }
 
 impl HasOutcome for SumDbResponse {

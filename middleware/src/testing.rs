@@ -27,6 +27,7 @@ use tower::util::ServiceExt as _;
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
 use crate::explain::{Foretold, Subject, Tells};
+use crate::forward::Forward;
 use crate::ports::{Decision, Mode, Policy};
 use crate::purge::{Modules, Purge};
 use crate::request::{
@@ -165,7 +166,8 @@ pub(crate) fn file_answer(
 /// A stash that is over.
 pub(crate) fn stashed(of: &str, files: Files) -> Stashed {
     let (version, outcome) = (version(of), Outcome::MissLeader);
-    Stashed { version, files, outcome, finished: Finished::now() }
+    let (forward, finished) = (Forward::default(), Finished::now());
+    Stashed { version, files, outcome, forward, finished }
 }
 
 /// The bytes of an answer, wherever they are.

@@ -99,9 +99,10 @@ impl SumDbCache {
         self.held.get(key).map(|(bytes, _)| bytes)
     }
 
-    /// Holds an unproven answer in memory.
-    pub(crate) fn hold(&self, key: &str, bytes: &Bytes) {
+    /// Holds an unproven answer in memory; whether there is room for one of its size.
+    pub(crate) fn hold(&self, key: &str, bytes: &Bytes) -> bool {
         self.held.insert(key.to_owned(), (bytes.clone(), Instant::now()));
+        self.held.peek(key).is_some()
     }
 
     /// Keeps a proven answer for ever, replacing another one.

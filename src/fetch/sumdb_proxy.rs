@@ -21,7 +21,7 @@ use dipylon_protocol::version::Version;
 use tower::Service;
 
 use super::sumdb_prover::Failure;
-use super::sumdb_source::{Freshness, SumDbSource};
+use super::sumdb_source::{Found, Freshness, SumDbSource};
 
 /// How long a client waits for our own proof of what it looked up.
 const MAX_PROOF_WAIT: Duration = Duration::from_secs(5);
@@ -77,8 +77,7 @@ impl SumDbProxy {
         }
         // Answered here and never forwarded: the database itself has no such path.
         if path == SumDbPath::Supported {
-            let body = Bytes::new();
-            return Ok(SumDbResponse { body, immutable: false, outcome: Outcome::Ok });
+            return Ok(SumDbResponse::new(Bytes::new(), Outcome::Ok));
         }
         self.refuse_private(&name, &path)?;
         let _waits = context.timings.enter(Phase::Verify);
@@ -87,15 +86,18 @@ impl SumDbProxy {
             // A reload may have made it private meanwhile: "not found" would end a client's command.
             Err(error) => return self.refuse_private(&name, &path).and(Err(error)),
         };
+        let mut stored = false;
         if matches!(found.outcome, Outcome::MissLeader | Outcome::MissFollower) {
-            self.source.hold(&name, &path, &found.bytes);
+            stored = self.source.hold(&name, &path, &found.bytes);
             if let SumDbPath::Lookup { module, version } = &path {
                 found.proven = self.prove(&name, module, version).await;
             }
         }
         // A cache in between must not keep for ever what a later proof may contradict.
-        let immutable = found.proven;
-        Ok(SumDbResponse { body: found.bytes, immutable, outcome: found.outcome })
+        let Found { bytes: body, outcome, proven: immutable, forward } = found;
+        // Who shares a fetch keeps nothing: who leads it does.
+        stored = (stored || immutable) && outcome == Outcome::MissLeader;
+        Ok(SumDbResponse { body, immutable, stored, outcome, forward })
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dipylon_middleware::forward::Forward;
 use dipylon_middleware::ports::Policy;
 use dipylon_middleware::request::Named;
 use dipylon_middleware::telemetry::{Answered, FetchKind, Outcome, Telemetry, UpstreamClass};
@@ -74,6 +75,8 @@ pub struct Found {
     pub outcome: Outcome,
     /// Whether it was proven against the trusted tree.
     pub proven: bool,
+    /// How far the request went, where the outcome does not say it.
+    pub forward: Forward,
 }
 
 /// Whether kept answers may be used.
@@ -160,7 +163,7 @@ impl SumDbSource {
             && freshness == Freshness::Kept
             && let Some(Cached { bytes, outcome, proven }) = self.inner.kept(&key, path).await
         {
-            return Ok(Found { bytes, outcome, proven });
+            return Ok(Found { bytes, outcome, proven, forward: Forward::default() });
         }
         if self.inner.offline {
             let text = format!("checksum database {name}: {path} is not stored, and offline");
@@ -172,15 +175,21 @@ impl SumDbSource {
             return Err(error.remembered());
         }
         let (flight, outcome) = self.fetching(&key, name, path);
-        match flight.await {
-            Ok(bytes) => Ok(Found { bytes, outcome, proven: false }),
-            Err(error) if immutable && error.kind() == ErrorKind::ChecksumUnavailable => {
-                let seen = self.inner.cache.seen(&key).filter(|_| freshness == Freshness::Kept);
-                let stale = |bytes| Found { bytes, outcome: Outcome::StaleError, proven: false };
-                seen.map(stale).ok_or(error)
-            }
-            Err(error) => Err(error),
-        }
+        let proven = false;
+        let error = match flight.await {
+            Ok(bytes) => return Ok(Found { bytes, outcome, proven, forward: Forward::default() }),
+            Err(error) if outcome == Outcome::MissFollower => error.collapsed(),
+            Err(error) => error,
+        };
+        let may_stand_in = immutable
+            && freshness == Freshness::Kept
+            && error.kind() == ErrorKind::ChecksumUnavailable;
+        let Some(bytes) = self.inner.cache.seen(&key).filter(|_| may_stand_in) else {
+            return Err(error);
+        };
+        // The database was asked for this one too.
+        let (outcome, forward) = (Outcome::StaleError, Forward { stale: true, ..error.forward() });
+        Ok(Found { bytes, outcome, proven, forward })
     }
 
     /// What is kept of an answer, or held; nobody is asked.
@@ -190,11 +199,9 @@ impl SumDbSource {
     }
 
     /// Holds a fetched answer in memory for a while: for a caller who has not proven it. Does nothing
-    /// for what may change.
-    pub(crate) fn hold(&self, name: &str, path: &SumDbPath, bytes: &Bytes) {
-        if is_immutable(path) {
-            self.inner.cache.hold(&key_of(name, path), bytes);
-        }
+    /// for what may change. Whether it is held.
+    pub(crate) fn hold(&self, name: &str, path: &SumDbPath, bytes: &Bytes) -> bool {
+        is_immutable(path) && self.inner.cache.hold(&key_of(name, path), bytes)
     }
 
     /// What proves the records of a database, where its key is known.

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use dipylon::fetch::ExtraStore;
 use dipylon::fetch::goproxy_setting::GoProxyList;
 use dipylon::fetch::sumdb_proxy::SumDbProxy;
 use dipylon::fetch::sumdb_source::{Carriers, DatabaseSite, SumDbSource, SumDbSourceConfig};
+use dipylon_middleware::forward::Forward;
 use dipylon_middleware::ports::{Decision, ListSource, Mode, Policy};
 use dipylon_middleware::request::SumDbRequest;
 use dipylon_middleware::response::SumDbResponse;
@@ -190,6 +192,50 @@ async fn what_is_not_proven_never_reaches_storage_and_answers_from_memory_for_a_
 }
 
 #[tokio::test]
+async fn what_stands_in_for_a_database_that_fails_says_that_it_was_asked() {
+    let fixture = Fixture::new().await;
+    let path = lookup(MODULE, VERSION);
+    let proxy = fixture.proxy("", false);
+    let held = ask(&proxy, NAME, path.clone()).await.unwrap();
+    assert_eq!((held.outcome, held.forward), (Outcome::MissLeader, Forward::default()));
+    fixture.database.down(true);
+    // Longer than what is not proven is held.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(601)).await;
+    tokio::time::resume();
+    fixture.database.clear_requests();
+    fixture.upstream.latency(Duration::from_millis(50));
+    let answers = tokio::join!(ask(&proxy, NAME, path.clone()), ask(&proxy, NAME, path));
+    let (leads, follows) = (answers.0.unwrap(), answers.1.unwrap());
+    let asked = Forward { asked: true, stale: true, ..Forward::default() };
+    for (answer, forward) in [(leads, asked), (follows, Forward { collapsed: true, ..asked })] {
+        assert_eq!((answer.outcome, answer.forward), (Outcome::StaleError, forward));
+        assert_eq!((answer.body, answer.stored), (held.body.clone(), false));
+    }
+    assert_eq!(fixture.database.count("/lookup/"), 1, "once for both");
+}
+
+#[tokio::test]
+async fn what_is_kept_says_so_and_the_newest_head_is_not() {
+    let fixture = Fixture::new().await;
+    for proxy in [fixture.proxy("", false), fixture.proving(false)] {
+        for (path, stored) in [
+            (lookup(MODULE, VERSION), true),
+            (tile("tile/8/0/000"), true),
+            (SumDbPath::Latest, false),
+        ] {
+            let answer = ask(&proxy, NAME, path.clone()).await.unwrap();
+            if answer.outcome == Outcome::MissLeader {
+                assert_eq!(answer.stored, stored, "{path}");
+            }
+            let again = ask(&proxy, NAME, path.clone()).await.unwrap();
+            assert_eq!(again.outcome != Outcome::MissLeader, stored, "{path}: it is given again");
+            assert!(!again.stored, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_tile_that_proves_nothing_is_not_kept_although_the_client_gets_it() {
     let fixture = Fixture::new().await;
     let wrong = Bytes::from(vec![7; 45 * 32]);
@@ -263,10 +309,14 @@ async fn an_unknown_version_is_404_and_remembered_for_the_repeated_question() {
 #[tokio::test]
 async fn equal_questions_at_one_time_share_one_fetch() {
     let fixture = Fixture::new().await;
-    fixture.upstream.latency(std::time::Duration::from_millis(50));
+    fixture.upstream.latency(Duration::from_millis(50));
     let proxy = fixture.proxy("", false);
     let asks = (0..50).map(|_| ask(&proxy, NAME, lookup(MODULE, VERSION)));
     let answers = futures::future::join_all(asks).await;
+    assert!(answers.iter().flatten().all(|answer| {
+        let leads = answer.outcome == Outcome::MissLeader;
+        answer.stored == leads
+    }));
     let leaders = answers
         .iter()
         .filter(|answer| answer.as_ref().unwrap().outcome == Outcome::MissLeader)
@@ -277,18 +327,18 @@ async fn equal_questions_at_one_time_share_one_fetch() {
 #[tokio::test]
 async fn a_client_that_goes_away_does_not_fail_those_who_wait_with_it() {
     let fixture = Fixture::new().await;
-    fixture.upstream.latency(std::time::Duration::from_millis(100));
+    fixture.upstream.latency(Duration::from_millis(100));
     let proxy = fixture.proxy("", false);
     let leader = tokio::spawn({
         let proxy = proxy.clone();
         async move { ask(&proxy, NAME, lookup(MODULE, VERSION)).await }
     });
-    tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    tokio::time::sleep(Duration::from_millis(30)).await;
     let follower = tokio::spawn({
         let proxy = proxy.clone();
         async move { ask(&proxy, NAME, lookup(MODULE, VERSION)).await }
     });
-    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
     leader.abort();
     assert!(follower.await.unwrap().is_ok());
     assert_eq!(fixture.database.count("/lookup/"), 1);
@@ -297,7 +347,7 @@ async fn a_client_that_goes_away_does_not_fail_those_who_wait_with_it() {
         let proxy = proxy.clone();
         async move { ask(&proxy, NAME, tile("tile/8/0/000")).await }
     });
-    tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    tokio::time::sleep(Duration::from_millis(30)).await;
     alone.abort();
     assert!(alone.await.unwrap_err().is_cancelled());
     assert!(ask(&proxy, NAME, tile("tile/8/0/000")).await.is_ok());

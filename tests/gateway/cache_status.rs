@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::upstream::{Fault, Gate, When};
 use http::Method;
 
-use crate::world::{MODULE, Setup, VERSION, World, file, latest, list, path_of, sick, until};
+use crate::world::{
+    DATABASE, MODULE, Setup, VERSION, World, file, latest, list, path_of, sick, until,
+};
 
 const MISS: &str = "dipylon; fwd=uri-miss; stored; detail=miss_leader";
 const HIT: &str = "dipylon; hit; detail=hit_storage";
@@ -136,19 +137,101 @@ async fn who_shares_a_fetch_of_a_small_file_or_a_list_says_so() {
 
 #[tokio::test]
 async fn what_a_gateway_above_says_of_small_files_and_lists_stands_first_and_is_not_said_again() {
-    let central = Setup::disk().start().await;
+    let central = Setup::disk().env("DIPYLON_FRESH_FOR", "60").start().await;
     central.add_module();
-    // A version of its own: a query that stands for one that is stored is answered with what is stored.
-    central.add(FakeModule::new(MODULE, "v1.9.0"));
-    central.upstream.query(MODULE, "master", "v1.9.0");
+    central.upstream.query(MODULE, "master", VERSION);
     let above = central.gateway.url();
-    let gateway = Setup::disk().env("GOPROXY", &above).env("GONOSUMDB", MODULE).start().await;
-    for path in [branch(), file("info"), file("mod"), list(), latest()] {
-        let said = told(&gateway, &path).await;
-        let (above, own) = said.split_once(", ").unwrap_or_else(|| panic!("{path}: {said}"));
-        assert!(above.starts_with("dipylon; ") && own.starts_with("dipylon; fwd="), "{said}");
+    let setup = Setup::disk().env("GOPROXY", &above).env("GONOSUMDB", MODULE);
+    let gateway = setup.env("DIPYLON_FRESH_FOR", "60").start().await;
+    let fresh = |seconds: i64| MISS.replace("; stored", &format!("; ttl={seconds}; stored"));
+    let resolved = "dipylon; fwd=uri-miss; ttl=60; detail=hit_storage".to_owned();
+    for (path, wanted) in [
+        (file("info"), MISS.to_owned()),
+        (file("mod"), MISS.to_owned()),
+        (list(), fresh(60)),
+        (latest(), fresh(60)),
+        // The file is stored already: upstream is asked all the same which one it is.
+        (branch(), resolved),
+    ] {
+        assert_eq!(told(&gateway, &path).await, format!("{wanted}, {wanted}"), "{path}");
         let again = told(&gateway, &path).await;
         assert!(again.starts_with("dipylon; hit; "), "{path}: {again}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_gateway_above_says_of_a_branch_stands_first_where_nobody_waits_for_files() {
+    let central = Setup::disk().env("DIPYLON_FRESH_FOR", "60").start().await;
+    central.add_module();
+    central.upstream.query(MODULE, "master", VERSION);
+    let setup = Setup::disk()
+        .env("GOPROXY", &central.gateway.url())
+        .env("GONOSUMDB", MODULE)
+        .env("DIPYLON_FRESH_FOR", "60")
+        .env("ATHENS_DOWNLOAD_MODE", "async");
+    let gateway = setup.start().await;
+    let not_yet = told(&gateway, &branch()).await;
+    assert_eq!(not_yet, "dipylon; fwd=uri-miss; detail=async_accepted");
+    gateway.until_stored(MODULE, VERSION).await;
+    gateway.until_idle().await;
+    central.until_idle().await;
+    let other = path_of(MODULE, "v1", "info");
+    central.upstream.query(MODULE, "v1", VERSION);
+    let resolved = "dipylon; fwd=uri-miss; ttl=60; detail=hit_storage";
+    assert_eq!(told(&gateway, &other).await, format!("{resolved}, {resolved}"));
+    for path in [branch(), other] {
+        let again = without_ttl(&told(&gateway, &path).await, 0..=60);
+        assert!(again.starts_with("dipylon; hit; detail=hit_"), "{path}: {again}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_stored_says_that_upstream_was_asked_before_it_was_the_answer() {
+    for mode in ["strict", "fallback"] {
+        let setup = Setup::disk()
+            .env("ATHENS_NETWORK_MODE", mode)
+            .env("DIPYLON_FRESH_FOR", "60")
+            .env("DIPYLON_UPSTREAM_ATTEMPTS", "1");
+        let world = setup.start().await;
+        world.add_module();
+        world.get_ok(&file("zip")).await;
+        world.until_stored(MODULE, VERSION).await;
+        world.until_idle().await;
+        let gone = Fault::Status(404, "text/plain; charset=utf-8", "gone\n".into());
+        world.upstream.fault(When::path(&list()), gone);
+        let said = without_ttl(&told(&world, &list()).await, 60..=60);
+        assert_eq!(said, "dipylon; fwd=uri-miss; fwd-status=404; detail=hit_storage", "{mode}");
+        let again = without_ttl(&told(&world, &list()).await, 0..=60);
+        assert_eq!(again, "dipylon; hit; detail=hit_memory", "{mode}");
+        world.upstream.fault(When::path(&latest()), sick());
+        let said = told(&world, &latest()).await;
+        let (wanted, next) = match mode {
+            "strict" => ("; fwd-status=500; detail=upstream_error", "fwd=uri-miss; "),
+            // What is stored is not kept as the answer; upstream is left alone for a moment.
+            _ => ("; fwd-status=500; detail=hit_storage", "hit; "),
+        };
+        assert_eq!(said, format!("dipylon; fwd=uri-miss{wanted}"), "{mode}");
+        let again = told(&world, &latest()).await;
+        assert!(again.starts_with(&format!("dipylon; {next}")), "{mode}: {again}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_checksum_database_says_is_stored_where_it_is_kept() {
+    let world = Setup::disk().start().await;
+    world.add_module();
+    world.database.pad(300);
+    let of = |path: &str| format!("/sumdb/{DATABASE}/{path}");
+    for (path, again) in [
+        (of("latest"), "dipylon; fwd=uri-miss; detail=miss_leader"),
+        (of(&format!("lookup/{MODULE}@{VERSION}")), "dipylon; hit; detail=hit_memory"),
+        // None that proves the record, which is its last one.
+        (of("tile/8/0/000.p/7"), "dipylon; hit; detail=hit_memory"),
+    ] {
+        let is_kept = again.contains("hit");
+        let first = if is_kept { MISS } else { again };
+        assert_eq!(told(&world, &path).await, first, "{path}");
+        assert_eq!(told(&world, &path).await, again, "{path}");
     }
 }
 
@@ -172,11 +255,13 @@ async fn what_is_asked_anew_says_that_something_older_was_there() {
     let world = setup.start().await;
     world.add_module();
     world.upstream.query(MODULE, "master", VERSION);
-    for path in [list(), latest(), branch()] {
+    let stale = MISS.replace("uri-miss", "stale");
+    // What it stands for is asked anew, and the file is stored.
+    let resolved = "dipylon; fwd=stale; detail=hit_storage";
+    for (path, wanted) in [(list(), &*stale), (latest(), &stale), (branch(), resolved)] {
         world.get_ok(&path).await;
         tokio::time::sleep(Duration::from_millis(1_200)).await;
-        let said = without_ttl(&told(&world, &path).await, 1..=1);
-        assert!(said.starts_with("dipylon; fwd=stale; "), "{path}: {said}");
+        assert_eq!(without_ttl(&told(&world, &path).await, 1..=1), wanted, "{path}");
     }
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     world.upstream.fault(When::any(), sick());

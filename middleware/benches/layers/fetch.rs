@@ -10,6 +10,7 @@ use criterion::Criterion;
 use dipylon_middleware::Error;
 use dipylon_middleware::breaker::BreakerLayer;
 use dipylon_middleware::budget::Rate;
+use dipylon_middleware::forward::Forward;
 use dipylon_middleware::hedge::HedgeLayer;
 use dipylon_middleware::limit::LimitLayer;
 use dipylon_middleware::lock::{LockLayer, LockLimits};
@@ -37,7 +38,8 @@ use crate::support::{LONG, bench_service, context, module, storage, telemetry, v
 pub(crate) fn stashed() -> impl Stage<StashRequest, Reply = Stashed> {
     tower::service_fn(|_: StashRequest| {
         let (version, files, finished) = (version(), Files::default(), Finished::now());
-        ready(Ok::<_, Error>(Stashed { version, files, outcome: Outcome::MissLeader, finished }))
+        let (outcome, forward) = (Outcome::MissLeader, Forward::default());
+        ready(Ok::<_, Error>(Stashed { version, files, outcome, forward, finished }))
     })
 }
 

@@ -10,6 +10,7 @@ use criterion::{BenchmarkGroup, Criterion};
 use dipylon_middleware::Error;
 use dipylon_middleware::blob::Blob;
 use dipylon_middleware::dispatch::{Background, BackgroundConfig, BackgroundPorts, Dispatch};
+use dipylon_middleware::forward::Forward;
 use dipylon_middleware::missing_paths::MissingPaths;
 use dipylon_middleware::negative::NegativeLayer;
 use dipylon_middleware::ports::{
@@ -51,7 +52,8 @@ pub(crate) fn dispatch(criterion: &mut Criterion) {
     let stash = Border::new(tower::service_fn(|_: StashRequest| {
         let files = Files { info: Some(INFO.into()), ..Files::default() };
         let (version, finished) = (version(), Finished::now());
-        ready(Ok::<_, Error>(Stashed { version, files, outcome: Outcome::MissLeader, finished }))
+        let (outcome, forward) = (Outcome::MissLeader, Forward::default());
+        ready(Ok::<_, Error>(Stashed { version, files, outcome, forward, finished }))
     }));
     let fetcher: Arc<dyn Fetcher> = Arc::new(Memory::new());
     let background = Background::new(

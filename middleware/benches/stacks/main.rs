@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dipylon_middleware::Error;
 use dipylon_middleware::download_mode::DownloadModeLayer;
+use dipylon_middleware::forward::Forward;
 use dipylon_middleware::hot_cache::HotCacheLayer;
 use dipylon_middleware::limit::LimitLayer;
 use dipylon_middleware::lookup::LookupLayer;
@@ -148,7 +149,8 @@ fn together(runtime: &Runtime, keys: u64, callers: u64, in_tasks: bool) -> Durat
             // Whoever is there already joins before the flight lands.
             tokio::task::yield_now().await;
             let (version, files, finished) = (version(), Files::default(), Finished::now());
-            Ok::<_, Error>(Stashed { version, files, outcome: Outcome::MissLeader, finished })
+            let (outcome, forward) = (Outcome::MissLeader, Forward::default());
+            Ok::<_, Error>(Stashed { version, files, outcome, forward, finished })
         }
     });
     let service = SingleFlightLayer::new(LONG, TaskTracker::new(), &telemetry()).layer(leaf);

@@ -53,13 +53,13 @@ impl Dispatch {
         let waits = request.context.timings.enter(Phase::Stash);
         let stashed = self.stash.send(stash).await;
         drop(waits);
-        let Stashed { version, files, outcome, .. } = stashed?;
+        let Stashed { version, files, outcome, forward, .. } = stashed?;
         let cache_status = files.cache_status.clone();
         let content = files.get(kind).ok_or_else(|| {
             Error::new(ErrorKind::Internal, "a stash ended without the file it was asked for")
         })?;
         let mut response = ModuleResponse::new(Answer::File { kind, version, content }, outcome);
-        response.cache_status = cache_status;
+        (response.cache_status, response.forward) = (cache_status, forward);
         response.asked = asked.canonical().is_none().then_some(asked);
         Ok(response)
     }

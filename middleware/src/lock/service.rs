@@ -17,6 +17,7 @@ use super::roll::{Entry, Roll, Standing};
 use super::state::{Contest, Footing, LockLimits, Next, Why};
 use crate::blob::Blob;
 use crate::error::Error;
+use crate::forward::Forward;
 use crate::ports::{Acquired, BoxFuture, LockClaim, LockError, Moment, Verdict};
 use crate::purge::{Era, Purges};
 use crate::request::{StashRequest, Want};
@@ -322,7 +323,8 @@ impl Wish<'_> {
         };
         let (version, outcome) = (self.version.clone(), Outcome::MissFollower);
         let files = Files { stored, ..Files::default() };
-        Some(Stashed { version, files, outcome, finished: Finished::now() })
+        let (forward, finished) = (Forward::default(), Finished::now());
+        Some(Stashed { version, files, outcome, forward, finished })
     }
 
     async fn stored_zip(&self) -> Result<Option<Stored>, Error> {

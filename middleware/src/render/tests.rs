@@ -388,7 +388,8 @@ async fn what_is_said_of_an_answer_travels_with_it() {
 async fn the_checksum_database_s_answers_are_kept_as_long_as_they_are_true() {
     for (immutable, caching) in [(true, IMMUTABLE), (false, REVALIDATE)] {
         let body = Bytes::from_static(b"tile");
-        let response = sumdb(SumDbResponse { body, immutable, outcome: Outcome::HitStorage });
+        let answer = SumDbResponse::new(body, Outcome::HitStorage);
+        let response = sumdb(SumDbResponse { immutable, ..answer });
         assert_eq!(header(&response, "cache-control"), Some(caching));
         assert_eq!(response.outcome(), Outcome::HitStorage);
         assert_eq!(text_of(response).await, "tile");

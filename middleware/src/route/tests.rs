@@ -73,7 +73,7 @@ fn bench_with(cache_control: &str, answer: Answering) -> Bench {
     let sumdb = leaf(move |request: SumDbRequest| {
         sumdb.lock().push(format!("sumdb {} {}", request.name, request.path));
         let (body, outcome) = (Bytes::from_static(b"note"), Outcome::HitStorage);
-        Ok(SumDbResponse { body, immutable: false, outcome })
+        Ok(SumDbResponse::new(body, outcome))
     });
     let (modules, sumdb) = (Border::new(modules), Border::new(sumdb));
     let route = Route::new(modules, sumdb, Arc::new(Pages), cache_control);

@@ -113,6 +113,7 @@ fn followed(mut stashed: Stashed) -> Stashed {
     if stashed.outcome == Outcome::MissLeader {
         stashed.outcome = Outcome::MissFollower;
     }
+    stashed.forward.collapsed = true;
     stashed
 }
 

@@ -12,6 +12,7 @@ use tower::Layer as _;
 use super::{SingleFlight, SingleFlightLayer};
 use crate::error::{Error, ErrorKind};
 use crate::explain::Tells as _;
+use crate::forward::Forward;
 use crate::observe::ObserveLayer;
 use crate::purge::{Modules, Purge, Purges};
 use crate::request::{StashKey, StashRequest, Want};
@@ -107,6 +108,18 @@ async fn a_hundred_callers_cost_one_stash_and_all_but_one_are_followers() {
     assert_eq!(below.runs(), 1);
     settle().await;
     assert_eq!(telemetry.metrics.flights_active.get(()).get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_follows_to_what_was_stored_already_has_shared_the_question_alone() {
+    let forward = Forward { asked: true, ..Forward::default() };
+    let outcome = Outcome::HitStorage;
+    let stored = Stashed { outcome, forward, ..stashed("v1.0.0", Files::default()) };
+    let service = Below::new(Ok(stored)).under(&telemetry());
+    let results = join_all((0..2).map(|_| call(&service, request()))).await;
+    let told = results.into_iter().map(|result| result.map(|s| (s.outcome, s.forward)).unwrap());
+    let collapsed = Forward { collapsed: true, ..forward };
+    assert_eq!(Vec::from_iter(told), [(outcome, forward), (outcome, collapsed)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,6 +15,7 @@ use super::checks;
 use super::ingest::{Ingest, Known};
 use super::small::{For, Small, SmallFile, SmallFlights};
 use crate::error::{Error, ErrorKind};
+use crate::forward::Forward;
 use crate::ports::{BoxFuture, Expected, Fetched, Index, Payload, Verifier, ZipBody};
 use crate::purge::Purges;
 use crate::request::{FetchAsk, FetchRequest, RequestContext, StashRequest, TURN_PATIENCE, Want};
@@ -175,9 +176,7 @@ impl Job {
         };
         match look.await {
             Ok(files) => {
-                let (outcome, finished) = (Outcome::MissFollower, Finished::now());
-                let version = version.clone();
-                files.map(|files| Stashed { version, files, outcome, finished })
+                files.map(|files| Self::ended(version.clone(), files, Outcome::MissFollower))
             }
             Err(error) => {
                 // It can be fetched all the same; whether it can be kept is seen then.
@@ -214,7 +213,11 @@ impl Job {
             Payload::Version { version, .. } => version.clone(),
             Payload::Zip(_) => return Err(wrong_payload()),
         };
-        if let Some(stashed) = self.stored_meanwhile(&version, want).await {
+        if let Some(mut stashed) = self.stored_meanwhile(&version, want).await {
+            // No other fetch is shared here: upstream was asked for this one, and the file was there.
+            stashed.outcome = Outcome::HitStorage;
+            stashed.forward = Forward { asked: true, ..Forward::default() };
+            stashed.files.cache_status = fetched.cache_status;
             return Ok(stashed);
         }
         match (fetched.payload, want) {
@@ -225,7 +228,7 @@ impl Job {
                 let outcome = self.keep_early(&version, FileKind::Info, &info).await;
                 let cache_status = fetched.cache_status;
                 let files = Files { info: Some(info), cache_status, ..Files::default() };
-                Ok(Stashed { version, files, outcome, finished: Finished::now() })
+                Ok(Self::ended(version, files, outcome))
             }
             (payload, _) => self.whole(Fetched { payload, ..fetched }).await,
         }
@@ -240,10 +243,16 @@ impl Job {
                     _ => (Some(bytes), None),
                 };
                 let files = Files { info, go_mod, cache_status, ..Files::default() };
-                Ok(Stashed { version, files, outcome, finished: Finished::now() })
+                Ok(Self::ended(version, files, outcome))
             }
             Small::Whole(fetched) => self.whole(fetched).await,
         }
+    }
+
+    /// A stash behind which nothing goes on.
+    fn ended(version: Version, files: Files, outcome: Outcome) -> Stashed {
+        let (forward, finished) = (Forward::default(), Finished::now());
+        Stashed { version, files, outcome, forward, finished }
     }
 
     async fn zip(self, version: Version) -> Result<Stashed, Error> {
@@ -293,7 +302,8 @@ impl Job {
                 Err(error) => guard.refuse(error),
             }
         }));
-        Ok(Stashed { version, files, outcome: Outcome::MissLeader, finished })
+        let (outcome, forward) = (Outcome::MissLeader, Forward::default());
+        Ok(Stashed { version, files, outcome, forward, finished })
     }
 
     /// Fetches while the checksum database is asked. A fetch that fails is the answer at once.

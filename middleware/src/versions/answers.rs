@@ -64,21 +64,23 @@ impl<What> OfModule for (ModulePath, What) {
     }
 }
 
-/// The answers of one kind, and the questions under way.
-pub(super) struct Answers<K, V> {
+/// The answers of one kind, and the questions under way. What lands, to those who wait for it, may say more than what
+/// is kept.
+pub(super) struct Answers<K, V, Landed = V> {
     kept: Remember<K, Kept<V>>,
     /// Questions that upstream failed on, for a moment.
     failed: Remember<K, ()>,
     /// By when they were asked: none is joined after a purge that it began before.
-    flights: Flights<(K, Era), Kept<V>>,
+    flights: Flights<(K, Era), Kept<Landed>>,
     purges: Purges,
     tasks: TaskTracker,
 }
 
-impl<K, V> Answers<K, V>
+impl<K, V, Landed> Answers<K, V, Landed>
 where
     K: OfModule + Eq + Hash + Clone + Weigh + Send + Sync + 'static,
     V: Clone + Weigh + Send + Sync + 'static,
+    Landed: Clone + Send + Sync + 'static,
 {
     /// Answers that take `bytes_max` together, and for what failed `failures_bytes_max`. `tasks` counts
     /// questions under way, which `purges` end.
@@ -134,9 +136,9 @@ where
         key: K,
         deadline: Instant,
         work: W,
-    ) -> Result<(Kept<V>, Role), NoLanding>
+    ) -> Result<(Kept<Landed>, Role), NoLanding>
     where
-        W: FnOnce(Landing<(K, Era), Kept<V>>) -> F,
+        W: FnOnce(Landing<(K, Era), Kept<Landed>>) -> F,
         F: Future<Output = ()> + Send + 'static,
     {
         let era = self.purges.era(key.module());

@@ -44,15 +44,20 @@ pub(super) struct AtHand {
 #[derive(Clone, Debug)]
 pub(super) struct How {
     outcome: Outcome,
-    /// How far the request went, and how old the answer is, where an older one stands in.
-    stands_in: Option<(Forward, Duration)>,
+    /// How far the request went, where the outcome does not say it.
+    forward: Forward,
+    /// How old the answer is, where an older one stands in.
+    age: Option<Duration>,
+    /// Whether it is given again to who asks next.
+    is_kept: bool,
     /// What the upstream said in `Cache-Status`: to who has asked it, and not to who is given the same later.
     cache_status: Option<Arc<str>>,
 }
 
 impl How {
     fn new(outcome: Outcome) -> Self {
-        Self { outcome, stands_in: None, cache_status: None }
+        let forward = Forward::default();
+        Self { outcome, forward, age: None, is_kept: false, cache_status: None }
     }
 }
 
@@ -110,9 +115,9 @@ impl Shared {
             (Outcome::MissLeader, Role::Follower) => Outcome::MissFollower,
             (outcome, _) => outcome,
         };
-        let (forward, age) = how.stands_in.unzip();
-        let mut response = response(question, body, outcome, age);
-        response.forward = Forward { stale: is_stale, collapsed, ..forward.unwrap_or_default() };
+        let mut response = response(question, body, outcome, how.age);
+        response.forward = Forward { stale: is_stale, collapsed, ..how.forward };
+        response.ttl = how.is_kept.then(|| self.new_ttl(&key.0));
         response.cache_status = how.cache_status;
         Ok(response)
     }
@@ -189,7 +194,7 @@ impl Shared {
 
     /// Keeps what may be kept of what was asked in that era; gives an older answer where upstream fails now.
     fn keep(&self, key: &Key, asked: Asked, era: Era) -> Kept<Said> {
-        let Asked { kept, failure } = asked;
+        let Asked { mut kept, failure } = asked;
         if let Ok((listed, how)) = &kept
             && how.outcome == Outcome::MissDegraded
         {
@@ -202,8 +207,12 @@ impl Shared {
         // Who came after a purge of it has asked anew, and may have been answered: then this is for those who wait.
         let purges = self.missing.purges();
         let Some(error) = failure.as_ref().filter(|error| is_failure(error)) else {
+            let is_known = failure.is_none_or(|error| error.kind().is_absence());
+            if let Ok((_, how)) = &mut kept {
+                how.is_kept = is_known;
+            }
             let write = || {
-                if failure.is_none_or(|error| error.kind().is_absence()) {
+                if is_known {
                     self.learn(key, &kept);
                     self.lists.keep(key.clone(), kept.clone());
                 } else {
@@ -228,8 +237,8 @@ impl Shared {
         let (module, _) = key;
         tracing::warn!(%module, %error, age_seconds = age.as_secs(),
             "upstream fails: answered with an older list");
-        let stands_in = Some((error.forward(), age));
-        Ok((body, How { stands_in, ..How::new(Outcome::StaleError) }))
+        let (forward, age) = (error.forward(), Some(age));
+        Ok((body, How { forward, age, ..How::new(Outcome::StaleError) }))
     }
 
     /// Whether there is anything at the path.
@@ -266,7 +275,10 @@ impl Shared {
         // Upstream does not have it (any more), or may be replaced: what is stored is the answer.
         let kept = match self.stored(&self.patient(context), module, *question, mode).await {
             Ok(stored) => match stored.filter(|body| !body.is_empty()) {
-                Some(body) => Ok((body, How::new(Outcome::HitStorage))),
+                Some(body) => {
+                    let forward = error.forward();
+                    Ok((body, How { forward, ..How::new(Outcome::HitStorage) }))
+                }
                 None => Err(error.clone()),
             },
             // Storage is no authority on what upstream says: nothing of this may be kept.

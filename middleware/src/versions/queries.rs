@@ -18,6 +18,7 @@ use super::service::{
 };
 use super::{NetworkMode, merge};
 use crate::error::{Error, ErrorKind};
+use crate::flight::Role;
 use crate::forward::Forward;
 use crate::missing_paths::Question;
 use crate::ports::{ListSource, Mode, Payload};
@@ -26,6 +27,14 @@ use crate::request::{FetchAsk, FetchRequest, FileRequest, RequestContext};
 use crate::response::{Answer, ModuleResponse};
 use crate::stack::Stage;
 use crate::telemetry::{Outcome, Phase};
+
+/// What upstream says that a query stands for.
+#[derive(Clone, Debug)]
+pub(super) struct Resolved {
+    version: Version,
+    /// What the upstream said in `Cache-Status`: to who has asked it, and not to who is given the same later.
+    cache_status: Option<Arc<str>>,
+}
 
 /// What becomes of a request for a file of a query.
 pub(super) enum Course {
@@ -94,6 +103,7 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
             }
             (Ok(mut response), _) => {
                 response.forward.stale = is_stale;
+                response.ttl = found_in(&response).map(|_| self.shared.new_ttl(&key.0));
                 Ok(response)
             }
             (Err(error), None) => Err(error.beside_older(is_stale)),
@@ -107,6 +117,7 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
         key: QueryKey,
     ) -> Result<ModuleResponse, Error> {
         let Shared { queries, config, .. } = &*self.shared;
+        let is_stale = queries.older(&key, Duration::MAX).is_some();
         let call = self.clone().resolved(key.clone(), request.context.clone());
         // The question is on a task of its own, and goes on by itself.
         let goes_on = || std::future::ready(());
@@ -121,10 +132,14 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
         };
         drop(waits);
         match resolved {
-            Ok(version) => self.known(request, version).await,
+            Ok((resolved, role)) => {
+                let collapsed = role == Role::Follower;
+                let forward = Forward { asked: true, stale: is_stale, collapsed, status: None };
+                self.just_resolved(request, resolved, forward).await
+            }
             Err(error) => {
                 let older = is_failure(&error).then(|| queries.older(&key, config.stale_if_error));
-                let Some(older) = older.flatten() else { return Err(error) };
+                let Some(older) = older.flatten() else { return Err(error.beside_older(is_stale)) };
                 let forward = Forward { stale: true, ..error.forward() };
                 let stale = self.stale(request, older, Outcome::StaleError, forward).await;
                 stale.map_err(|_| error.beside_older(true))
@@ -132,8 +147,32 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
         }
     }
 
+    /// A file of the version that upstream has just said a query stands for.
+    async fn just_resolved(
+        &self,
+        request: FileRequest,
+        Resolved { version, cache_status }: Resolved,
+        forward: Forward,
+    ) -> Result<ModuleResponse, Error> {
+        let module = request.module.clone();
+        let mut response = self.known(request, version).await.map_err(|error| {
+            let error = error.forwarded().beside_older(forward.stale);
+            if forward.collapsed { error.collapsed() } else { error }
+        })?;
+        // A file that is fetched now says itself how far that went.
+        if matches!(response.outcome, Outcome::HitMemory | Outcome::HitStorage) {
+            (response.forward, response.cache_status) = (forward, cache_status);
+        }
+        response.ttl = Some(self.shared.new_ttl(&module));
+        Ok(response)
+    }
+
     /// Finds out anew what a query stands for, once for all who ask at the same time.
-    async fn resolved(self, key: QueryKey, context: RequestContext) -> Result<Version, Error> {
+    async fn resolved(
+        self,
+        key: QueryKey,
+        context: RequestContext,
+    ) -> Result<(Resolved, Role), Error> {
         let Self { inner, shared } = self;
         let (module, query) = key.clone();
         let landed = shared.queries.ask(key.clone(), context.deadline, {
@@ -143,7 +182,7 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
                 let context = shared.patient(&context);
                 if shared.policy.decide(&module).mode == Mode::Async {
                     let said = shared.version_of(&context, &key).await;
-                    shared.learn_query(&key, said.as_ref().map(Some), era);
+                    shared.learn_query(&key, said.as_ref().map(|said| Some(&said.version)), era);
                     // Below, where files are asked for, `negative` does so.
                     match &said {
                         Ok(_) => shared.missing.exists(&module),
@@ -159,7 +198,9 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
                 let result = inner.oneshot(request).await;
                 shared.learn_query(&key, found(&result), era);
                 landing.land(result.and_then(|response| match response.answer {
-                    Answer::File { version, .. } => Ok(version),
+                    Answer::File { version, .. } => {
+                        Ok(Resolved { version, cache_status: response.cache_status })
+                    }
                     _ => {
                         let text = "not found: clients are sent elsewhere";
                         Err(Error::new(ErrorKind::NotStored, text))
@@ -167,8 +208,11 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
                 }));
             }
         });
-        let (resolved, _role) = landed.await.map_err(|why| unfinished(&"the version", why))?;
-        resolved
+        let (resolved, role) = landed.await.map_err(|why| unfinished(&"the version", why))?;
+        match role {
+            Role::Leader => Ok((resolved?, role)),
+            Role::Follower => Ok((resolved.map_err(Error::collapsed)?, role)),
+        }
     }
 
     async fn known(
@@ -255,18 +299,20 @@ impl Shared {
         &self,
         context: &RequestContext,
         (module, query): &QueryKey,
-    ) -> Result<Version, Error> {
+    ) -> Result<Resolved, Error> {
         let ask = FetchAsk::Info(query.clone());
         let request = FetchRequest::new(context.clone(), module.clone(), ask);
         let fetched = self.upstream.send(request).await.map_err(Error::forwarded_if_late)?;
-        match &fetched.payload {
-            Payload::Bytes(info) => fetched.version_of(info, module, query),
+        let version = match &fetched.payload {
+            Payload::Bytes(info) => fetched.version_of(info, module, query)?,
             // All of it came at once, as from `direct`, and is near when it is fetched.
-            Payload::Version { version, .. } => Ok(version.clone()),
+            Payload::Version { version, .. } => version.clone(),
             Payload::Zip(_) => {
-                Err(Error::new(ErrorKind::Internal, "upstream answered another question"))
+                let text = "upstream answered another question";
+                return Err(Error::new(ErrorKind::Internal, text));
             }
-        }
+        };
+        Ok(Resolved { version, cache_status: fetched.cache_status })
     }
 
     /// Remembers what a query stands for; the older answer that stands in where that could not be found out.
@@ -312,10 +358,14 @@ impl Shared {
 
 /// The version whose file was found for a query; `None` where clients are sent elsewhere.
 fn found(result: &Result<ModuleResponse, Error>) -> Result<Option<&Version>, &Error> {
-    match result.as_ref()? {
+    result.as_ref().map(found_in)
+}
+
+fn found_in(response: &ModuleResponse) -> Option<&Version> {
+    match response {
         ModuleResponse { answer: Answer::File { version, .. }, asked: Some(_), .. } => {
-            Ok(Some(version))
+            Some(version)
         }
-        _ => Ok(None),
+        _ => None,
     }
 }

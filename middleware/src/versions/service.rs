@@ -10,6 +10,7 @@ use tower::util::ServiceExt as _;
 
 use super::answers::{Answers, Times, Within};
 use super::lists::Said;
+use super::queries::Resolved;
 use super::{NetworkMode, VersionsConfig};
 use crate::error::{Error, ErrorKind};
 use crate::flight::NoLanding;
@@ -37,7 +38,7 @@ pub(super) struct Shared {
     pub(super) policy: Arc<dyn Policy>,
     pub(super) lists: Answers<Key, Said>,
     /// Which versions queries stand for.
-    pub(super) queries: Answers<QueryKey, Version>,
+    pub(super) queries: Answers<QueryKey, Version, Resolved>,
     /// Paths that upstream says do not exist.
     pub(super) missing: MissingPaths,
     pub(super) metrics: Arc<Metrics>,
@@ -158,6 +159,11 @@ impl Shared {
         let age = response.age.or(is_new.then_some(Duration::ZERO));
         response.ttl = response.ttl.or(age.map(|age| ttl(fresh_for, age)));
         response
+    }
+
+    /// For how long what was just found out is known.
+    pub(super) fn new_ttl(&self, module: &ModulePath) -> i64 {
+        ttl(self.times(&self.policy.decide(module)).fresh_for, Duration::ZERO)
     }
 
     /// What was remembered of what was asked, and how old that is.

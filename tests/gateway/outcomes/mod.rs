@@ -76,8 +76,10 @@ macro_rules! outcomes {
 outcomes! {
     HitMemory hit_memory: [200], ["hit; ttl=N"], ["info"], ["versions"],
         "A list that was asked for a moment ago.";
-    HitStorage hit_storage: [200], ["hit"], ["info"], ["lookup"],
-        "A file of a stored version.";
+    HitStorage hit_storage: [200],
+        ["fwd=uri-miss; fwd-status=404; ttl=N", "fwd=uri-miss; ttl=N", "hit"],
+        ["info"], ["stash", "lookup", "versions"],
+        "A file of a stored version; one by a branch that stands for it; a list that upstream says does not exist.";
     StaleRevalidate stale_revalidate: [200], ["hit; ttl=-N"], ["info"], ["versions"],
         "A list older than `FreshFor`, within `StaleWhileRevalidate`.";
     StaleError stale_error: [200],
@@ -107,8 +109,8 @@ outcomes! {
         "A zip larger than `MaxSpoolBytes`.";
     Redirected redirected: [302], [""], ["info"], ["dispatch"],
         "A miss in the modes `redirect` and `async_redirect`.";
-    AsyncAccepted async_accepted: [404], [""], ["info"], ["dispatch"],
-        "A miss in the mode `async`.";
+    AsyncAccepted async_accepted: [404], ["", "fwd=uri-miss"], ["info"], ["dispatch"],
+        "A miss in the mode `async`; and one by a branch, of which upstream has said what it stands for.";
     NotStored not_stored: [404], [""], ["info"], ["dispatch"],
         "A miss in the mode `none`.";
     UpstreamNotFound upstream_not_found: [404],

@@ -25,16 +25,20 @@ the layers already: then the spans below `route` are those of a miss. What each 
 
 In `Cache-Status` (RFC 9211) `hit` is said where nobody was asked for this request, and `fwd` where an upstream was, or
 a fetch was waited for until the time was over: `uri-miss` where nothing was there, `stale` where something older was.
+It is `fwd` too where upstream was asked and what is here is the answer: a list that it does not have, or does not send,
+while versions are stored (`hit_storage`); a branch that stands for a stored version (the same: upstream said only which
+one, the file comes from storage); a lookup that is held while the checksum database fails (`stale_error`).
 Who is refused before anybody is asked gets neither, only `detail`; so does who asks for a page, or is sent elsewhere.
 `bypass` is never said, because nothing goes on without a look at what is kept. All routes say the same, `.info`,
-`.mod`, lists and what queries stand for too:
+`.mod`, lists, what queries stand for and `/sumdb/` too:
 
 * `fwd-status`: what the upstream answered, where its answer was the reason, and of a miss where a part is answered of
   what was fetched whole. A timeout has none, nor has a repository that the `go` command was sent to; and where what
   came with 200 was found wrong later, by its checksum, it is left out too.
 * `ttl`: seconds until a list, a latest, a query or a \"no\" is asked for anew; below zero where that is over. The files
   of a version have none, because they never change.
-* `stored`: a file is, or is about to be, in storage; a list, a latest or a query in memory.
+* `stored`: what was fetched is kept: a file is, or is about to be, in storage; a list, a latest or a query in memory; a
+  lookup or a tile of a checksum database in either. Its `/latest` is not; and nothing is stored that was here before.
 * `collapsed`: somebody else had asked upstream already, and this request shared what came, a failure too.
 * What an upstream says in its own `Cache-Status` stands before it, on the answer to who has asked it and to who shared
   that; not on an answer that is given again later.

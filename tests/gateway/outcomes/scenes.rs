@@ -68,6 +68,10 @@ pub(super) async fn hit_storage(trial: &Trial) {
     for kind in ["zip", "mod"] {
         scene.agree(&file(kind), kind, 200).await;
     }
+    scene.world.upstream.query(MODULE, "master", VERSION);
+    scene.agree(&path_of(MODULE, "master", "info"), "info", 200).await;
+    scene.world.upstream.fault(list().as_str(), text(404));
+    scene.agree(&list(), "list", 200).await;
 }
 
 async fn asked_when_no_longer_fresh<'a>(trial: &'a Trial, revalidated_for: &str) -> Scene<'a> {
@@ -223,13 +227,14 @@ pub(super) async fn shed(trial: &Trial) {
     scene.agree(&file("zip"), "zip", 503).await;
 }
 
-async fn in_the_mode(trial: &Trial, mode: &str, status: u16) {
+async fn in_the_mode<'a>(trial: &'a Trial, mode: &str, status: u16) -> Scene<'a> {
     let setup = Setup::disk()
         .env("ATHENS_DOWNLOAD_MODE", mode)
         .env("ATHENS_DOWNLOAD_URL", "http://objects.test");
     let scene = with_module(trial, setup).await;
     scene.world.upstream.fault(When::any(), Fault::Delay(Duration::from_millis(200)));
     scene.agree(&file("zip"), "zip", status).await;
+    scene
 }
 
 pub(super) async fn redirected(trial: &Trial) {
@@ -238,7 +243,11 @@ pub(super) async fn redirected(trial: &Trial) {
 }
 
 pub(super) async fn async_accepted(trial: &Trial) {
-    in_the_mode(trial, "async", 404).await;
+    let scene = in_the_mode(trial, "async", 404).await;
+    let version = "v1.2.4";
+    scene.world.add(FakeModule::new(MODULE, version));
+    scene.world.upstream.query(MODULE, "master", version);
+    scene.agree(&path_of(MODULE, "master", "info"), "info", 404).await;
 }
 
 pub(super) async fn not_stored(trial: &Trial) {

@@ -4,6 +4,7 @@ use dipylon_protocol::route::FileKind;
 
 use super::{Bench, bench, bench_with, good, read, release};
 use crate::error::{Error, ErrorKind};
+use crate::forward::Forward;
 use crate::ports::Expected;
 use crate::request::{FetchAsk, Want};
 use crate::telemetry::{Outcome, Saved, StorageOperation, Verification};
@@ -207,6 +208,23 @@ async fn a_mod_or_zip_by_query_is_that_of_the_version_it_stands_for() {
         stashed.finished.wait().await;
         assert_eq!(bench.upstream.count(&info("main")), 1);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_that_stands_for_a_stored_version_has_asked_upstream_itself_and_shares_no_fetch() {
+    let (release, bench) = good();
+    bench.zip().await.expect("whole");
+    bench.upstream.on(&release.module, info("main"), Reply::Bytes(release.info.clone()));
+    let asked = bench.upstream.asked().len();
+    for (times, kind) in FileKind::ALL.into_iter().enumerate() {
+        let stashed = bench.file("main", kind).await.expect("stored");
+        assert_eq!((&stashed.version, stashed.outcome), (&release.version, Outcome::HitStorage));
+        assert_eq!(stashed.forward, Forward { asked: true, ..Forward::default() });
+        assert_eq!(bench.upstream.asked().len(), asked + times + 1, "only what it stands for");
+    }
+    // Who asks for the version by its name finds what another has stored, and asks nobody.
+    let stashed = bench.file("v1.0.0", FileKind::Zip).await.expect("stored");
+    assert_eq!((stashed.outcome, stashed.forward), (Outcome::MissFollower, Forward::default()));
 }
 
 #[tokio::test(start_paused = true)]

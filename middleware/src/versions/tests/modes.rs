@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use dipylon_protocol::path::ModulePath;
+use http::StatusCode;
 
 use super::{Bench, PSEUDO, bench, bench_with, config, info, m, no_files};
 use crate::error::ErrorKind;
+use crate::forward::Forward;
 use crate::ports::{Decision, ListSource, Mode, Policy};
-use crate::request::FetchAsk;
+use crate::request::{Ask, FetchAsk};
+use crate::response::ModuleResponse;
 use crate::telemetry::{Outcome, StorageOperation};
-use crate::testing::SECOND;
 use crate::testing::upstream::Reply;
+use crate::testing::{SECOND, error};
 use crate::versions::NetworkMode::{self, Fallback, Offline, Strict};
 
 /// Failures that say nothing about whether a module exists.
@@ -105,6 +108,54 @@ async fn what_upstream_says_does_not_exist_is_overruled_by_what_is_stored() {
         let failed = empty.list().await.expect_err("neither has it");
         assert_eq!(failed.kind(), ErrorKind::NotFound, "{mode:?}");
     }
+}
+
+/// How an answer came about, and for how long it is fresh.
+fn came(response: &ModuleResponse) -> (Outcome, Forward, Option<i64>) {
+    (response.outcome, response.forward, response.ttl)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stored_says_whether_upstream_was_asked_before_it_was_the_answer() {
+    let asked = |status| Forward { asked: true, status, ..Forward::default() };
+    let [gone, sick] = [StatusCode::GONE, StatusCode::BAD_GATEWAY];
+    use ErrorKind::{NotFound, UpstreamFailed, UpstreamTimeout, UpstreamUnavailable};
+    // What is kept is given again from memory; what is not, from storage, and upstream is left alone.
+    let (memory, storage) = ((Outcome::HitMemory, Some(60)), (Outcome::HitStorage, None));
+    for (mode, failure, forward, (again, ttl)) in [
+        (Strict, error(NotFound).answered(gone), asked(Some(gone)), memory),
+        (Fallback, error(NotFound).answered(gone), asked(Some(gone)), memory),
+        (Fallback, error(UpstreamFailed).answered(sick), asked(Some(sick)), storage),
+        (Fallback, error(UpstreamTimeout), asked(None), storage),
+        // A breaker is open: nobody is asked.
+        (Fallback, error(UpstreamUnavailable), Forward::default(), storage),
+    ] {
+        for (question, ask) in [(FetchAsk::List, Ask::List), (FetchAsk::Latest, Ask::Latest)] {
+            let bench = bench(mode, &["v1.0.0"]);
+            bench.says(question, Reply::Fail(failure.clone()));
+            let first = bench.ask(ask.clone()).await.expect("stored");
+            assert_eq!(came(&first), (Outcome::HitStorage, forward, ttl), "{mode:?} {failure}");
+            let next = bench.ask(ask).await.expect("stored");
+            assert_eq!(came(&next), (again, Forward::default(), ttl), "{mode:?} {failure}");
+            assert_eq!(bench.upstream.asked().len(), 1);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stored_says_that_an_older_list_was_there_and_who_shared_the_question() {
+    let bench = bench(Strict, &["v1.0.0"]);
+    bench.lists("v1.1.0\n");
+    bench.list().await.expect("listed");
+    tokio::time::advance(61 * SECOND).await;
+    let gone = Reply::Fail(error(ErrorKind::NotFound).answered(StatusCode::NOT_FOUND));
+    bench.upstream.only(&m(), FetchAsk::List, Reply::Late(SECOND, Box::new(gone)));
+    let (leads, follows) = tokio::join!(bench.ask(Ask::List), bench.ask(Ask::List));
+    let status = Some(StatusCode::NOT_FOUND);
+    let forward = Forward { asked: true, stale: true, collapsed: false, status };
+    let ends = |forward| (Outcome::HitStorage, forward, Some(60));
+    assert_eq!(came(&leads.expect("stored")), ends(forward));
+    assert_eq!(came(&follows.expect("stored")), ends(Forward { collapsed: true, ..forward }));
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@ use dipylon_protocol::route::FileKind;
 
 use super::{Bench, bench_with, config, m};
 use crate::error::{Error, ErrorKind};
+use crate::forward::Forward;
 use crate::ports::{Decision, Mode};
 use crate::request::{Ask, FetchAsk, FileRequest};
 use crate::response::{Answer, ModuleResponse};
@@ -140,4 +141,42 @@ async fn many_who_ask_for_a_branch_at_once_ask_upstream_once() {
         answer.expect("the version is there");
     }
     assert_eq!(asked(&bench), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stored_file_says_whether_upstream_was_asked_what_the_branch_stands_for() {
+    let bench = bench();
+    let asked = Forward { asked: true, ..Forward::default() };
+    let late = Reply::Late(SECOND, Box::new(Reply::text(INFO)));
+    bench.upstream.only(&m(), main_branch(), late);
+    let came = |result: Result<ModuleResponse, Error>| {
+        let response = result.expect("the version is there");
+        assert_eq!(response.outcome, Outcome::HitStorage);
+        (response.forward, response.ttl)
+    };
+    let (leads, follows) = tokio::join!(info(&bench), info(&bench));
+    assert_eq!(came(leads), (asked, Some(60)));
+    assert_eq!(came(follows), (Forward { collapsed: true, ..asked }, Some(60)));
+    tokio::time::advance(10 * SECOND).await;
+    assert_eq!(came(info(&bench).await), (Forward::default(), Some(50)), "nobody was asked");
+    tokio::time::advance(51 * SECOND).await;
+    assert_eq!(came(info(&bench).await), (Forward { stale: true, ..asked }, Some(60)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_says_whether_upstream_was_asked_what_the_branch_stands_for() {
+    let bench = bench();
+    let newer = INFO.replace("v1.2.3", "v1.3.0");
+    let late = Reply::Late(SECOND, Box::new(Reply::text(&newer)));
+    bench.upstream.only(&m(), main_branch(), late);
+    let asked = Forward { asked: true, ..Forward::default() };
+    let refused = |result: Result<ModuleResponse, Error>| {
+        let error = result.expect_err("it is being fetched");
+        assert_eq!(error.kind(), ErrorKind::AsyncAccepted);
+        error.forward()
+    };
+    let (leads, follows) = tokio::join!(info(&bench), info(&bench));
+    assert_eq!(refused(leads), asked);
+    assert_eq!(refused(follows), Forward { collapsed: true, ..asked });
+    assert_eq!(refused(info(&bench).await), Forward::default(), "the branch is known");
 }
