@@ -1,5 +1,5 @@
-//! Memory for chunks, used again: a chunk that has been sent leaves its memory to the next one, filled already, so it is
-//! neither asked for nor cleared each time.
+//! Memory for chunks, used again: a chunk that has been sent leaves its memory to the next one, filled already, so it
+//! is neither asked for nor cleared each time.
 
 use bytes::Bytes;
 use parking_lot::Mutex;

@@ -1,5 +1,5 @@
-//! A read that never waits for a disk: of a version that is remembered as whole, whose names and bytes the kernel has in
-//! memory. It is made where it is asked for, without a thread in between, which costs more than the read itself.
+//! A read that never waits for a disk: of a version that is remembered as whole, whose names and bytes the kernel has
+//! in memory. It is made where it is asked for, without a thread in between, which costs more than the read itself.
 //! Whatever is not so is nothing here, and is read on a blocking thread.
 
 use std::fs::File;

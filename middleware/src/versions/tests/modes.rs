@@ -272,7 +272,7 @@ async fn storage_has_its_own_time_when_upstream_has_used_up_the_caller_s() {
     );
     bench.upstream.only(&m(), FetchAsk::List, slow);
     let hasty = crate::testing::context_for(std::time::Duration::from_secs(1));
-    let late = bench.ask_in(hasty, crate::request::Ask::List).await.expect_err("too late");
+    let late = bench.ask_in(hasty, Ask::List).await.expect_err("too late");
     assert_eq!(late.kind(), ErrorKind::DeadlineExceeded);
     let patient = bench.list().await.expect("the first one's question went on");
     assert_eq!(patient, ("v1.0.0".to_owned(), Outcome::HitStorage));
