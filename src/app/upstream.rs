@@ -103,15 +103,8 @@ impl Stands for UpstreamWatch {
     }
 
     fn refusal(&self) -> Option<Error> {
-        for breaker in [&self.breaker, &self.host_breaker] {
-            let standing = breaker.standing();
-            let Some(left) = standing.refused_for else { continue };
-            let cause = standing.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
-            let text =
-                format!("{} keeps failing and is left alone for a while{cause}", standing.name);
-            return Some(Error::new(ErrorKind::UpstreamUnavailable, text).with_retry_after(left));
-        }
-        self.line.pace.refusal()
+        let left_alone = self.breaker.refusal().or_else(|| self.host_breaker.refusal());
+        left_alone.or_else(|| self.line.pace.refusal())
     }
 }
 

@@ -8,7 +8,7 @@ use tower::Layer;
 
 use super::service::{Breaker, Caller, Judge, Shared};
 use super::state::{STORAGE_FAILURES_TO_OPEN, TRIALS_MAX, UPSTREAM_FAILURES_TO_OPEN};
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::telemetry::{BreakerScope, IntGauge, Telemetry};
 
 /// Makes [`Breaker`]s that share one state, and are one caller.
@@ -53,8 +53,13 @@ impl BreakerLayer {
         let refused_for = self.shared.refused_for(&self.caller);
         let state = *self.shared.state.lock();
         let cause = self.shared.cause.lock().clone().filter(|_| state.is_open());
-        let name = Arc::clone(&self.shared.name);
-        Standing { name, is_open: state.is_open(), refused_for, failures: state.failures(), cause }
+        Standing { is_open: state.is_open(), refused_for, failures: state.failures(), cause }
+    }
+
+    /// What a call of this caller would be refused with that came now, if it would.
+    pub fn refusal(&self) -> Option<Error> {
+        let wait = self.shared.refused_for(&self.caller)?;
+        Some(self.shared.refuse(None, wait))
     }
 
     fn new(
@@ -74,8 +79,6 @@ impl BreakerLayer {
 /// How a breaker stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// Who is left alone, if anybody is.
-    pub name: Arc<str>,
     /// Whether it refuses calls, but for one now and then.
     pub is_open: bool,
     /// For how long a call would be refused that came now, if it would.

@@ -116,10 +116,10 @@ impl Shared {
         [&caller.first, &self.trials].into_iter()
     }
 
-    /// The refusal of a call. What it failed with may name what somebody else asked for: that is for the
-    /// log alone; the cause names nothing of the kind.
-    fn refuse<Request: Attempt>(&self, request: &Request, wait: Duration) -> Error {
-        let cannot = request.name().map(|name| format!(" cannot {name}: it")).unwrap_or_default();
+    /// The refusal of a call, which has a name where that of the other side does not say all. What it failed with may
+    /// name what somebody else asked for: that is for the log alone; the cause names nothing of the kind.
+    pub(super) fn refuse(&self, call: Option<&str>, wait: Duration) -> Error {
+        let cannot = call.map(|name| format!(" cannot {name}: it")).unwrap_or_default();
         let cause = self.cause.lock().clone();
         let why = cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
         let text =
@@ -176,7 +176,7 @@ impl<S> Breaker<S> {
         let Self { inner, shared, caller } = self;
         let trial = match request.is_probe() {
             true => None,
-            false => shared.admit(&caller).map_err(|wait| shared.refuse(&request, wait))?,
+            false => shared.admit(&caller).map_err(|wait| shared.refuse(request.name(), wait))?,
         };
         let result = inner.oneshot(request).await;
         match &result {

@@ -31,7 +31,7 @@ impl Store {
         let directory = open(CWD, &directory, OFlags::PATH | OFlags::DIRECTORY)?;
         // All three are looked at: a version of which one has gone is whole no more.
         let mut asked = None;
-        for each in [FileKind::Info, FileKind::Mod, FileKind::Zip] {
+        for each in FileKind::ALL {
             let flags = if each == kind { OFlags::RDONLY } else { OFlags::PATH };
             let file = open(&directory, Path::new(&file_name(version, each)), flags)?;
             if stamp(&file)? != stamps.of_file(each) {
