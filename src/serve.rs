@@ -143,8 +143,7 @@ fn telemetry(config: &Config, env: &dyn Env) -> Result<(Telemetry, Traces), Stri
     if is_read && config.dipylon.athens_metrics {
         telemetry = telemetry.and_then(Telemetry::with_athens);
     }
-    let telemetry = telemetry.map_err(|error| error.to_string())?;
-    logs::count_in(&telemetry);
+    let telemetry = logs::log_of(telemetry.map_err(|error| error.to_string())?);
     let variable = |name: &str| env.get(name).and_then(|value| value.into_string().ok());
     let traces = traces::init(&trace_config(config), &variable, &telemetry).map_err(|error| {
         format!("traces cannot be sent (TraceExporterURL, TraceHeaders): {error}")

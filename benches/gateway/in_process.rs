@@ -73,7 +73,7 @@ async fn open(upstream: &Upstream, root: &str) -> App {
 /// One request, its answer read to the end. Answers how long it was.
 async fn get(app: &App, path: &str, status: u16) -> usize {
     let request = Request::get(path).header("host", "localhost").body(()).expect("a request");
-    let answer = app.edge.send(request).await.expect("the edge answers whatever happens");
+    let answer = app.edge.send(request.into()).await.expect("the edge answers whatever happens");
     assert_eq!(answer.status(), status, "{path}");
     let mut body = answer.into_body();
     let mut length = 0;

@@ -13,8 +13,12 @@ use parking_lot::Mutex;
 use crate::telemetry::Outcome;
 use crate::telemetry::trace::TraceId;
 
-/// Events in each of the two rings; the oldest goes first.
+/// Events that are kept of what is no hit; the oldest goes first.
 pub const EVENTS_KEPT_MAX: usize = 2048;
+
+/// Events that are kept of hits. Few: memory that so many requests go round in is in no cache when it is used again, and
+/// under load all of them are of the last moment anyway.
+pub const HITS_KEPT_MAX: usize = 256;
 
 /// The longest name of a module or a version of which events are kept, in bytes.
 pub const EVENT_NAME_BYTES_MAX: usize = 512;
@@ -33,9 +37,9 @@ pub struct Event {
     /// The route of a request, [`BACKGROUND`], or [`STORED`].
     pub what: &'static str,
     /// Module path.
-    pub module: String,
+    pub module: Arc<str>,
     /// The version, where it was about one.
-    pub version: Option<String>,
+    pub version: Option<Arc<str>>,
     /// How it ended.
     pub outcome: Outcome,
     /// Why, where it failed; bounded, and without credentials, as the text of every error.
@@ -53,7 +57,7 @@ pub struct Event {
 impl Event {
     fn is_about(&self, module: &str, version: Option<&str>) -> bool {
         let is_named = |version| self.version.as_deref() == Some(version);
-        self.module == module && version.is_none_or(is_named)
+        &*self.module == module && version.is_none_or(is_named)
     }
 
     fn is_hit(&self) -> bool {
@@ -61,7 +65,7 @@ impl Event {
     }
 
     fn is_short(&self) -> bool {
-        let version = self.version.as_ref().map_or(0, String::len);
+        let version = self.version.as_ref().map_or(0, |version| version.len());
         self.module.len().max(version) <= EVENT_NAME_BYTES_MAX
     }
 }
@@ -83,8 +87,11 @@ impl Events {
             return;
         }
         let mut rings = self.0.lock();
-        let ring = if event.is_hit() { &mut rings.hits } else { &mut rings.others };
-        let oldest = if ring.len() == EVENTS_KEPT_MAX { ring.pop_front() } else { None };
+        let (ring, most) = match event.is_hit() {
+            true => (&mut rings.hits, HITS_KEPT_MAX),
+            false => (&mut rings.others, EVENTS_KEPT_MAX),
+        };
+        let oldest = if ring.len() == most { ring.pop_front() } else { None };
         ring.push_back(event);
         drop(rings);
         // Its texts are freed when nobody waits any more.
@@ -122,8 +129,8 @@ mod tests {
         Event {
             at: SystemTime::UNIX_EPOCH + Duration::from_secs(number),
             what: "zip",
-            module: "example.com/m".to_owned(),
-            version: Some(version.to_owned()),
+            module: "example.com/m".into(),
+            version: Some(version.into()),
             outcome,
             error: None,
             upstream: None,
@@ -153,13 +160,13 @@ mod tests {
     fn the_memory_is_bounded_and_hits_push_out_nothing_but_hits() {
         let events = Events::default();
         events.note(event(0, "v1.0.0", Outcome::UpstreamError));
-        for number in 1..=(EVENTS_KEPT_MAX as u64 + 100) {
+        for number in 1..=(HITS_KEPT_MAX as u64 + 100) {
             events.note(event(number, "v1.0.0", Outcome::HitStorage));
         }
         let all = events.about("example.com/m", None, usize::MAX);
-        assert_eq!(all.len(), EVENTS_KEPT_MAX + 1);
-        assert_eq!(ids(&all)[EVENTS_KEPT_MAX - 1], "101", "the oldest hits went");
-        assert_eq!(ids(&all)[EVENTS_KEPT_MAX], "0", "the error stayed");
+        assert_eq!(all.len(), HITS_KEPT_MAX + 1);
+        assert_eq!(ids(&all)[HITS_KEPT_MAX - 1], "101", "the oldest hits went");
+        assert_eq!(ids(&all)[HITS_KEPT_MAX], "0", "the error stayed");
         let long = "v".repeat(EVENT_NAME_BYTES_MAX + 1);
         events.note(event(9_000_000, &long, Outcome::MissLeader));
         assert!(events.about("example.com/m", Some(&long), 20).is_empty(), "a name is bounded");

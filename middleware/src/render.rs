@@ -31,9 +31,9 @@ pub struct Served {
     /// How loud the log event is.
     pub severity: Severity,
     /// Module path, where there is one.
-    pub module: Option<String>,
+    pub module: Option<Arc<str>>,
     /// Version, where there is one.
-    pub version: Option<String>,
+    pub version: Option<Arc<str>>,
     /// The error's text, where there is one.
     pub error: Option<String>,
     /// Which of two stores had the file.
@@ -73,11 +73,12 @@ impl HasOutcome for Response<Body> {
 }
 
 /// Never changes: what an outer cache may keep for ever.
-const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 /// May change: an outer cache asks again.
-const REVALIDATE: &str = "no-cache, no-store, must-revalidate";
-const JSON: &str = "application/json; charset=utf-8";
-const TEXT: &str = "text/plain; charset=utf-8";
+const REVALIDATE: HeaderValue = HeaderValue::from_static("no-cache, no-store, must-revalidate");
+const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const BYTES: HeaderValue = HeaderValue::from_static("bytes");
 
 /// `Cache-Status` (RFC 9211) of an answer: what each cache on its way says, the nearest to the origin first. An
 /// upstream's own words come as they are; of two stores each has its say; the last word is the gateway's.
@@ -105,7 +106,8 @@ pub fn cache_status(served: &Served, status: StatusCode) -> String {
         Way::Forwarded if is_collapsed(served) => "; collapsed",
         _ => "",
     });
-    let _ = write!(own, "; detail={}", served.outcome.as_str());
+    own.push_str("; detail=");
+    own.push_str(served.outcome.as_str());
     let stores = match served.tier {
         Some(StoreTier::Near) => "dipylon-near; hit, ",
         Some(StoreTier::Far) => "dipylon-far; hit, dipylon-near; fwd=uri-miss, ",
@@ -113,6 +115,7 @@ pub fn cache_status(served: &Served, status: StatusCode) -> String {
     };
     match &served.cache_status {
         Some(upstream) => format!("{upstream}, {stores}{own}"),
+        None if stores.is_empty() => own,
         None => format!("{stores}{own}"),
     }
 }
@@ -159,20 +162,20 @@ fn forwarded_status(served: &Served, status: StatusCode) -> Option<StatusCode> {
 /// An error as an answer: one line of plain text, which the `go` command shows.
 pub fn error(error: &Error) -> Response<Body> {
     let row = error.kind().row();
-    let mut response = Response::new(body::full(format!("{}\n", error.message())));
+    let mut response = with_room(body::full(format!("{}\n", error.message())));
     *response.status_mut() = row.status;
     let headers = response.headers_mut();
-    put(headers, CONTENT_TYPE, TEXT);
-    put(headers, CACHE_CONTROL, row.cache_control);
-    put(headers, HeaderName::from_static("x-content-type-options"), "nosniff");
+    headers.insert(CONTENT_TYPE, TEXT);
+    say(headers, CACHE_CONTROL, row.cache_control);
+    say(headers, HeaderName::from_static("x-content-type-options"), "nosniff");
     if let Some(after) = error.retry_after() {
-        put(headers, RETRY_AFTER, &seconds_rounded_up(after).to_string());
+        headers.insert(RETRY_AFTER, seconds_rounded_up(after).into());
     }
     if error.kind() == ErrorKind::Unauthorized {
-        put(headers, WWW_AUTHENTICATE, "Basic realm=\"basic auth required\"");
+        say(headers, WWW_AUTHENTICATE, "Basic realm=\"basic auth required\"");
     }
     if error.kind() == ErrorKind::MethodNotAllowed {
-        put(headers, http::header::ALLOW, "GET, HEAD");
+        say(headers, http::header::ALLOW, "GET, HEAD");
     }
     response.extensions_mut().insert(Served {
         outcome: error.outcome(),
@@ -195,12 +198,15 @@ fn seconds_rounded_up(time: Duration) -> u64 {
 }
 
 /// A small answer that is complete. Its length is a header, so that HEAD keeps it.
-pub fn whole(content_type: &str, bytes: impl Into<Bytes>) -> Response<Body> {
-    let bytes = bytes.into();
-    let length = bytes.len().to_string();
-    let mut response = Response::new(body::full(bytes));
-    put(response.headers_mut(), CONTENT_TYPE, content_type);
-    put(response.headers_mut(), CONTENT_LENGTH, &length);
+pub fn whole(content_type: &'static str, bytes: impl Into<Bytes>) -> Response<Body> {
+    whole_of(HeaderValue::from_static(content_type), bytes.into())
+}
+
+fn whole_of(content_type: HeaderValue, bytes: Bytes) -> Response<Body> {
+    let length = bytes.len();
+    let mut response = with_room(body::full(bytes));
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response.headers_mut().insert(CONTENT_LENGTH, length.into());
     response
 }
 
@@ -223,40 +229,38 @@ pub async fn module(response: ModuleResponse, wanted: Wanted<'_>) -> Result<Resp
         Answer::File { content: Content::Stored(blob), .. } => blob.tier(),
         _ => None,
     };
+    let mut named = None;
     let mut response = match answer {
         Answer::List(bytes) => {
-            let mut response = whole(TEXT, bytes);
-            put(response.headers_mut(), CACHE_CONTROL, REVALIDATE);
+            let mut response = whole_of(TEXT, bytes);
+            response.headers_mut().insert(CACHE_CONTROL, REVALIDATE);
             response
         }
         Answer::Latest(bytes) => {
-            let mut response = whole(JSON, bytes);
-            put(response.headers_mut(), CACHE_CONTROL, REVALIDATE);
+            let mut response = whole_of(JSON, bytes);
+            response.headers_mut().insert(CACHE_CONTROL, REVALIDATE);
             response
         }
         Answer::Redirect { location, status } => redirect(&location, status)?,
         Answer::File { kind, version, content } => {
             let immutable = asked.is_none();
-            let mut response = match elsewhere(kind, &content, immutable, wanted).await {
+            named = Some(version.shared());
+            match elsewhere(kind, &content, immutable, wanted).await {
                 Some(location) => redirect(location.expose(), StatusCode::FOUND)?,
                 None => file(kind, version.as_str(), content, immutable, wanted).await?,
-            };
-            response
-                .extensions_mut()
-                .insert(Served { version: Some(version.as_str().to_owned()), ..Served::default() });
-            response
+            }
         }
     };
     if let Some(age) = age {
-        put(response.headers_mut(), http::header::AGE, &age.as_secs().to_string());
+        response.headers_mut().insert(http::header::AGE, age.as_secs().into());
     }
-    let mut served = response.extensions_mut().remove::<Served>().unwrap_or_default();
     let is_redirected = response.status() == StatusCode::FOUND;
+    let served = response.extensions_mut().get_or_insert_default::<Served>();
+    served.version = named;
     served.outcome = if is_redirected { Outcome::Redirected } else { outcome };
     (served.tier, served.cache_status) = (tier, cache_status);
     (served.ttl, served.forward) = (ttl, forward);
     served.stored = outcome == Outcome::MissLeader;
-    response.extensions_mut().insert(served);
     Ok(response)
 }
 
@@ -268,10 +272,10 @@ pub fn redirect(location: &str, status: StatusCode) -> Result<Response<Body>, Er
     let value = HeaderValue::from_str(location).map_err(|_| {
         Error::new(ErrorKind::Internal, "the redirect's location is no header value")
     })?;
-    let mut response = Response::new(body::empty());
+    let mut response = with_room(body::empty());
     *response.status_mut() = status;
     response.headers_mut().insert(LOCATION, value);
-    put(response.headers_mut(), CACHE_CONTROL, "no-store");
+    say(response.headers_mut(), CACHE_CONTROL, "no-store");
     let served = Served { outcome: Outcome::Redirected, ..Served::default() };
     response.extensions_mut().insert(served);
     Ok(response)
@@ -280,9 +284,9 @@ pub fn redirect(location: &str, status: StatusCode) -> Result<Response<Body>, Er
 /// The answer of the checksum database's path.
 pub fn sumdb(answer: SumDbResponse) -> Response<Body> {
     let SumDbResponse { body, immutable, stored, outcome, forward } = answer;
-    let mut response = whole(TEXT, body);
+    let mut response = whole_of(TEXT, body);
     let caching = if immutable { IMMUTABLE } else { REVALIDATE };
-    put(response.headers_mut(), CACHE_CONTROL, caching);
+    response.headers_mut().insert(CACHE_CONTROL, caching);
     response.extensions_mut().insert(Served { outcome, forward, stored, ..Served::default() });
     response
 }
@@ -300,11 +304,13 @@ async fn elsewhere(
     immutable: bool,
     wanted: Wanted<'_>,
 ) -> Option<PresignedUrl> {
-    let wants_all = wanted.method == Method::GET
-        && !OF_A_PART_OR_CONDITIONAL.iter().any(|name| wanted.headers.contains_key(name));
     let Content::Stored(blob) = content else { return None };
+    let wants_all = || {
+        wanted.method == Method::GET
+            && !OF_A_PART_OR_CONDITIONAL.iter().any(|name| wanted.headers.contains_key(name))
+    };
     match blob.source() {
-        BlobSource::Remote(source) if kind == FileKind::Zip && immutable && wants_all => {
+        BlobSource::Remote(source) if kind == FileKind::Zip && immutable && wants_all() => {
             source.presigned().await
         }
         _ => None,
@@ -328,13 +334,13 @@ async fn file(
         }
     }
     let length = length(&content);
-    let mut response = Response::new(body::empty());
+    let mut response = with_room(body::empty());
     let headers = response.headers_mut();
-    put(headers, CONTENT_TYPE, kind.content_type());
-    put(headers, CACHE_CONTROL, if immutable { IMMUTABLE } else { REVALIDATE });
-    let tag = length.map(|length| format!("\"{version}.{}-{length:x}\"", kind.as_str()));
+    headers.insert(CONTENT_TYPE, content_type(kind));
+    headers.insert(CACHE_CONTROL, if immutable { IMMUTABLE } else { REVALIDATE });
+    let tag = length.map(|length| entity_tag(version, kind, length));
     if immutable {
-        put(headers, ACCEPT_RANGES, "bytes");
+        headers.insert(ACCEPT_RANGES, BYTES);
         if let Some(tag) = &tag {
             put(headers, ETAG, tag);
         }
@@ -362,8 +368,7 @@ async fn file(
         _ => 0..length.unwrap_or(u64::MAX),
     };
     if length.is_some() {
-        let text = (part.end - part.start).to_string();
-        put(response.headers_mut(), CONTENT_LENGTH, &text);
+        response.headers_mut().insert(CONTENT_LENGTH, (part.end - part.start).into());
     }
     if wanted.method != Method::HEAD {
         *response.body_mut() = body_of(&content, part);
@@ -371,10 +376,41 @@ async fn file(
     Ok(response)
 }
 
+/// Version, kind and length; a tag of one version is one of no other.
+fn entity_tag(version: &str, kind: FileKind, length: u64) -> String {
+    let (digits, first) = hex(length);
+    let mut tag = String::with_capacity(version.len() + "\".info-\"".len() + digits.len());
+    for piece in ["\"", version, ".", kind.as_str(), "-"] {
+        tag.push_str(piece);
+    }
+    // Digits are text.
+    tag.push_str(std::str::from_utf8(&digits[first..]).unwrap_or_default());
+    tag.push('"');
+    tag
+}
+
+/// The digits of a number, and the first that is no leading zero.
+fn hex(number: u64) -> ([u8; 16], usize) {
+    let digit = |at: usize| b"0123456789abcdef"[(number >> (60 - 4 * at)) as usize & 15];
+    (std::array::from_fn(digit), (number.leading_zeros() as usize / 4).min(15))
+}
+
+/// [`FileKind::content_type`].
+fn content_type(kind: FileKind) -> HeaderValue {
+    const INFO: HeaderValue = HeaderValue::from_static(FileKind::Info.content_type());
+    const MOD: HeaderValue = HeaderValue::from_static(FileKind::Mod.content_type());
+    const ZIP: HeaderValue = HeaderValue::from_static(FileKind::Zip.content_type());
+    match kind {
+        FileKind::Info => INFO,
+        FileKind::Mod => MOD,
+        FileKind::Zip => ZIP,
+    }
+}
+
 fn unsatisfiable(mut response: Response<Body>, length: u64) -> Response<Body> {
     *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
     put(response.headers_mut(), CONTENT_RANGE, &format!("bytes */{length}"));
-    put(response.headers_mut(), CACHE_CONTROL, "no-store");
+    say(response.headers_mut(), CACHE_CONTROL, "no-store");
     response
 }
 
@@ -440,6 +476,21 @@ fn requested_range(headers: &HeaderMap, length: u64, tag: Option<&str>) -> Reque
         },
     };
     if range.start < range.end { Requested::Part(range) } else { Requested::Unsatisfiable }
+}
+
+/// Headers for which an answer has room from the start: those of a file, and those that each answer is given. One more
+/// makes it hash all of them again.
+const HEADERS_OF_AN_ANSWER: usize = 12;
+
+fn with_room(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    response.headers_mut().reserve(HEADERS_OF_AN_ANSWER);
+    response
+}
+
+/// A header whose value is known when the program is built.
+fn say(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
+    headers.insert(name, HeaderValue::from_static(value));
 }
 
 /// `Retry-After` and friends are made of values that are always legal; a value that is not, is left

@@ -73,7 +73,7 @@ pub struct EdgeRequest {
     /// Context.
     pub context: RequestContext,
     /// Method, headers, URI as they came.
-    pub head: http::request::Parts,
+    pub head: Box<http::request::Parts>,
     /// Path without the configured prefix, still percent-encoded; `None` outside the prefix.
     pub path: Option<String>,
     /// Who is connected: a socket address, or nothing for a unix socket.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tower::util::{Either, ServiceExt as _, option_layer};
+use tower::util::{Either, ServiceExt as _, ServiceFn, option_layer};
 use tower::{Layer, Service};
 
 use crate::error::Error;
@@ -13,33 +13,51 @@ use crate::telemetry::{LayerName, Telemetry};
 
 /// What every service of ours is: always ready, cheap to clone, failing with [`Error`].
 ///
-/// `poll_ready` is `Ready` everywhere and readiness is driven inside the future, so a service that
-/// was cloned after `poll_ready` cannot be called unready.
-pub trait Stage<Request>:
-    Service<Request, Response = Self::Reply, Error = Error, Future = Self::Running>
-    + Clone
-    + Send
-    + Sync
-    + 'static
-{
+/// A stage is a tower `Service` as well, whose `poll_ready` is `Ready` everywhere. Stages call one another here, by
+/// reference: a call through a whole stack clones no layer, and its future is one piece of memory, not one for each
+/// layer. What is only reached on a miss is boxed where it is called, so that the future of a hit stays small.
+pub trait Stage<Request>: Clone + Send + Sync + 'static {
     /// What it answers.
     type Reply: Send + 'static;
-    /// Its future.
-    type Running: Future<Output = Result<Self::Reply, Error>> + Send + 'static;
+
+    /// Answers a request.
+    fn run(&self, request: Request) -> impl Future<Output = Result<Self::Reply, Error>> + Send;
 }
 
-impl<S, Request> Stage<Request> for S
+/// A function as a stage: the end of a stack.
+impl<F, Request> Stage<Request> for ServiceFn<F>
 where
-    S: Service<Request, Error = Error> + Clone + Send + Sync + 'static,
-    S::Response: Send + 'static,
-    S::Future: Send + 'static,
+    Self: Service<Request, Error = Error> + Clone + Send + Sync + 'static,
+    <Self as Service<Request>>::Response: Send + 'static,
+    <Self as Service<Request>>::Future: Send,
+    Request: Send,
 {
-    type Reply = S::Response;
-    type Running = S::Future;
+    type Reply = <Self as Service<Request>>::Response;
+
+    async fn run(&self, request: Request) -> Result<Self::Reply, Error> {
+        self.clone().oneshot(request).await
+    }
+}
+
+/// A layer that may be left out.
+impl<A, B, Request> Stage<Request> for Either<A, B>
+where
+    A: Stage<Request>,
+    B: Stage<Request, Reply = A::Reply>,
+    Request: Send,
+{
+    type Reply = A::Reply;
+
+    async fn run(&self, request: Request) -> Result<Self::Reply, Error> {
+        match self {
+            Self::Left(with) => with.run(request).await,
+            Self::Right(without) => without.run(request).await,
+        }
+    }
 }
 
 /// Implements `Service` for a stage in the one idiom: always ready, cloned per call, one boxed future.
-/// The stage itself is an `async fn handle(self, request)`. Three forms: a layer that turns one request
+/// The stage itself is an `async fn handle(&self, request)`. Three forms: a layer that turns one request
 /// into another, a leaf, and a layer that serves any request (`Request` may be named in the bounds).
 macro_rules! stage {
     ($name:ident<$inner:ident> : $request:ty => $reply:ty, over $down:ty => $answer:ty) => {
@@ -62,6 +80,20 @@ macro_rules! stage {
         }
     };
     (@[$($generic:ident),*] $name:ty, $request:ty => $reply:ty, where [$($bounds:tt)*]) => {
+        impl<$($generic),*> $crate::stack::Stage<$request> for $name
+        where
+            $($bounds)*
+        {
+            type Reply = $reply;
+
+            fn run(
+                &self,
+                request: $request,
+            ) -> impl Future<Output = Result<$reply, $crate::error::Error>> + Send {
+                self.handle(request)
+            }
+        }
+
         impl<$($generic),*> tower::Service<$request> for $name
         where
             $($bounds)*
@@ -78,15 +110,15 @@ macro_rules! stage {
             }
 
             fn call(&mut self, request: $request) -> Self::Future {
-                Box::pin(self.clone().handle(request))
+                let stage = self.clone();
+                Box::pin(async move { stage.handle(request).await })
             }
         }
     };
 }
 pub(crate) use stage;
 
-/// The erased end of a stack. Cloning is one reference count, however deep the stack below; a call
-/// clones each layer as it comes to it.
+/// The erased end of a stack: one reference and one boxed future, however deep the stack below.
 pub struct Border<Request, Reply> {
     call: Arc<dyn Fn(Request) -> BoxFuture<'static, Result<Reply, Error>> + Send + Sync>,
 }
@@ -97,7 +129,12 @@ impl<Request: Send + 'static, Reply: Send + 'static> Border<Request, Reply> {
     where
         S: Stage<Request, Reply = Reply>,
     {
-        Self { call: Arc::new(move |request| Box::pin(stack.clone().oneshot(request))) }
+        let stack = Arc::new(stack);
+        let call = move |request| -> BoxFuture<'static, Result<Reply, Error>> {
+            let stack = Arc::clone(&stack);
+            Box::pin(async move { stack.run(request).await })
+        };
+        Self { call: Arc::new(call) }
     }
 
     /// Calls the stack.
@@ -115,6 +152,14 @@ impl<Request, Reply> Clone for Border<Request, Reply> {
 impl<Request, Reply> fmt::Debug for Border<Request, Reply> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Border")
+    }
+}
+
+impl<Request: Send + 'static, Reply: Send + 'static> Stage<Request> for Border<Request, Reply> {
+    type Reply = Reply;
+
+    fn run(&self, request: Request) -> impl Future<Output = Result<Reply, Error>> + Send {
+        self.send(request)
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod storage;
 pub(crate) mod upstream;
 pub(crate) mod verifier;
 
+use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use http::Response;
 use http_body_util::BodyExt as _;
 use tokio::time::Instant;
 use tower::Service;
-use tower::util::ServiceExt as _;
+use tower::util::{ServiceExt as _, ServiceFn};
 
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
@@ -99,7 +100,13 @@ pub(crate) fn edge_with(method: &str, path: &str, headers: &[(&str, &str)]) -> E
     let (head, ()) = http_request(method, path, headers).into_parts();
     let mut context = context();
     context.id = "edge-1".into();
-    EdgeRequest { context, head, path: Some(path.to_owned()), peer: None, secure: false }
+    EdgeRequest {
+        context,
+        head: Box::new(head),
+        path: Some(path.to_owned()),
+        peer: None,
+        secure: false,
+    }
 }
 
 /// An HTTP request without a body.
@@ -118,20 +125,12 @@ pub(crate) fn http_request(
 /// A leaf that answers by a function.
 pub(crate) fn leaf<Request, Reply>(
     answer: impl Fn(Request) -> Result<Reply, Error> + Clone + Send + Sync + 'static,
-) -> impl Service<
-    Request,
-    Response = Reply,
-    Error = Error,
-    Future = std::future::Ready<Result<Reply, Error>>,
-> + Clone
-+ Send
-+ Sync
-+ 'static
+) -> ServiceFn<impl Fn(Request) -> Ready<Result<Reply, Error>> + Clone + Send + Sync + 'static>
 where
     Request: HasContext + Send + 'static,
     Reply: Send + 'static,
 {
-    tower::service_fn(move |request| std::future::ready(answer(request)))
+    tower::service_fn(move |request| ready(answer(request)))
 }
 
 /// Calls a service once.

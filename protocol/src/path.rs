@@ -3,6 +3,7 @@
 //! Source followed: `golang.org/x/mod/module` (`CheckPath`, `CheckFilePath`, `SplitPathVersion`,
 //! `CheckPathMajor`, `EscapePath`, `UnescapePath`).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -77,12 +78,17 @@ impl ModulePath {
     /// # Errors
     /// A [`PathError`]: not escaped, or not a valid path once it is decoded.
     pub fn from_escaped(escaped: &str) -> Result<Self, PathError> {
-        Self::parse(&unescape(escaped)?)
+        Self::parse(&unescaped(escaped)?)
     }
 
     /// The decoded path.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The same text, shared: another reference and no copy.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
     }
 
     /// The form with each capital written as `!` and its lower case.
@@ -104,7 +110,7 @@ impl ModulePath {
     pub fn accepts(&self, version: &Version) -> Result<(), VersionError> {
         let (_, path_major) = self.split_major();
         check_path_major(version.as_str(), path_major)?;
-        if version.is_incompatible() && !path_major.is_empty() {
+        if !path_major.is_empty() && version.is_incompatible() {
             return Err(VersionError::Incompatible(version.to_string()));
         }
         Ok(())
@@ -113,7 +119,8 @@ impl ModulePath {
     /// Why no module can live at this path, or `None` when one may: a code host's path with too
     /// few elements. Such a path needs no upstream to be answered.
     pub fn impossible(&self) -> Option<&'static str> {
-        let host = self.0.split('/').next()?;
+        let end = self.0.bytes().position(|byte| byte == b'/').unwrap_or(self.0.len());
+        let host = &self.0[..end];
         let &(_, least) = FORGES.iter().find(|(forge, _)| *forge == host)?;
         (self.0.split('/').count() < least)
             .then_some("this code host has no modules so near its root")
@@ -178,8 +185,9 @@ fn check_module_path(path: &str) -> Result<(), PathReason> {
         return Err(PathReason::TooLong(path.len()));
     }
     check_elements(path, Kind::Module)?;
-    let host = path.split('/').next().unwrap_or(path);
-    if !host.contains('.') {
+    let end = path.bytes().position(|byte| byte == b'/').unwrap_or(path.len());
+    let host = &path[..end];
+    if !host.bytes().any(|byte| byte == b'.') {
         return Err(PathReason::NoHost);
     }
     let is_host = |c: char| matches!(c, '-' | '.' | '0'..='9' | 'a'..='z');
@@ -220,11 +228,19 @@ pub fn escape(text: &str) -> String {
 /// # Errors
 /// [`PathReason::NotEscaped`]: a raw capital, a `!` not followed by `a-z`, or non-ASCII text.
 pub fn unescape(escaped: &str) -> Result<String, PathError> {
+    unescaped(escaped).map(Cow::into_owned)
+}
+
+fn unescaped(escaped: &str) -> Result<Cow<'_, str>, PathError> {
     unescape_text(escaped)
         .ok_or_else(|| PathError::new("escaped module", escaped, PathReason::NotEscaped))
 }
 
-pub(crate) fn unescape_text(escaped: &str) -> Option<String> {
+pub(crate) fn unescape_text(escaped: &str) -> Option<Cow<'_, str>> {
+    // Most names have no capital, and are as they are escaped.
+    if escaped.bytes().all(|byte| byte.is_ascii() && byte != b'!' && !byte.is_ascii_uppercase()) {
+        return Some(Cow::Borrowed(escaped));
+    }
     let mut out = String::with_capacity(escaped.len());
     let mut characters = escaped.chars();
     while let Some(character) = characters.next() {
@@ -238,7 +254,7 @@ pub(crate) fn unescape_text(escaped: &str) -> Option<String> {
             _ => out.push(character),
         }
     }
-    Some(out)
+    Some(Cow::Owned(out))
 }
 
 impl AsRef<str> for ModulePath {

@@ -71,6 +71,14 @@ impl VersionQuery {
         Self::parse(&unescape(escaped)?)
     }
 
+    /// The plain form, shared: another reference and no copy.
+    pub fn shared(&self) -> Arc<str> {
+        match self {
+            Self::Version(version) => version.shared(),
+            Self::Query(query) => Arc::clone(&query.0),
+        }
+    }
+
     /// The plain form.
     pub fn as_str(&self) -> &str {
         match self {

@@ -136,9 +136,11 @@ impl Route {
             return sumdb::parse(tail);
         }
         // A module path has no `@`, so the first one divides.
-        let Some((module, tail)) = path.split_once("/@").filter(|_| path.starts_with('/')) else {
+        let at = path.as_bytes().windows(2).position(|two| two == b"/@");
+        let Some(at) = at.filter(|_| path.starts_with('/')) else {
             return Err(RouteError::NotModule);
         };
+        let (module, tail) = (&path[..at], &path[at + "/@".len()..]);
         let file = tail.strip_prefix("v/");
         if file.is_none() && !tail.starts_with("latest") {
             return Err(RouteError::NotModule);

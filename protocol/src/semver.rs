@@ -39,6 +39,13 @@ pub fn canonical_version(version: &str) -> Option<String> {
     Some(text)
 }
 
+/// Whether `version` is its own [`canonical_version`].
+pub fn is_canonical(version: &str) -> bool {
+    parts(version).is_some_and(|parts| {
+        parts.missing.is_empty() && matches!(parts.build, "" | "+incompatible")
+    })
+}
+
 /// The major part with its `v`: `v2` for `v2.1.0`. Empty when invalid.
 pub fn major(version: &str) -> &str {
     parts(version).map_or("", |parts| &version[..1 + parts.major.len()])

@@ -1,5 +1,6 @@
 //! A module version in canonical form.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
@@ -79,9 +80,11 @@ impl Version {
         if version.len() > MAX_VERSION_BYTES {
             return Err(VersionError::TooLong(version.len()));
         }
+        if semver::is_canonical(version) {
+            return Ok(Self(version.into()));
+        }
         match semver::canonical_version(version) {
             None => Err(VersionError::NotSemver(version.to_owned())),
-            Some(canonical) if canonical == version => Ok(Self(version.into())),
             Some(canonical) => {
                 Err(VersionError::NotCanonical { version: version.to_owned(), canonical })
             }
@@ -99,6 +102,11 @@ impl Version {
     /// The plain form.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The same text, shared: another reference and no copy.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
     }
 
     /// The form with each capital written as `!` and its lower case.
@@ -128,7 +136,7 @@ impl Version {
 }
 
 /// Undoes the `!` escaping of a version or query.
-pub(crate) fn unescape(escaped: &str) -> Result<String, VersionError> {
+pub(crate) fn unescape(escaped: &str) -> Result<Cow<'_, str>, VersionError> {
     path::unescape_text(escaped).ok_or_else(|| VersionError::Escape(escaped.to_owned()))
 }
 

@@ -90,10 +90,9 @@ impl Leaf {
         });
         let name = HeaderName::from_static(EXTENSION_HEADER);
         response.headers_mut().insert(name, HeaderValue::from_static(EXTENSION_VERSION));
-        let told = response.extensions_mut().remove::<Served>().unwrap_or_default();
-        let Served { route, module, version, .. } = served;
-        let version = version.or(told.version);
-        response.extensions_mut().insert(Served { route, module, version, ..told });
+        let told = response.extensions_mut().get_or_insert_default::<Served>();
+        (told.route, told.module) = (served.route, served.module);
+        told.version = served.version.or(told.version.take());
         response
     }
 
@@ -263,7 +262,7 @@ fn body_of(request: &EdgeRequest) -> Result<Incoming, Error> {
 }
 
 fn note(route: &Route, served: &mut Served) {
-    let of = |module: &ModulePath| Some(module.as_str().to_owned());
+    let of = |module: &ModulePath| Some(module.shared());
     match route {
         Route::List(module) => (served.route, served.module) = (RouteName::List, of(module)),
         Route::File(module, version, kind) => {
@@ -272,11 +271,11 @@ fn note(route: &Route, served: &mut Served) {
                 FileKind::Mod => RouteName::Mod,
                 FileKind::Zip => RouteName::Zip,
             };
-            (served.module, served.version) = (of(module), Some(version.to_string()));
+            (served.module, served.version) = (of(module), Some(version.shared()));
         }
         Route::Save(module, version) | Route::Delete(module, version) => {
             served.route = RouteName::Admin;
-            (served.module, served.version) = (of(module), Some(version.to_string()));
+            (served.module, served.version) = (of(module), Some(version.shared()));
         }
         Route::Check | Route::Extra(_) => served.route = RouteName::Admin,
     }

@@ -194,7 +194,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let answer = self.edge.send(RequestBody::apart(request));
+        let answer = self.edge.send(RequestBody::apart(request).into());
         Box::pin(async move { Ok(answer.await.unwrap_or_else(|error| render::error(&error))) })
     }
 }

@@ -5,20 +5,19 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dipylon_middleware::ports::{BoxFuture, Policy};
+use dipylon_middleware::ports::Policy;
 use dipylon_middleware::request::SumDbRequest;
 use dipylon_middleware::response::SumDbResponse;
+use dipylon_middleware::stack::Stage;
 use dipylon_middleware::telemetry::{Outcome, Phase};
 use dipylon_middleware::{Error, ErrorKind};
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::pattern::Patterns;
 use dipylon_protocol::route::SumDbPath;
 use dipylon_protocol::version::Version;
-use tower::Service;
 
 use super::sumdb_prover::Failure;
 use super::sumdb_source::{Found, Freshness, SumDbSource};
@@ -132,16 +131,13 @@ impl fmt::Debug for SumDbProxy {
     }
 }
 
-impl Service<SumDbRequest> for SumDbProxy {
-    type Response = SumDbResponse;
-    type Error = Error;
-    type Future = BoxFuture<'static, Result<SumDbResponse, Error>>;
+impl Stage<SumDbRequest> for SumDbProxy {
+    type Reply = SumDbResponse;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: SumDbRequest) -> Self::Future {
-        Box::pin(self.clone().answer(request))
+    fn run(
+        &self,
+        request: SumDbRequest,
+    ) -> impl Future<Output = Result<SumDbResponse, Error>> + Send {
+        self.clone().answer(request)
     }
 }

@@ -132,7 +132,7 @@ fn shown(event: &Event) -> Facts {
     json!({
         "at": at.unwrap_or_default(),
         "what": event.what,
-        "version": event.version,
+        "version": event.version.as_deref(),
         "outcome": event.outcome.as_str(),
         "error": event.error,
         "upstream": event.upstream.as_deref(),

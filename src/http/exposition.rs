@@ -7,7 +7,7 @@ use dipylon_middleware::telemetry::{Telemetry, openmetrics};
 use dipylon_middleware::{Error, ErrorKind};
 use http::header::{ACCEPT, VARY};
 use http::{HeaderMap, HeaderValue, Response};
-use prometheus::{Encoder as _, TextEncoder};
+use prometheus::{Encoder as _, TEXT_FORMAT, TextEncoder};
 
 /// What is asked for by its media type; scrapers that know it prefer it.
 const OPENMETRICS: &str = "application/openmetrics-text";
@@ -22,12 +22,11 @@ pub(super) fn page(headers: &HeaderMap, telemetry: &Telemetry) -> Result<Respons
     let mut page = if wants_openmetrics(headers) {
         whole(openmetrics::CONTENT_TYPE, Bytes::from(telemetry.openmetrics()))
     } else {
-        let encoder = TextEncoder::new();
         let mut text = Vec::new();
-        encoder.encode(&telemetry.registry.gather(), &mut text).map_err(|error| {
+        TextEncoder::new().encode(&telemetry.registry.gather(), &mut text).map_err(|error| {
             Error::new(ErrorKind::Internal, format!("cannot write the metrics: {error}"))
         })?;
-        whole(encoder.format_type(), text)
+        whole(TEXT_FORMAT, text)
     };
     page.headers_mut().append(VARY, HeaderValue::from_static("accept"));
     Ok(page)

@@ -83,6 +83,8 @@ impl Listener {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
+                // A socket that listens for both families names clients of the older by the newer.
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 Ok((Stream::Tcp(stream), Some(peer)))
             }
             Self::Unix(listener, _) => {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dipylon_middleware::body::Body;
-use dipylon_middleware::request_context::Connection;
+use dipylon_middleware::request_context::{Arrival, Connection};
 use dipylon_middleware::stack::Border;
 use dipylon_middleware::telemetry::{InFlight, Telemetry};
 use http::{Method, Request, Response};
@@ -25,7 +25,7 @@ use super::stall_guard::StallGuard;
 use super::tls::{Secured, Tls};
 
 /// What the server calls: the whole edge stack.
-pub type Edge = Border<Request<()>, Response<Body>>;
+pub type Edge = Border<Arrival, Response<Body>>;
 
 /// From the first byte of a request's head to its last, and between requests of one connection. The
 /// `go` command closes idle connections after 90 s: it shall be the one to close.
@@ -205,9 +205,8 @@ impl Server {
         let service = service_fn(move |request: Request<Incoming>| {
             seen.store(true, Ordering::Relaxed);
             let is_kept = bodies.include(request.method());
-            let mut request = if is_kept { RequestBody::apart(request) } else { request.map(drop) };
-            request.extensions_mut().insert(connection);
-            edge.send(request)
+            let request = if is_kept { RequestBody::apart(request) } else { request.map(drop) };
+            edge.send(Arrival { connection, ..request.into() })
         });
         let stream = TokioIo::new(StallGuard::new(stream, STALL_MAX));
         // Not detected from the first bytes, for which there would be no timeout: TLS says which it

@@ -4,8 +4,12 @@
 //! one line, and most of what a line costs would be copies, memory and general formatting.
 
 use std::fmt::{self, Write as _};
+use std::net::IpAddr;
 use std::ops::Range;
+use std::time::Duration;
 
+use dipylon_middleware::telemetry::RequestLine;
+use dipylon_middleware::telemetry::request_line::Fields;
 use time::OffsetDateTime;
 use time::macros::format_description;
 use tracing::field::{Field, Visit};
@@ -91,6 +95,13 @@ impl Line {
     pub(super) fn say(&mut self, event: &Event<'_>, form: Form) {
         self.begin(form, *event.metadata().level());
         event.record(self);
+    }
+
+    /// From here on it says what there is to say of this request, and nothing of before.
+    pub(super) fn say_request(&mut self, request: &RequestLine<'_>, form: Form, level: Level) {
+        self.begin(form, level);
+        self.text("message", RequestLine::MESSAGE);
+        request.say(self);
     }
 
     fn begin(&mut self, form: Form, level: Level) {
@@ -205,9 +216,13 @@ impl Line {
     fn quoted(&mut self, name: &'static str, put: impl FnOnce(&mut Self)) {
         let is_quoted = self.form != Form::Plain;
         self.field(name, |line| {
-            line.said.extend(is_quoted.then_some(b'"'));
+            if is_quoted {
+                line.said.push(b'"');
+            }
             put(line);
-            line.said.extend(is_quoted.then_some(b'"'));
+            if is_quoted {
+                line.said.push(b'"');
+            }
         });
     }
 
@@ -279,6 +294,47 @@ fn put_text(form: Form, out: &mut Vec<u8>, text: &str) {
     }
 }
 
+impl Fields for Line {
+    fn text(&mut self, name: &'static str, value: &str) {
+        Line::text(self, name, value);
+    }
+
+    fn word(&mut self, name: &'static str, value: &str) {
+        self.quoted(name, |line| line.said.extend_from_slice(value.as_bytes()));
+    }
+
+    fn number(&mut self, name: &'static str, value: u64) {
+        Line::number(self, name, value);
+    }
+
+    fn milliseconds(&mut self, name: &'static str, value: Duration) {
+        let nanoseconds = u64::try_from(value.as_nanos()).unwrap_or(u64::MAX);
+        self.field(name, |line| {
+            put_number(&mut line.said, nanoseconds / 1_000_000);
+            put_decimals(&mut line.said, nanoseconds % 1_000_000, 6);
+        });
+    }
+
+    fn flag(&mut self, name: &'static str, value: bool) {
+        let word = if value { "true" } else { "false" };
+        self.field(name, |line| line.said.extend_from_slice(word.as_bytes()));
+    }
+
+    fn address(&mut self, name: &'static str, value: IpAddr) {
+        let IpAddr::V4(address) = value else {
+            return self.formatted(name, format_args!("{value}"));
+        };
+        self.quoted(name, |line| {
+            for (place, octet) in address.octets().into_iter().enumerate() {
+                if place > 0 {
+                    line.said.push(b'.');
+                }
+                put_number(&mut line.said, u64::from(octet));
+            }
+        });
+    }
+}
+
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.formatted(field.name(), format_args!("{value:?}"));
@@ -293,8 +349,7 @@ impl Visit for Line {
         self.bare(field.name(), format_args!("{value}"));
     }
     fn record_bool(&mut self, field: &Field, value: bool) {
-        let word = if value { "true" } else { "false" };
-        self.field(field.name(), |line| line.said.extend_from_slice(word.as_bytes()));
+        self.flag(field.name(), value);
     }
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.real(field.name(), value);
@@ -383,6 +438,27 @@ mod tests {
         assert_eq!((&value["msg"], &value["small"]), (&"".into(), &1e-7.into()));
         assert_eq!((&value["large"], &value["left-out"]), (&u64::MAX.into(), &7.into()));
         assert_eq!(value["trace-id"], "its own");
+    }
+
+    #[test]
+    fn an_address_is_written_as_it_writes_itself() {
+        for text in ["0.0.0.0", "127.0.0.1", "10.20.100.255", "192.168.200.9", "2001:db8::1", "::"]
+        {
+            let mut line = begun(Form::Json, Level::INFO);
+            line.address("client", text.parse().unwrap());
+            assert_eq!(parsed(line)["client"], text);
+        }
+    }
+
+    #[test]
+    fn a_duration_has_the_digits_of_its_clock() {
+        for (nanoseconds, text) in
+            [(0, "0"), (12_633, "0.012633"), (3_000_000, "3"), (1, "0.000001")]
+        {
+            let mut line = begun(Form::Plain, Level::INFO);
+            line.milliseconds("ms", Duration::from_nanos(nanoseconds));
+            assert!(rendered(&mut line).ends_with(&format!("\tms={text} \n")), "{text}");
+        }
     }
 
     #[test]

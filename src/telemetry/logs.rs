@@ -9,8 +9,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use dipylon_middleware::error::Severity;
 use dipylon_middleware::telemetry::trace::current;
-use dipylon_middleware::telemetry::{IntCounter, LogFate, Telemetry};
+use dipylon_middleware::telemetry::{IntCounter, LogFate, RequestLine, RequestLog, Telemetry};
 use parking_lot::{Condvar, Mutex};
 use tracing::callsite::Identifier;
 use tracing::level_filters::LevelFilter;
@@ -38,9 +39,6 @@ const GATHERED_FOR: Duration = Duration::from_millis(10);
 
 /// How long the end of the program waits until what waits is written.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
-
-/// The event of each request, which is never left out: it is there once.
-const REQUEST_TARGET: &str = "dipylon_middleware::access_log::service";
 
 /// Lines that are on their way; dropped at the end of the program, it waits for them.
 #[derive(Debug)]
@@ -92,17 +90,17 @@ impl Waiting {
         self.changed.notify_one();
     }
 
-    /// Waits for lines and takes them; says whether they are the last.
-    fn take(&self, text: &mut Vec<u8>) -> bool {
+    /// Waits for lines and takes them; says how many they are, and whether they are the last.
+    fn take(&self, text: &mut Vec<u8>) -> (u64, bool) {
         let mut gathered = self.gathered.lock();
         self.changed.wait_while(&mut gathered, |gathered| gathered.lines == 0 && !gathered.is_last);
         if !gathered.is_last {
             // Who waits for each line is woken by each request, which costs that request more than its line.
             self.changed.wait_for(&mut gathered, GATHERED_FOR);
         }
-        gathered.lines = 0;
+        let lines = std::mem::take(&mut gathered.lines);
         std::mem::swap(&mut gathered.text, text);
-        gathered.is_last
+        (lines as u64, gathered.is_last)
     }
 }
 
@@ -133,15 +131,25 @@ pub fn init(form: Form, level: LevelFilter) -> Result<Logs, String> {
         .with(ours)
         .try_init()
         .map_err(|error| error.to_string())?;
+    // As the subscriber: a process has one log.
+    let _ = REQUESTS.set(Arc::new(Requests { form, level, waiting: Arc::clone(&waiting) }));
     Ok(Logs { waiting, ended })
 }
 
-/// Lines of this process from now on are counted there.
-pub fn count_in(telemetry: &Telemetry) {
+/// The log of requests, once [`init`] has been called.
+static REQUESTS: OnceLock<Arc<Requests>> = OnceLock::new();
+
+/// The same telemetry, with lines of this process from now on counted there, and those of requests written.
+#[must_use]
+pub fn log_of(telemetry: Telemetry) -> Telemetry {
     let counter = |fate| telemetry.metrics.log_lines.get((fate,)).clone();
     let counters = [LogFate::Written, LogFate::LeftOut, LogFate::Lost].map(counter);
     // A process has one log, and one telemetry to count in.
     let _ = COUNTERS.set(counters);
+    match REQUESTS.get() {
+        Some(requests) => telemetry.logging_to(Arc::clone(requests) as Arc<dyn RequestLog>),
+        None => telemetry,
+    }
 }
 
 /// One write for all that waits, so that a busy log costs few. What cannot be written is nobody's to mend here: it
@@ -149,9 +157,8 @@ pub fn count_in(telemetry: &Telemetry) {
 fn write_all(waiting: &Waiting, out: &mut impl Write, count: impl Fn(LogFate, u64)) {
     let mut text = Vec::new();
     loop {
-        let is_last = waiting.take(&mut text);
-        let left = write(out, &text);
-        let (all, lost) = (lines_in(&text), lines_in(left));
+        let (all, is_last) = waiting.take(&mut text);
+        let lost = lines_in(write(out, &text));
         count(LogFate::Written, all - lost);
         count(LogFate::Lost, lost);
         if is_last {
@@ -213,9 +220,7 @@ impl Lines {
     fn admit(&self, event: &Event<'_>) -> Option<u64> {
         let metadata = event.metadata();
         // Of an error, which a breach of security is too, each line may be the one that somebody looks for.
-        if metadata.target() == REQUEST_TARGET
-            || !matches!(*metadata.level(), Level::WARN | Level::INFO)
-        {
+        if !matches!(*metadata.level(), Level::WARN | Level::INFO) {
             return Some(0);
         }
         self.repeats.lock().admit(metadata.callsite(), self.began.elapsed())
@@ -225,22 +230,49 @@ impl Lines {
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let Some(left_out) = self.admit(event) else { return count(LogFate::LeftOut, 1) };
-        // Whatever is said while this is said has a line of its own.
-        let mut line = LINE.try_with(Cell::take).unwrap_or_default();
-        line.say(event, self.form);
-        if let Some(trace) = current::trace() {
-            line.add_trace(&trace);
-        }
-        if left_out > 0 {
-            line.add_left_out(left_out);
-        }
-        // One that waits is counted when it is written.
-        if !self.waiting.put(line.render(time::OffsetDateTime::now_utc())) {
-            count(LogFate::Lost, 1);
-        }
-        // Where the thread ends, so does its line.
-        let _ = LINE.try_with(|kept| kept.set(line));
+        put(&self.waiting, |line| {
+            line.say(event, self.form);
+            if let Some(trace) = current::trace() {
+                line.add_trace(&trace);
+            }
+            if left_out > 0 {
+                line.add_left_out(left_out);
+            }
+        });
     }
+}
+
+/// Lines of requests, of which none is left out: each is there once.
+struct Requests {
+    form: Form,
+    level: LevelFilter,
+    waiting: Arc<Waiting>,
+}
+
+impl RequestLog for Requests {
+    fn write(&self, request: &RequestLine<'_>) {
+        let level = match request.severity {
+            Severity::Info => Level::INFO,
+            Severity::Warn => Level::WARN,
+            Severity::Error => Level::ERROR,
+        };
+        if level <= self.level {
+            put(&self.waiting, |line| line.say_request(request, self.form, level));
+        }
+    }
+}
+
+/// Puts a line to those that wait; it is counted as lost where there is no room. One that waits is counted when it is
+/// written.
+fn put(waiting: &Waiting, say: impl FnOnce(&mut Line)) {
+    // Whatever is said while this is said has a line of its own.
+    let mut line = LINE.try_with(Cell::take).unwrap_or_default();
+    say(&mut line);
+    if !waiting.put(line.render(time::OffsetDateTime::now_utc())) {
+        count(LogFate::Lost, 1);
+    }
+    // Where the thread ends, so does its line.
+    let _ = LINE.try_with(|kept| kept.set(line));
 }
 
 thread_local! {
@@ -256,7 +288,7 @@ mod tests {
     fn kept(waiting: &Waiting) -> Vec<String> {
         let mut text = Vec::new();
         waiting.end();
-        assert!(waiting.take(&mut text));
+        assert!(waiting.take(&mut text).1);
         let text = String::from_utf8(text).expect("lines are text");
         text.lines().map(str::to_owned).collect()
     }

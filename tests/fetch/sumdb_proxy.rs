@@ -13,6 +13,7 @@ use dipylon_middleware::forward::Forward;
 use dipylon_middleware::ports::{Decision, ListSource, Mode, Policy};
 use dipylon_middleware::request::SumDbRequest;
 use dipylon_middleware::response::SumDbResponse;
+use dipylon_middleware::stack::Stage as _;
 use dipylon_middleware::telemetry::{Outcome, Telemetry};
 use dipylon_middleware::{Error, ErrorKind};
 use dipylon_protocol::path::ModulePath;
@@ -22,7 +23,6 @@ use dipylon_protocol::sumdb::Database;
 use dipylon_testkit::checksum_db::ChecksumDb;
 use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::upstream::{Fault, Recorded, Upstream, When};
-use tower::ServiceExt as _;
 
 use crate::support::{MODULE, MemoryStore, VERSION, context, http, module, version};
 
@@ -115,7 +115,7 @@ impl Fixture {
 
 async fn ask(proxy: &SumDbProxy, name: &str, path: SumDbPath) -> Result<SumDbResponse, Error> {
     let request = SumDbRequest { context: context(), name: name.to_owned(), path };
-    proxy.clone().oneshot(request).await
+    proxy.clone().run(request).await
 }
 
 fn lookup(path: &str, text: &str) -> SumDbPath {

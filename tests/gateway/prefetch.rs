@@ -85,7 +85,8 @@ async fn all_versions_of_a_module_are_fetched_once_each_while_hits_and_misses_ar
     world.until("the queue is at work", || world.upstream.in_flight() > 0).await;
     // All that the gateway fetches now is silent: hits and the one miss that is allowed at a time pass by it.
     for _ in 0..20 {
-        assert_eq!(outcome(&world.get_ok(&file("zip")).await), "hit_storage");
+        let hit = world.get_ok(&file("zip")).await;
+        assert!(["hit_storage", "hit_memory"].contains(&outcome(&hit)), "{}", outcome(&hit));
     }
     world.get_ok(&path_of("example.com/other", VERSION, "zip")).await;
     let seen = queue(&world).await;

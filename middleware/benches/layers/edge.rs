@@ -20,7 +20,9 @@ use dipylon_middleware::observe::ObserveLayer;
 use dipylon_middleware::ports::BoxFuture;
 use dipylon_middleware::rate_limit::RateLimitLayer;
 use dipylon_middleware::request::{EdgeRequest, ModuleRequest, SumDbRequest};
-use dipylon_middleware::request_context::{Connection, RequestContextLayer, TrustedProxies};
+use dipylon_middleware::request_context::{
+    Arrival, Connection, RequestContextLayer, TrustedProxies,
+};
 use dipylon_middleware::route::{AdminPages, Route};
 use dipylon_middleware::stack::{Border, Stage};
 use dipylon_middleware::telemetry::{LayerName, RouteName};
@@ -42,20 +44,24 @@ fn hello<R: Send + 'static>() -> impl Stage<R, Reply = Response<Body>> {
 
 /// As a client behind two proxies sends it, with credentials.
 fn http_request() -> Request<()> {
-    let mut request = Request::get(PATH)
+    Request::get(PATH)
         .header("host", "gateway.example.com")
         .header("user-agent", "Go-http-client/1.1")
         .header("authorization", "Basic dXNlcjpwYXNz")
         .header("x-forwarded-for", "198.51.100.7, 10.0.0.2")
         .body(())
-        .expect("a request");
-    request.extensions_mut().insert(Connection { peer: Some(PEER.into()), secure: true });
-    request
+        .expect("a request")
+}
+
+fn arrival() -> Arrival {
+    let connection = Connection { peer: Some(PEER.into()), secure: true };
+    Arrival { connection, ..http_request().into() }
 }
 
 fn edge_request() -> EdgeRequest {
     let (head, ()) = http_request().into_parts();
     let path = Some(PATH.to_owned());
+    let head = Box::new(head);
     EdgeRequest { context: context(), head, path, peer: Some(PEER.into()), secure: true }
 }
 
@@ -65,7 +71,7 @@ where
     R: Clone,
 {
     bench(group, name, || {
-        let answer = service.clone().call(request.clone());
+        let answer = service.run(request.clone());
         async {
             let answer = answer.await.unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_eq!(answer.status(), 200, "{name}");
@@ -114,14 +120,14 @@ pub(crate) fn ends(criterion: &mut Criterion) {
 
 fn http(criterion: &mut Criterion) {
     let group = &mut criterion.benchmark_group("layers http");
-    read(group, "bare leaf", &hello::<Request<()>>(), &http_request());
+    read(group, "bare leaf", &hello::<Arrival>(), &arrival());
     let context = RequestContextLayer::new("", LONG, &telemetry());
-    read(group, "request_context", &context.layer(hello::<EdgeRequest>()), &http_request());
+    read(group, "request_context", &context.layer(hello::<EdgeRequest>()), &arrival());
     let ours =
         TrustedProxies::new(|address| address.is_ipv4() && address.to_string().starts_with("10."));
     let trusting = context.trusting(Some(ours));
     let service = trusting.layer(hello::<EdgeRequest>());
-    read(group, "request_context, behind proxies", &service, &http_request());
+    read(group, "request_context, behind proxies", &service, &arrival());
 }
 
 fn route(criterion: &mut Criterion) {

@@ -115,7 +115,7 @@ fn until_it_ends<S: Stage<StashRequest, Reply = Stashed>>(
     request: &StashRequest,
 ) {
     bench(group, name, || {
-        let stashing = stash.clone().call(request.clone());
+        let stashing = stash.run(request.clone());
         async {
             let stashed = stashing.await.unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_eq!(stashed.outcome, Outcome::MissLeader, "{name}");

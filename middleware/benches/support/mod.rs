@@ -77,7 +77,7 @@ pub(crate) fn bench_service<S, Request>(
     Request: Clone,
 {
     bench(group, name, || {
-        let answer = service.clone().call(request.clone());
+        let answer = service.run(request.clone());
         async { answer.await.map(drop).unwrap_or_else(|error| panic!("{name}: {error}")) }
     });
 }

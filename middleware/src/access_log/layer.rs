@@ -1,19 +1,23 @@
+use std::fmt;
+use std::sync::Arc;
+
 use tower::Layer;
 
 use super::service::AccessLog;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{RequestLog, Telemetry};
 
 /// Makes [`AccessLog`]s.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct AccessLogLayer {
     telemetry: Telemetry,
-    events: bool,
+    log: Option<Arc<dyn RequestLog>>,
 }
 
 impl AccessLogLayer {
-    /// Metrics always; log events where `events` says so (`LogAccess`).
-    pub fn new(events: bool, telemetry: &Telemetry) -> Self {
-        Self { telemetry: telemetry.clone(), events }
+    /// Metrics always; lines of the log where `logs` says so (`LogAccess`).
+    pub fn new(logs: bool, telemetry: &Telemetry) -> Self {
+        let log = telemetry.request_log.clone().filter(|_| logs);
+        Self { telemetry: telemetry.clone(), log }
     }
 }
 
@@ -21,6 +25,12 @@ impl<S> Layer<S> for AccessLogLayer {
     type Service = AccessLog<S>;
 
     fn layer(&self, inner: S) -> AccessLog<S> {
-        AccessLog { inner, telemetry: self.telemetry.clone(), events: self.events }
+        AccessLog { inner, telemetry: self.telemetry.clone(), log: self.log.clone() }
+    }
+}
+
+impl fmt::Debug for AccessLogLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccessLogLayer")
     }
 }

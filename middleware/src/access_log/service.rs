@@ -1,10 +1,11 @@
-use std::net::{IpAddr, SocketAddr};
+use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use http::uri::PathAndQuery;
 use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use tower::util::ServiceExt as _;
 
 use super::body::LoggedBody;
 use crate::body::Body;
@@ -14,27 +15,33 @@ use crate::render::{self, Served};
 use crate::request::{EdgeRequest, RequestContext};
 use crate::stack::{Stage, stage};
 use crate::telemetry::labels::Label as _;
-use crate::telemetry::trace::{Attributes, Hex, RootEnd, TraceId};
+use crate::telemetry::trace::{Attributes, RootEnd};
 use crate::telemetry::{
-    InFlight, Outcome, OutcomeClass, Phase, Source, SpanAttribute, SpanName, Spent, Telemetry,
+    InFlight, Outcome, OutcomeClass, Phase, RequestLine, RequestLog, Source, SpanAttribute,
+    SpanName, Spent, Telemetry,
 };
 
 /// Bytes of a path that are logged.
 pub const PATH_BYTES_MAX: usize = 512;
 
 /// Logs each request of `S` when its answer ends.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct AccessLog<S> {
     pub(super) inner: S,
     pub(super) telemetry: Telemetry,
-    pub(super) events: bool,
+    pub(super) log: Option<Arc<dyn RequestLog>>,
+}
+
+impl<S> fmt::Debug for AccessLog<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccessLog")
+    }
 }
 
 impl<S: Stage<EdgeRequest, Reply = Response<Body>>> AccessLog<S> {
-    async fn handle(self, request: EdgeRequest) -> Result<Response<Body>, Error> {
-        let mut record = Record::start(self.telemetry, self.events, &request);
-        let response =
-            self.inner.oneshot(request).await.unwrap_or_else(|error| render::error(&error));
+    async fn handle(&self, request: EdgeRequest) -> Result<Response<Body>, Error> {
+        let mut record = Record::start(self, &request);
+        let response = self.inner.run(request).await.unwrap_or_else(|error| render::error(&error));
         record.answered(&response);
         Ok(response.map(|body| LoggedBody::new(body, record).boxed_unsync()))
     }
@@ -45,11 +52,11 @@ stage!(AccessLog<S>: EdgeRequest => Response<Body>, over EdgeRequest => Response
 /// What is known of a request; written on drop, so that an abandoned one is written too.
 pub(super) struct Record {
     telemetry: Telemetry,
-    events: bool,
+    log: Option<Arc<dyn RequestLog>>,
     started: Instant,
     context: RequestContext,
     method: Method,
-    path: String,
+    target: Option<PathAndQuery>,
     peer: Option<SocketAddr>,
     status: StatusCode,
     served: Served,
@@ -62,18 +69,16 @@ pub(super) struct Record {
 }
 
 impl Record {
-    fn start(telemetry: Telemetry, events: bool, request: &EdgeRequest) -> Self {
+    fn start<S>(layer: &AccessLog<S>, request: &EdgeRequest) -> Self {
+        let (telemetry, log) = (layer.telemetry.clone(), layer.log.clone());
         let active = InFlight::enter(telemetry.metrics.requests_active.get(()));
-        let path = request.head.uri.path();
-        let end =
-            (0..=PATH_BYTES_MAX.min(path.len())).rev().find(|end| path.is_char_boundary(*end));
         Self {
             telemetry,
-            events,
+            log,
             started: Instant::now(),
             context: request.context.clone(),
             method: request.head.method.clone(),
-            path: path[..end.unwrap_or(0)].to_owned(),
+            target: request.head.uri.path_and_query().cloned(),
             peer: request.peer,
             // Nothing has been answered; nginx's word for a client that went away.
             status: StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT),
@@ -86,6 +91,12 @@ impl Record {
         }
     }
 
+    /// What of the path is told.
+    fn path(&self) -> &str {
+        let path = self.target.as_ref().map_or("", PathAndQuery::path);
+        &path[..path.floor_char_boundary(PATH_BYTES_MAX)]
+    }
+
     /// The body ends before its end: the client sees a short answer, the log sees why.
     pub(super) fn cut_by(&mut self, error: &Error) {
         self.cut = true;
@@ -95,9 +106,10 @@ impl Record {
     }
 
     fn answered(&mut self, response: &Response<Body>) {
-        self.waited = Some(self.started.elapsed());
+        let now = Instant::now();
+        self.waited = Some(now.duration_since(self.started));
         // The body is on its way, and the record is the last that asks.
-        self.context.timings.enter_last(Phase::Send);
+        self.context.timings.enter_last(Phase::Send, now);
         self.status = response.status();
         self.served = response.extensions().get::<Served>().cloned().unwrap_or_default();
         self.severity = self.served.severity;
@@ -119,8 +131,8 @@ impl Drop for Record {
         }
         metrics.requests.get((route, outcome)).inc();
         metrics.sent_bytes.get((route,)).inc_by(self.sent_bytes);
-        if self.events {
-            self.write(&spent);
+        if let Some(log) = &self.log {
+            log.write(&self.line(&spent));
         }
         self.end_trace(ended);
         self.note(spent.total());
@@ -169,7 +181,7 @@ impl Record {
         let sent_bytes = i64::try_from(self.sent_bytes).unwrap_or(i64::MAX);
         attributes.extend([
             (SpanAttribute::Method, self.method.as_str().into()),
-            (SpanAttribute::Path, self.path.as_str().into()),
+            (SpanAttribute::Path, self.path().into()),
             (SpanAttribute::Route, self.served.route.as_str().into()),
             (SpanAttribute::Status, i64::from(self.status.as_u16()).into()),
             (SpanAttribute::SentBytes, sent_bytes.into()),
@@ -181,66 +193,28 @@ impl Record {
         let Served { module, version, .. } = &self.served;
         for (name, value) in [(SpanAttribute::Module, module), (SpanAttribute::Version, version)] {
             if let Some(value) = value {
-                attributes.push((name, value.as_str().into()));
+                attributes.push((name, (&**value).into()));
             }
         }
     }
 
-    fn write(&self, spent: &Spent) {
-        // The number nearest to so many nanoseconds: written, it has no more digits than they have.
-        let ms = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX) as f64 / 1e6;
-        let of = |phase| Some(spent.of(phase)).filter(|time| !time.is_zero()).map(ms);
-        let trace = self.context.trace.id().map(TraceId::hex);
-        macro_rules! event {
-            ($level:ident) => {
-                // In the order of the alphabet, as they are written.
-                tracing::$level!(
-                    client = self.peer.map(|peer| address_text(peer.ip())),
-                    cut = self.cut,
-                    duration_ms = ms(spent.total()),
-                    error = self.served.error.as_deref(),
-                    gateway_ms = of(Phase::Gateway),
-                    http_method = self.method.as_str(),
-                    http_path = self.path,
-                    http_status = self.status.as_u16(),
-                    lock_ms = of(Phase::Lock),
-                    module = self.served.module.as_deref(),
-                    outcome = self.served.outcome.as_str(),
-                    policy_ms = of(Phase::Policy),
-                    queue_ms = of(Phase::Queue),
-                    request_id = &*self.context.id,
-                    route = self.served.route.as_str(),
-                    send_ms = of(Phase::Send),
-                    sent_bytes = self.sent_bytes,
-                    stash_ms = of(Phase::Stash),
-                    storage_ms = of(Phase::Storage),
-                    trace_id = trace.as_ref().map(Hex::as_str),
-                    upstream_ms = of(Phase::Upstream),
-                    verify_ms = of(Phase::Verify),
-                    version = self.served.version.as_deref(),
-                    "request"
-                )
-            };
-        }
-        match self.severity {
-            Severity::Info => event!(info),
-            Severity::Warn => event!(warn),
-            Severity::Error => event!(error),
+    fn line<'a>(&'a self, spent: &'a Spent) -> RequestLine<'a> {
+        RequestLine {
+            severity: self.severity,
+            client: self.peer.map(|peer| peer.ip()),
+            cut: self.cut,
+            error: self.served.error.as_deref(),
+            method: &self.method,
+            path: self.path(),
+            status: self.status,
+            module: self.served.module.as_deref(),
+            outcome: self.served.outcome,
+            request_id: &self.context.id,
+            route: self.served.route,
+            sent_bytes: self.sent_bytes,
+            spent,
+            trace: self.context.trace.id(),
+            version: self.served.version.as_deref(),
         }
     }
-}
-
-/// An address as it writes itself, which would cost more than all else that is said of a request.
-pub(super) fn address_text(address: IpAddr) -> String {
-    let IpAddr::V4(address) = address else { return address.to_string() };
-    let mut text = String::with_capacity("255.255.255.255".len());
-    for octet in address.octets() {
-        if !text.is_empty() {
-            text.push('.');
-        }
-        let digits = [octet / 100, octet / 10 % 10, octet % 10];
-        let zeros = digits[..2].iter().take_while(|digit| **digit == 0).count();
-        text.extend(digits[zeros..].iter().map(|digit| char::from(b'0' + digit)));
-    }
-    text
 }

@@ -1,10 +1,11 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
 use tower::Layer as _;
 use tracing::Level;
 
-use super::service::address_text;
 use super::{AccessLogLayer, PATH_BYTES_MAX};
 use crate::body::{self, Body};
 use crate::error::{Error, ErrorKind, Severity};
@@ -21,13 +22,20 @@ use crate::testing::spans::{ALL, NOTABLE, parent, traced};
 use crate::testing::upstream::{Piece, stream};
 use crate::testing::{call, edge, header, leaf, telemetry, text_of};
 
+/// A registry of its own, and the lines of its requests.
+fn logged() -> (Events, Telemetry) {
+    let events = Events::default();
+    let telemetry = telemetry().logging_to(Arc::new(events.clone()));
+    (events, telemetry)
+}
+
 /// An answer about a zip whose body comes in two pieces of three bytes.
 fn zip_answer(last: Piece) -> Response<Body> {
     let served = Served {
         route: RouteName::Zip,
         outcome: Outcome::MissLeader,
-        module: Some("example.com/m".to_owned()),
-        version: Some("v1.0.0".to_owned()),
+        module: Some("example.com/m".into()),
+        version: Some("v1.0.0".into()),
         ..Served::default()
     };
     let pieces = vec![Piece::Data(Bytes::from_static(b"abc")), last];
@@ -52,8 +60,7 @@ async fn answer(
 
 #[tokio::test(start_paused = true)]
 async fn one_event_is_written_when_the_body_has_ended() {
-    let (events, _guard) = Events::capture();
-    let telemetry = telemetry();
+    let (events, telemetry) = logged();
     let mut request = edge("GET", "/example.com/m/@v/v1.0.0.zip");
     request.peer = Some(([192, 0, 2, 7], 4711).into());
     let response = answer(true, &telemetry, request, || Ok(whole_zip())).await;
@@ -101,8 +108,7 @@ async fn a_request_is_counted_timed_and_its_bytes_added_up() {
 
 #[tokio::test(start_paused = true)]
 async fn without_access_events_there_are_metrics_only() {
-    let (events, _guard) = Events::capture();
-    let telemetry = telemetry();
+    let (events, telemetry) = logged();
     text_of(answer(false, &telemetry, edge("GET", "/x"), || Ok(whole_zip())).await).await;
     assert!(events.named("request").is_empty());
     assert_eq!(telemetry.metrics.requests.get((RouteName::Zip, Outcome::MissLeader)).get(), 1);
@@ -110,8 +116,7 @@ async fn without_access_events_there_are_metrics_only() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_body_is_logged_with_what_was_sent() {
-    let (events, _guard) = Events::capture();
-    let telemetry = telemetry();
+    let (events, telemetry) = logged();
     let mut response = answer(true, &telemetry, edge("GET", "/x"), || Ok(whole_zip())).await;
     let first = response.body_mut().frame().await.expect("a frame").expect("data");
     assert_eq!(first.into_data().expect("data"), "abc");
@@ -124,9 +129,9 @@ async fn a_dropped_body_is_logged_with_what_was_sent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_breaks_off_is_marked_as_cut() {
-    let (events, _guard) = Events::capture();
+    let (events, telemetry) = logged();
     let cut = || Ok(zip_answer(Piece::Fail(ErrorKind::ChecksumMismatch)));
-    let response = answer(true, &telemetry(), edge("GET", "/x"), cut).await;
+    let response = answer(true, &telemetry, edge("GET", "/x"), cut).await;
     response.into_body().collect().await.expect_err("the body breaks off");
     let written = events.named("request");
     assert_eq!((written.len(), written[0].field("cut")), (1, "true"));
@@ -140,8 +145,7 @@ async fn an_error_from_below_becomes_an_answer_and_is_logged_as_loud_as_its_kind
         (ErrorKind::UpstreamTimeout, 504, Level::WARN),
         (ErrorKind::Storage, 500, Level::ERROR),
     ] {
-        let (events, _guard) = Events::capture();
-        let telemetry = telemetry();
+        let (events, telemetry) = logged();
         let fails = move || Err(error_from_below(kind));
         let response = answer(true, &telemetry, edge("GET", "/x"), fails).await;
         assert_eq!(response.status(), status);
@@ -158,8 +162,7 @@ async fn an_error_from_below_becomes_an_answer_and_is_logged_as_loud_as_its_kind
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_goes_away_before_the_answer_is_logged_as_dropped() {
-    let (events, _guard) = Events::capture();
-    let telemetry = telemetry();
+    let (events, telemetry) = logged();
     let held = Held::default();
     let service = AccessLogLayer::new(true, &telemetry).layer(held.service());
     held.assert_ends_with_its_caller(&service, edge("GET", "/x")).await;
@@ -173,9 +176,9 @@ async fn a_caller_that_goes_away_before_the_answer_is_logged_as_dropped() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_says_nothing_of_itself_is_not_taken_for_dropped() {
-    let (events, _guard) = Events::capture();
+    let (events, telemetry) = logged();
     let plain = || Ok(Response::new(body::full("hello")));
-    let response = answer(true, &telemetry(), edge("GET", "/x"), plain).await;
+    let response = answer(true, &telemetry, edge("GET", "/x"), plain).await;
     assert_eq!(response.status(), StatusCode::OK);
     drop(response);
     assert_eq!(events.named("request")[0].field("outcome"), "ok");
@@ -183,22 +186,22 @@ async fn an_answer_that_says_nothing_of_itself_is_not_taken_for_dropped() {
 
 #[tokio::test(start_paused = true)]
 async fn a_long_path_is_cut_in_the_event() {
-    let (events, _guard) = Events::capture();
+    let (events, telemetry) = logged();
     let path = format!("/{}", "a".repeat(2 * PATH_BYTES_MAX));
-    drop(answer(true, &telemetry(), edge("GET", &path), || Ok(whole_zip())).await);
+    drop(answer(true, &telemetry, edge("GET", &path), || Ok(whole_zip())).await);
     assert_eq!(events.named("request")[0].field("http_path"), &path[..PATH_BYTES_MAX]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn severity_follows_the_answer_not_the_status() {
-    let (events, _guard) = Events::capture();
+    let (events, telemetry) = logged();
     let warned = || {
         let mut response = Response::new(body::empty());
         let served = Served { severity: Severity::Warn, ..Served::default() };
         response.extensions_mut().insert(served);
         Ok(response)
     };
-    drop(answer(true, &telemetry(), edge("GET", "/x"), warned).await);
+    drop(answer(true, &telemetry, edge("GET", "/x"), warned).await);
     assert_eq!(events.named("request")[0].level, Level::WARN);
 }
 
@@ -288,8 +291,7 @@ async fn a_body_that_is_cut_makes_its_trace_worth_keeping() {
 
 #[tokio::test(start_paused = true)]
 async fn the_phases_add_up_to_the_duration_in_the_event_and_in_the_metrics() {
-    let (events, _guard) = Events::capture();
-    let telemetry = telemetry();
+    let (events, telemetry) = logged();
     let inner = tower::service_fn(|request: EdgeRequest| async move {
         let waits = request.context.timings.enter(Phase::Upstream);
         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -328,11 +330,4 @@ async fn what_was_sent_is_counted_by_where_it_came_from() {
     let bytes = |source| telemetry.metrics.served_bytes.get((source,)).get();
     let all = [Source::Memory, Source::Storage, Source::Upstream, Source::Shared].map(bytes);
     assert_eq!(all, [0, 0, 6, 0], "a page is nobody's module");
-}
-
-#[test]
-fn an_address_is_written_as_it_writes_itself() {
-    for text in ["0.0.0.0", "127.0.0.1", "10.20.100.255", "192.168.200.9", "2001:db8::1", "::"] {
-        assert_eq!(address_text(text.parse().expect("an address")), text);
-    }
 }

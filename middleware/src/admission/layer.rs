@@ -1,28 +1,25 @@
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
 use tower::Layer;
 
 use super::service::Admission;
+use super::state::Places;
 
 /// Makes [`Admission`]s that share one limit.
 #[derive(Clone, Debug)]
 pub struct AdmissionLayer {
-    places: Arc<Semaphore>,
-    requests_max: usize,
+    places: Arc<Places>,
 }
 
 impl AdmissionLayer {
     /// At most `requests_max` requests at once.
     pub fn new(requests_max: usize) -> Self {
-        let requests_max = requests_max.clamp(1, Semaphore::MAX_PERMITS);
-        Self { places: Arc::new(Semaphore::new(requests_max)), requests_max }
+        Self { places: Arc::new(Places::new(requests_max.max(1))) }
     }
 
     /// Requests in hand, until the last byte of each answer has gone, and how many there may be.
     pub fn in_hand(&self) -> (usize, usize) {
-        let free = self.places.available_permits();
-        (self.requests_max.saturating_sub(free), self.requests_max)
+        self.places.taken()
     }
 }
 

@@ -19,6 +19,7 @@
 
 mod layer;
 mod service;
+mod state;
 #[cfg(test)]
 mod tests;
 

@@ -2,9 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
-use tokio::sync::Semaphore;
-use tower::util::ServiceExt as _;
 
+use super::state::Places;
 use crate::body::{self, Body};
 use crate::error::{Error, ErrorKind};
 use crate::request::EdgeRequest;
@@ -14,19 +13,19 @@ use crate::stack::{Stage, stage};
 #[derive(Clone, Debug)]
 pub struct Admission<S> {
     pub(super) inner: S,
-    pub(super) places: Arc<Semaphore>,
+    pub(super) places: Arc<Places>,
 }
 
 impl<S: Stage<EdgeRequest, Reply = Response<Body>>> Admission<S> {
-    async fn handle(self, request: EdgeRequest) -> Result<Response<Body>, Error> {
-        let place = self.places.try_acquire_owned().map_err(|_| {
+    async fn handle(&self, request: EdgeRequest) -> Result<Response<Body>, Error> {
+        let place = self.places.take().ok_or_else(|| {
             Error::new(
                 ErrorKind::Overloaded,
                 "the gateway serves as many requests as it may; ask again",
             )
             .with_retry_after(Duration::from_secs(1))
         })?;
-        let response = self.inner.oneshot(request).await?;
+        let response = self.inner.run(request).await?;
         Ok(response.map(|inner| body::holding(inner, place)))
     }
 }

@@ -2,7 +2,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::{HeaderMap, HeaderValue, Response};
-use tower::util::ServiceExt as _;
 
 use super::layer::Credentials;
 use crate::body::Body;
@@ -19,14 +18,14 @@ pub struct Auth<S> {
 }
 
 impl<S: Stage<EdgeRequest, Reply = Response<Body>>> Auth<S> {
-    async fn handle(self, request: EdgeRequest) -> Result<Response<Body>, Error> {
+    async fn handle(&self, request: EdgeRequest) -> Result<Response<Body>, Error> {
         if !request.is_health_check(self.prefixed) {
             let pair = basic(&request.head.headers).ok_or_else(|| unauthorized("missing"))?;
             if !self.credentials.are(&pair) {
                 return Err(unauthorized("wrong"));
             }
         }
-        let mut response = self.inner.oneshot(request).await?;
+        let mut response = self.inner.run(request).await?;
         keep_from_shared_caches(response.headers_mut());
         Ok(response)
     }

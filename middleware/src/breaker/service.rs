@@ -4,7 +4,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-use tower::util::ServiceExt as _;
 
 use super::state::{OPEN_FOR, State, Turn};
 use crate::attempt::{Attempt, Verdict};
@@ -168,7 +167,7 @@ pub struct Breaker<S> {
 }
 
 impl<S> Breaker<S> {
-    async fn handle<Request>(self, request: Request) -> Result<S::Reply, Error>
+    async fn handle<Request>(&self, request: Request) -> Result<S::Reply, Error>
     where
         S: Stage<Request>,
         Request: Attempt,
@@ -176,9 +175,9 @@ impl<S> Breaker<S> {
         let Self { inner, shared, caller } = self;
         let trial = match request.is_probe() {
             true => None,
-            false => shared.admit(&caller).map_err(|wait| shared.refuse(request.name(), wait))?,
+            false => shared.admit(caller).map_err(|wait| shared.refuse(request.name(), wait))?,
         };
-        let result = inner.oneshot(request).await;
+        let result = inner.run(request).await;
         match &result {
             Ok(_) => shared.change(State::succeeded, None),
             Err(error) => {

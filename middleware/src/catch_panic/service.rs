@@ -2,7 +2,6 @@ use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt as _;
 use http::Response;
-use tower::util::ServiceExt as _;
 
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
@@ -16,10 +15,10 @@ pub struct CatchPanic<S> {
 }
 
 impl<S: Stage<EdgeRequest, Reply = Response<Body>>> CatchPanic<S> {
-    async fn handle(self, request: EdgeRequest) -> Result<Response<Body>, Error> {
+    async fn handle(&self, request: EdgeRequest) -> Result<Response<Body>, Error> {
         let id = request.context.id.clone();
         // Safe to assert: the future and all it owns is dropped with the panic.
-        AssertUnwindSafe(self.inner.oneshot(request)).catch_unwind().await.unwrap_or_else(|panic| {
+        AssertUnwindSafe(self.inner.run(request)).catch_unwind().await.unwrap_or_else(|panic| {
             let text = panic
                 .downcast_ref::<&str>()
                 .map(|text| (*text).to_owned())

@@ -25,11 +25,11 @@ pub struct Compression<S> {
 }
 
 impl<S: Stage<EdgeRequest, Reply = Response<Body>>> Compression<S> {
-    async fn handle(self, request: EdgeRequest) -> Result<Response<Body>, Error> {
+    async fn handle(&self, request: EdgeRequest) -> Result<Response<Body>, Error> {
         let accepted = request.head.headers.get(ACCEPT_ENCODING).cloned();
         // A head has no body to compress, and the length it names is that of the plain one.
         let accepted = accepted.filter(|_| request.head.method != Method::HEAD);
-        let response = self.inner.oneshot(request).await?;
+        let response = self.inner.run(request).await?;
         match accepted {
             Some(accepted) if is_page(&response) => compressed(accepted, response).await,
             _ => Ok(response),

@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
-use tower::util::ServiceExt as _;
 
 use crate::error::{Error, ErrorKind};
 use crate::request::HasContext;
@@ -17,20 +16,20 @@ pub struct Deadline<S> {
 }
 
 impl<S> Deadline<S> {
-    async fn handle<Request>(self, mut request: Request) -> Result<S::Reply, Error>
+    async fn handle<Request>(&self, mut request: Request) -> Result<S::Reply, Error>
     where
         S: Stage<Request>,
         Request: HasContext + Send + 'static,
     {
         let Self { inner, limit, kind, what } = self;
         let started = Instant::now();
-        let own = started + limit;
+        let own = started + *limit;
         // Where the caller's patience ends first, what is called is not to blame.
         let kind =
-            if own <= request.context().deadline { kind } else { ErrorKind::DeadlineExceeded };
+            if own <= request.context().deadline { *kind } else { ErrorKind::DeadlineExceeded };
         let deadline = request.context().deadline.min(own);
         request.context_mut().deadline = deadline;
-        timeout_at(deadline, inner.oneshot(request)).await.unwrap_or_else(|_| {
+        timeout_at(deadline, inner.run(request)).await.unwrap_or_else(|_| {
             let seconds = started.elapsed().as_secs_f32();
             Err(Error::new(kind, format!("{what} took longer than {seconds:.1} s")))
         })

@@ -423,8 +423,8 @@ impl Shared {
         self.ports.telemetry.events.note(Event {
             at: SystemTime::now(),
             what: events::BACKGROUND,
-            module: key.module.to_string(),
-            version: Some(key.version.to_string()),
+            module: key.module.shared(),
+            version: Some(key.version.shared()),
             outcome,
             error: error.map(str::to_owned),
             upstream: None,

@@ -29,7 +29,7 @@ impl Dispatch {
         Self { stash, fetcher, background }
     }
 
-    async fn handle(self, planned: Planned) -> Result<ModuleResponse, Error> {
+    async fn handle(&self, planned: Planned) -> Result<ModuleResponse, Error> {
         let Planned { request, plan } = planned;
         match plan {
             Plan::Stash => self.stash_now(request).await,
@@ -46,7 +46,7 @@ impl Dispatch {
         }
     }
 
-    async fn stash_now(self, request: FileRequest) -> Result<ModuleResponse, Error> {
+    async fn stash_now(&self, request: FileRequest) -> Result<ModuleResponse, Error> {
         let asked = request.version.clone();
         let kind = request.kind;
         let stash = self.stash_request(&request);

@@ -1,8 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tower::util::ServiceExt as _;
-
 use crate::error::Error;
 use crate::ports::{Decision, Mode, Policy};
 use crate::request::{FileRequest, Missed, Plan, Planned};
@@ -23,11 +21,11 @@ impl<S> fmt::Debug for DownloadMode<S> {
 }
 
 impl<S: Stage<Planned, Reply = ModuleResponse>> DownloadMode<S> {
-    async fn handle(self, missed: Missed) -> Result<ModuleResponse, Error> {
+    async fn handle(&self, missed: Missed) -> Result<ModuleResponse, Error> {
         let request = missed.request;
         let decision = self.policy.decide(&request.module);
         let plan = plan(&decision, &request);
-        self.inner.oneshot(Planned { request, plan }).await
+        self.inner.run(Planned { request, plan }).await
     }
 }
 

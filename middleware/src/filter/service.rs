@@ -4,7 +4,6 @@ use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::query::VersionQuery;
 use dipylon_protocol::route::Route;
 use http::StatusCode;
-use tower::util::ServiceExt as _;
 
 use super::state::{Rules, Sign};
 use crate::error::{Error, ErrorKind};
@@ -22,12 +21,12 @@ pub struct Filter<S> {
 }
 
 impl<S: Stage<ModuleRequest, Reply = ModuleResponse>> Filter<S> {
-    async fn handle(self, request: ModuleRequest) -> Result<ModuleResponse, Error> {
+    async fn handle(&self, request: ModuleRequest) -> Result<ModuleResponse, Error> {
         if let Some(answer) = self.judge(&request.module, &request.ask)? {
             return Ok(answer);
         }
         let query = asks_by_query(&request.ask).then(|| request.module.clone());
-        let response = self.inner.clone().oneshot(request).await?;
+        let response = self.inner.clone().run(request).await?;
         let Some(module) = query else { return Ok(response) };
         // Only now is it known which version the query names.
         let Answer::File { kind, version, .. } = &response.answer else { return Ok(response) };

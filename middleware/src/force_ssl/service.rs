@@ -1,7 +1,6 @@
 use http::header::HOST;
 use http::uri::Authority;
 use http::{Response, StatusCode};
-use tower::util::ServiceExt as _;
 
 use crate::body::Body;
 use crate::error::{Error, ErrorKind};
@@ -20,9 +19,9 @@ pub struct ForceSsl<S> {
 }
 
 impl<S: Stage<EdgeRequest, Reply = Response<Body>>> ForceSsl<S> {
-    async fn handle(self, request: EdgeRequest) -> Result<Response<Body>, Error> {
+    async fn handle(&self, request: EdgeRequest) -> Result<Response<Body>, Error> {
         if is_secure(&request) || request.is_health_check(self.prefixed) {
-            return self.inner.oneshot(request).await;
+            return self.inner.run(request).await;
         }
         let host = host(&request).ok_or_else(|| {
             let text = "only https is served here, and the Host header names no host to send you to: \

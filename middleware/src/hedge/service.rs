@@ -3,7 +3,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{Either, select};
-use tower::util::ServiceExt as _;
 
 use super::state::is_small;
 use crate::allowance::Allowance;
@@ -26,21 +25,21 @@ pub struct Hedge<S> {
 }
 
 impl<S: Stage<FetchRequest, Reply = Fetched>> Hedge<S> {
-    async fn handle(self, request: FetchRequest) -> Result<Fetched, Error> {
+    async fn handle(&self, request: FetchRequest) -> Result<Fetched, Error> {
         let Self { inner, second: way, after, budget, telemetry } = self;
         if !is_small(&request.ask) {
-            return inner.oneshot(request).await;
+            return inner.run(request).await;
         }
         budget.deposit();
-        let mut first = pin!(inner.oneshot(request.clone()));
-        if let Ok(result) = tokio::time::timeout(after, &mut first).await {
+        let mut first = pin!(inner.run(request.clone()));
+        if let Ok(result) = tokio::time::timeout(*after, &mut first).await {
             return result;
         }
         if !budget.withdraw() {
             telemetry.metrics.hedges.get((Hedged::Refused,)).inc();
             return first.await;
         }
-        let mut second = Second { telemetry: &telemetry, result: Hedged::Abandoned };
+        let mut second = Second { telemetry, result: Hedged::Abandoned };
         match select(first, pin!(way.send(request))).await {
             // A failure as well: the other request may still stand in line, for the very slot that is held here, and
             // a host that wants to be left alone is heard at once. The retries are there for it.

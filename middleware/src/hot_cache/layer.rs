@@ -48,8 +48,9 @@ impl Tells for HotCacheLayer {
             let (context, module) = (context.clone(), module.clone());
             self.peek(&FileRequest { context, module, version: version.clone(), kind })
         };
-        let (info, go_mod) = (bytes(FileKind::Info), bytes(FileKind::Mod));
-        Box::pin(ready(json!({ "info_bytes": info, "mod_bytes": go_mod })))
+        let [info, go_mod, zip] = FileKind::ALL.map(bytes);
+        let told = json!({ "info_bytes": info, "mod_bytes": go_mod, "zip_bytes": zip });
+        Box::pin(ready(told))
     }
 
     fn foretell<'a>(&'a self, request: &'a ModuleRequest) -> BoxFuture<'a, Foretold> {

@@ -1,7 +1,7 @@
 //! Small immutable files in memory.
 //!
 //! # What it does
-//! Keeps `.info` and `.mod` of canonical versions as they were answered, and answers them again.
+//! Keeps `.info`, `.mod` and small zips of canonical versions as they were answered, and answers them again.
 //!
 //! # Where it sits
 //! Above `lookup`: a hit here touches no disk. Below the policies, which are asked every time.

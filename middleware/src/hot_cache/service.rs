@@ -6,7 +6,6 @@ use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use quick_cache::sync::Cache;
-use tower::util::ServiceExt as _;
 
 use crate::blob::BlobSource;
 use crate::error::Error;
@@ -49,9 +48,9 @@ impl<S> fmt::Debug for HotCache<S> {
 }
 
 impl<S: Stage<FileRequest, Reply = ModuleResponse>> HotCache<S> {
-    async fn handle(self, request: FileRequest) -> Result<ModuleResponse, Error> {
+    async fn handle(&self, request: FileRequest) -> Result<ModuleResponse, Error> {
         let Some((files, key)) = self.files.as_ref().zip(key(&request)) else {
-            return self.inner.oneshot(request).await;
+            return Box::pin(self.inner.run(request)).await;
         };
         let Parts { metrics, athens, .. } = &*self.telemetry;
         if let Some(bytes) = files.get(&key) {
@@ -64,7 +63,7 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> HotCache<S> {
             return Ok(ModuleResponse::new(answer, Outcome::HitMemory));
         }
         metrics.lookups.get((Tier::Memory, Found::Miss)).inc();
-        let response = self.inner.oneshot(request).await?;
+        let response = Box::pin(self.inner.run(request)).await?;
         // What upstream said while storage could not be asked is not what storage may have.
         let is_degraded = response.outcome == Outcome::MissDegraded;
         if let Some(bytes) = small(&response).filter(|_| !is_degraded) {
@@ -77,9 +76,6 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> HotCache<S> {
 }
 
 pub(super) fn key(request: &FileRequest) -> Option<Key> {
-    if request.kind == FileKind::Zip {
-        return None;
-    }
     Some((request.module.clone(), request.version.canonical()?.clone(), request.kind))
 }
 

@@ -54,7 +54,7 @@ where
 
 #[tokio::test(start_paused = true)]
 async fn a_small_file_of_a_canonical_version_is_answered_from_memory() {
-    for kind in [FileKind::Info, FileKind::Mod] {
+    for kind in FileKind::ALL {
         let (cache, calls) = cache(1 << 20, text(100));
         assert!(kept(&cache, &file_request("v1.0.0", kind)).await, "{kind}");
         assert_eq!(calls.load(Ordering::SeqCst), 1);
@@ -69,10 +69,12 @@ async fn a_stored_file_in_memory_is_kept_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_zip_is_never_kept() {
-    let (cache, calls) = cache(1 << 20, text(10));
-    assert!(!kept(&cache, &file_request("v1.0.0", FileKind::Zip)).await);
-    assert_eq!(calls.load(Ordering::SeqCst), 2);
+async fn a_zip_is_kept_up_to_the_same_size() {
+    for (bytes, is_kept) in [(FILE_BYTES_MAX, true), (FILE_BYTES_MAX + 1, false)] {
+        let (cache, calls) = cache(1 << 20, text(bytes));
+        assert_eq!(kept(&cache, &file_request("v1.0.0", FileKind::Zip)).await, is_kept, "{bytes}");
+        assert_eq!(calls.load(Ordering::SeqCst), if is_kept { 1 } else { 2 });
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,8 +186,8 @@ async fn looks_are_counted_and_so_is_what_is_kept() {
         call(&cache, file_request(name, kind)).await.expect("answered");
     }
     let looks = |found| telemetry.metrics.lookups.get((Tier::Memory, found)).get();
-    assert_eq!((looks(Found::Hit), looks(Found::Miss)), (1, 1), "a zip is not looked for");
-    assert_eq!(telemetry.metrics.memory_files.get(()).get(), 1);
+    assert_eq!((looks(Found::Hit), looks(Found::Miss)), (1, 2));
+    assert_eq!(telemetry.metrics.memory_files.get(()).get(), 2);
     assert!(telemetry.metrics.memory_bytes.get(()).get() >= 100);
 }
 

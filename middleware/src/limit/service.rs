@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
-use tower::util::ServiceExt as _;
 
 use crate::error::{Error, ErrorKind};
 use crate::request::{HasContext, RequestContext};
@@ -73,14 +72,14 @@ pub struct Limit<S> {
 }
 
 impl<S> Limit<S> {
-    async fn handle<Request>(self, request: Request) -> Result<S::Reply, Error>
+    async fn handle<Request>(&self, request: Request) -> Result<S::Reply, Error>
     where
         S: Stage<Request>,
         Request: HasContext + Send + 'static,
     {
         let context = request.context().clone();
         let _slot = self.line.slot(&context).await?;
-        self.inner.oneshot(request).await
+        self.inner.run(request).await
     }
 }
 

@@ -8,7 +8,6 @@ use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
-use tower::util::ServiceExt as _;
 
 use super::health::{LockHealth, Service};
 use super::holding::{Holding, Keeper, RELEASE_ATTEMPTS, RELEASE_PAUSE};
@@ -38,11 +37,11 @@ pub struct Locked<S> {
 }
 
 impl<S: Stage<StashRequest, Reply = Stashed>> Locked<S> {
-    async fn handle(self, mut request: StashRequest) -> Result<Stashed, Error> {
+    async fn handle(&self, mut request: StashRequest) -> Result<Stashed, Error> {
         let Self { inner, shared } = self;
-        let Some(version) = locked_version(&request) else { return inner.oneshot(request).await };
+        let Some(version) = locked_version(&request) else { return inner.run(request).await };
         let (claim, seed) = shared.claim(&request);
-        let wish = Wish { shared: &shared, claim, seed, request: &request, version };
+        let wish = Wish { shared, claim, seed, request: &request, version };
         let holding = match wish.contend().await {
             Ending::Stored(stashed) => return Ok(*stashed),
             Ending::Settled(verdict) => return Err(verdict.error()),
@@ -51,7 +50,7 @@ impl<S: Stage<StashRequest, Reply = Stashed>> Locked<S> {
         };
         // A fetch has its time from when it may begin.
         request.context.deadline = Instant::now() + shared.stash_timeout;
-        let mut stashed = match inner.oneshot(request).await {
+        let mut stashed = match inner.run(request).await {
             Ok(stashed) => stashed,
             Err(error) => {
                 if let (Some(holding), Some(verdict)) = (holding, Verdict::of(&error)) {

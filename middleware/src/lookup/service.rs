@@ -1,7 +1,6 @@
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
 use http::StatusCode;
-use tower::util::ServiceExt as _;
 
 use crate::error::Error;
 use crate::request::{FileRequest, Missed};
@@ -20,7 +19,7 @@ pub struct Lookup<S> {
 }
 
 impl<S: Stage<Missed, Reply = ModuleResponse>> Lookup<S> {
-    async fn handle(self, request: FileRequest) -> Result<ModuleResponse, Error> {
+    async fn handle(&self, request: FileRequest) -> Result<ModuleResponse, Error> {
         // A query is never a stored name; Athens looks it up all the same and never finds it.
         if let Some(version) = request.version.canonical().cloned() {
             match find(&self.storage, &request, &version).await {
@@ -36,7 +35,7 @@ impl<S: Stage<Missed, Reply = ModuleResponse>> Lookup<S> {
                 Err(error) => return Err(error),
             }
         }
-        self.inner.oneshot(Missed { request }).await
+        self.inner.run(Missed { request }).await
     }
 
     fn count(&self, kind: FileKind, found: Found) {
@@ -50,13 +49,13 @@ impl<S: Stage<Missed, Reply = ModuleResponse>> Lookup<S> {
 
     /// Lets upstream answer where storage could not be asked.
     async fn without_storage(
-        self,
+        &self,
         request: FileRequest,
         failure: Error,
     ) -> Result<ModuleResponse, Error> {
         tracing::debug!(request_id = %request.context.id, module = %request.module,
             version = %request.version, error = %failure, "storage fails: upstream is asked");
-        match self.inner.oneshot(Missed { request }).await {
+        match self.inner.run(Missed { request }).await {
             Ok(mut response) => {
                 if matches!(response.outcome, Outcome::MissLeader | Outcome::MissFollower) {
                     response.outcome = Outcome::MissDegraded;

@@ -3,7 +3,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dipylon_protocol::path::ModulePath;
-use tower::util::ServiceExt as _;
 
 use crate::error::{Error, ErrorKind};
 use crate::missing_paths::MissingPaths;
@@ -54,7 +53,7 @@ impl<S> fmt::Debug for Negative<S> {
 }
 
 impl<S: Stage<Missed, Reply = ModuleResponse>> Negative<S> {
-    async fn handle(self, missed: Missed) -> Result<ModuleResponse, Error> {
+    async fn handle(&self, missed: Missed) -> Result<ModuleResponse, Error> {
         let Self { inner, memory } = self;
         let request = &missed.request;
         let key = StashKey {
@@ -69,7 +68,7 @@ impl<S: Stage<Missed, Reply = ModuleResponse>> Negative<S> {
             return Err(error);
         }
         let asked = memory.missing.purges().era(&key.module);
-        let result = inner.oneshot(missed).await;
+        let result = inner.run(missed).await;
         match &result {
             Ok(ModuleResponse { answer: Answer::File { .. }, .. }) => {
                 memory.missing.exists(&key.module);

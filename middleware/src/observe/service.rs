@@ -2,8 +2,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tower::util::ServiceExt as _;
-
 use crate::error::Error;
 use crate::request::HasContext;
 use crate::response::HasOutcome;
@@ -35,8 +33,7 @@ impl fmt::Debug for Handles {
     }
 }
 
-/// Counts and times the calls of `S`. Every call clones what it goes through, and threads that count the same
-/// references wait for each other: so a clone is one reference, whatever stands below.
+/// Counts and times the calls of `S`. A clone is one reference, whatever stands below.
 #[derive(Debug)]
 pub struct Observe<S>(Arc<Observed<S>>);
 
@@ -58,18 +55,16 @@ impl<S> Observe<S> {
         Self(Arc::new(Observed { inner, handles }))
     }
 
-    async fn handle<Request>(self, mut request: Request) -> Result<S::Reply, Error>
+    async fn handle<Request>(&self, mut request: Request) -> Result<S::Reply, Error>
     where
         S: Stage<Request>,
         S::Reply: HasOutcome,
         Request: HasContext + Send + 'static,
     {
-        let inner = self.0.inner.clone();
-        if self.0.handles.is_none() {
-            return inner.oneshot(request).await;
-        }
-        let mut call = Call::start(self.0, &mut request);
-        let result = inner.oneshot(request).await;
+        let Observed { inner, handles } = &*self.0;
+        let Some(handles) = handles else { return inner.run(request).await };
+        let mut call = Call::start(handles, &mut request);
+        let result = inner.run(request).await;
         call.outcome = result.outcome();
         if call.span.is_some() {
             call.error = result.as_ref().err().map(|error| error.message().to_owned());
@@ -81,33 +76,30 @@ impl<S> Observe<S> {
 stage!(Observe<S>: any Request, where S::Reply: HasOutcome);
 
 /// One call; recorded on drop, so that a cancelled call is counted too.
-struct Call<S> {
-    observed: Arc<Observed<S>>,
+struct Call<'a> {
+    handles: &'a Handles,
     started: Instant,
     span: Option<Entered>,
     outcome: Outcome,
     error: Option<String>,
 }
 
-impl<S> Call<S> {
-    fn start(observed: Arc<Observed<S>>, request: &mut impl HasContext) -> Self {
-        if let Some(handles) = &observed.handles {
-            handles.active.inc();
-        }
+impl<'a> Call<'a> {
+    fn start(handles: &'a Handles, request: &mut impl HasContext) -> Self {
+        handles.active.inc();
         Self {
             started: Instant::now(),
             span: request.context_mut().trace.enter(),
             outcome: Outcome::Dropped,
             error: None,
-            observed,
+            handles,
         }
     }
 }
 
-impl<S> Drop for Call<S> {
+impl Drop for Call<'_> {
     fn drop(&mut self) {
-        let Some(handles) = &self.observed.handles else { return };
-        let Handles { layer, metrics, seconds, active } = handles;
+        let Handles { layer, metrics, seconds, active } = self.handles;
         let lasted = self.started.elapsed();
         active.dec();
         metrics.layer_calls.get((*layer, self.outcome)).inc();

@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
 use tower::Layer;
-use tower::util::ServiceExt as _;
 
 use super::service::Shared;
 use crate::error::Error;
@@ -18,7 +17,7 @@ pub struct Gate<S> {
 }
 
 impl<S> Gate<S> {
-    async fn handle<Request>(self, request: Request) -> Result<Fetched, Error>
+    async fn handle<Request>(&self, request: Request) -> Result<Fetched, Error>
     where
         S: Stage<Request, Reply = Fetched>,
         Request: TakesTurns,
@@ -29,7 +28,7 @@ impl<S> Gate<S> {
             // A pause may have begun meanwhile.
             shared.passes()?;
         }
-        let result = inner.oneshot(request).await;
+        let result = inner.run(request).await;
         if let Err(error) = &result {
             shared.heed(error);
         }

@@ -3,7 +3,6 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use tower::util::ServiceExt as _;
 
 use super::state::{PAUSE_MAX, Pause};
 use crate::budget::{Budget, Rate, Turn};
@@ -253,7 +252,7 @@ pub struct Pace<S> {
 }
 
 impl<S> Pace<S> {
-    async fn handle<Request>(self, request: Request) -> Result<Fetched, Error>
+    async fn handle<Request>(&self, request: Request) -> Result<Fetched, Error>
     where
         S: Stage<Request, Reply = Fetched>,
         Request: TakesTurns,
@@ -267,7 +266,7 @@ impl<S> Pace<S> {
         let mut turned_back = 0;
         loop {
             shared.admit(&request, &mut patience).await?;
-            let error = match inner.clone().oneshot(request.clone()).await {
+            let error = match inner.clone().run(request.clone()).await {
                 Err(error) if turned_back < TURNED_BACK_MAX => error,
                 result => return result,
             };

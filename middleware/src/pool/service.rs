@@ -4,7 +4,6 @@ use std::time::Duration;
 use dipylon_protocol::route::FileKind;
 use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
-use tower::util::ServiceExt as _;
 
 use crate::error::{Error, ErrorKind};
 use crate::request::{StashRequest, Want};
@@ -24,7 +23,7 @@ pub struct Pool<S> {
 }
 
 impl<S: Stage<StashRequest, Reply = Stashed>> Pool<S> {
-    async fn handle(self, request: StashRequest) -> Result<Stashed, Error> {
+    async fn handle(&self, request: StashRequest) -> Result<Stashed, Error> {
         let slots = match request.key.want {
             // A `.mod` never waits for a zip.
             Want::File(FileKind::Info | FileKind::Mod) => Arc::clone(&self.small),
@@ -39,7 +38,7 @@ impl<S: Stage<StashRequest, Reply = Stashed>> Pool<S> {
                 Error::new(ErrorKind::Overloaded, text).with_retry_after(Duration::from_secs(1))
             );
         };
-        let stashed = self.inner.oneshot(request).await?;
+        let stashed = self.inner.run(request).await?;
         let finished = stashed.finished.clone();
         tokio::spawn(async move {
             finished.wait().await;

@@ -3,7 +3,6 @@ use std::time::Duration;
 
 use http::Response;
 use http::header::AUTHORIZATION;
-use tower::util::ServiceExt as _;
 
 use super::buckets::Buckets;
 use super::state::Client;
@@ -23,12 +22,12 @@ pub struct RateLimit<S> {
 }
 
 impl<S: Stage<EdgeRequest, Reply = Response<Body>>> RateLimit<S> {
-    async fn handle(self, request: EdgeRequest) -> Result<Response<Body>, Error> {
+    async fn handle(&self, request: EdgeRequest) -> Result<Response<Body>, Error> {
         if !is_exempt(&request, self.prefixed) {
             let client = Client::new(request.peer.map(|peer| peer.ip()));
             self.buckets.take(client).map_err(|wait| refusal(client, self.rate, wait))?;
         }
-        self.inner.oneshot(request).await
+        self.inner.run(request).await
     }
 }
 

@@ -59,7 +59,7 @@ async fn a_canonical_file_may_be_kept_for_ever_and_says_what_it_is() {
         let response = get(answer(kind, content), &[]).await;
         assert_eq!(response.status(), 200);
         assert_eq!(header(&response, "content-type"), Some(content_type));
-        assert_eq!(header(&response, "cache-control"), Some(IMMUTABLE));
+        assert_eq!(header(&response, "cache-control"), IMMUTABLE.to_str().ok());
         assert_eq!(header(&response, "content-length"), Some("10"));
         assert_eq!(header(&response, "accept-ranges"), Some("bytes"));
         assert_eq!(header(&response, "etag"), Some(format!("\"v1.0.0.{kind}-a\"").as_str()));
@@ -74,7 +74,7 @@ async fn the_answer_to_a_query_may_change_and_has_neither_tag_nor_ranges() {
     info.age = Some(Duration::from_secs(7));
     let response = get(info, &[("range", "bytes=0-1"), ("if-none-match", "*")]).await;
     assert_eq!(response.status(), 200);
-    assert_eq!(header(&response, "cache-control"), Some(REVALIDATE));
+    assert_eq!(header(&response, "cache-control"), REVALIDATE.to_str().ok());
     assert_eq!(header(&response, "etag"), None);
     assert_eq!(header(&response, "accept-ranges"), None);
     assert_eq!(header(&response, "age"), Some("7"));
@@ -87,7 +87,7 @@ async fn a_known_tag_is_answered_304_without_a_body() {
         let response = get(zip(), &[("if-none-match", known)]).await;
         assert_eq!(response.status(), 304, "{known}");
         assert_eq!(header(&response, "etag"), Some(TAG));
-        assert_eq!(header(&response, "cache-control"), Some(IMMUTABLE));
+        assert_eq!(header(&response, "cache-control"), IMMUTABLE.to_str().ok());
         assert_eq!(text_of(response).await, "");
     }
     for other in ["\"other\"", "v1.0.0.zip-a", "\"v1.0.0.zip-b\"", ""] {
@@ -300,7 +300,7 @@ async fn list_and_latest_are_asked_for_again_each_time() {
         kept.age = Some(Duration::from_millis(61_900));
         let response = get(kept, &[]).await;
         assert_eq!(header(&response, "content-type"), Some(content_type));
-        assert_eq!(header(&response, "cache-control"), Some(REVALIDATE));
+        assert_eq!(header(&response, "cache-control"), REVALIDATE.to_str().ok());
         assert_eq!(header(&response, "age"), Some("61"));
         assert_eq!(text_of(response).await, "v1.0.0\n");
     }
@@ -340,7 +340,7 @@ async fn every_kind_of_error_is_one_line_of_text_with_the_row_of_its_table() {
         let row = kind.row();
         let response = error(&Error::new(*kind, "what, where, what to do"));
         assert_eq!(response.status(), row.status, "{kind:?}");
-        assert_eq!(header(&response, "content-type"), Some(TEXT));
+        assert_eq!(header(&response, "content-type"), TEXT.to_str().ok());
         assert_eq!(header(&response, "cache-control"), Some(row.cache_control));
         assert_eq!(header(&response, "x-content-type-options"), Some("nosniff"));
         assert_eq!(header(&response, "retry-after"), None);
@@ -390,7 +390,7 @@ async fn the_checksum_database_s_answers_are_kept_as_long_as_they_are_true() {
         let body = Bytes::from_static(b"tile");
         let answer = SumDbResponse::new(body, Outcome::HitStorage);
         let response = sumdb(SumDbResponse { immutable, ..answer });
-        assert_eq!(header(&response, "cache-control"), Some(caching));
+        assert_eq!(header(&response, "cache-control"), caching.to_str().ok());
         assert_eq!(response.outcome(), Outcome::HitStorage);
         assert_eq!(text_of(response).await, "tile");
     }

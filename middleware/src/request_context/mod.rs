@@ -30,4 +30,4 @@ mod tests;
 pub use forwarded::{HOPS_MAX, TrustedProxies};
 pub use ids::ID_BYTES_MAX;
 pub use layer::RequestContextLayer;
-pub use service::{Connection, RequestContextService};
+pub use service::{Arrival, Connection, RequestContextService};

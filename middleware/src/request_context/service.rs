@@ -3,7 +3,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, Request, Response};
-use tower::util::ServiceExt as _;
 
 use super::forwarded::TrustedProxies;
 use super::ids;
@@ -15,7 +14,31 @@ use crate::stack::{Stage, stage};
 use crate::telemetry::trace::{Parent, current};
 use crate::telemetry::{Kept, Timings, Tracer};
 
-/// What the server knows of the connection a request came by; an extension of the request.
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const ATHENS_REQUEST_ID: HeaderName = HeaderName::from_static("athens-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// A request as it comes: its head, and the connection that it comes by. Where somebody reads the body, the server has
+/// put it among the extensions.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// Method, headers, URI.
+    pub head: Box<http::request::Parts>,
+    /// The connection.
+    pub connection: Connection,
+}
+
+impl From<Request<()>> for Arrival {
+    /// By a connection of which nothing is known.
+    fn from(request: Request<()>) -> Self {
+        let (head, ()) = request.into_parts();
+        Self { head: Box::new(head), connection: Connection::default() }
+    }
+}
+
+/// What the server knows of the connection a request came by.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Connection {
     /// The other end; nothing for a unix socket.
@@ -35,10 +58,9 @@ pub struct RequestContextService<S> {
 }
 
 impl<S: Stage<EdgeRequest, Reply = Response<Body>>> RequestContextService<S> {
-    async fn handle(self, request: Request<()>) -> Result<Response<Body>, Error> {
+    async fn handle(&self, arrival: Arrival) -> Result<Response<Body>, Error> {
         let started = Instant::now();
-        let (mut head, ()) = request.into_parts();
-        let connection = head.extensions.get::<Connection>().copied().unwrap_or_default();
+        let Arrival { mut head, connection } = arrival;
         let context = RequestContext {
             id: ids::request_id(&head.headers),
             trace: self.tracer.request(Parent::of(&head.headers), started),
@@ -53,7 +75,7 @@ impl<S: Stage<EdgeRequest, Reply = Response<Body>>> RequestContextService<S> {
         };
         let edge = EdgeRequest { context: context.clone(), head, path, peer, secure };
         let trace = context.trace.id();
-        let answered = current::within(trace, self.inner.oneshot(edge)).await;
+        let answered = current::within(trace, self.inner.run(edge)).await;
         let mut response = answered.unwrap_or_else(|error| render::error(&error));
         finish(&mut response, &context);
         Ok(response)
@@ -78,18 +100,19 @@ fn finish(response: &mut Response<Body>, context: &RequestContext) {
     let cache_status = render::cache_status(served, response.status());
     let traceparent = context.trace.traceparent();
     let timing = context.timings.spent(Instant::now()).server_timing();
+    let id = HeaderValue::from_str(&context.id).ok();
     let headers = [
-        ("x-request-id", Some(context.id.to_string())),
-        ("athens-request-id", Some(context.id.to_string())),
-        ("traceparent", traceparent),
-        ("cache-status", Some(cache_status)),
-        ("server-timing", Some(timing)),
+        (X_REQUEST_ID, id.clone()),
+        (ATHENS_REQUEST_ID, id),
+        (TRACEPARENT, traceparent.and_then(|text| text.try_into().ok())),
+        (CACHE_STATUS, cache_status.try_into().ok()),
+        (SERVER_TIMING, timing.try_into().ok()),
     ];
     for (name, value) in headers {
-        if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
-            response.headers_mut().insert(HeaderName::from_static(name), value);
+        if let Some(value) = value {
+            response.headers_mut().insert(name, value);
         }
     }
 }
 
-stage!(RequestContextService<S>: Request<()> => Response<Body>, over EdgeRequest => Response<Body>);
+stage!(RequestContextService<S>: Arrival => Response<Body>, over EdgeRequest => Response<Body>);

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tower::Layer as _;
 
-use super::{Connection, ID_BYTES_MAX, RequestContextLayer};
+use super::{Arrival, Connection, ID_BYTES_MAX, RequestContextLayer};
 use crate::body::{self, Body};
 use crate::error::{Error, ErrorKind};
 use crate::render::Served;
@@ -27,7 +27,7 @@ struct Exchange {
 
 async fn exchange_with(
     prefix: &str,
-    request: http::Request<()>,
+    arrival: impl Into<Arrival>,
     answer: impl Fn() -> Result<Response<Body>, Error> + Clone + Send + Sync + 'static,
 ) -> Exchange {
     let (telemetry, _) = spans::traced(KeepRules::NONE);
@@ -38,7 +38,7 @@ async fn exchange_with(
         answer()
     });
     let service = RequestContextLayer::new(prefix, 30 * SECOND, &telemetry).layer(inner);
-    let response = call(&service, request).await.expect("never an error");
+    let response = call(&service, arrival.into()).await.expect("never an error");
     let seen = seen.lock().take().expect("every request goes down");
     Exchange { seen, response }
 }
@@ -209,7 +209,7 @@ async fn a_client_is_told_of_a_miss_that_its_trace_is_kept_here() {
             Ok(response)
         });
         let request = http_request("GET", "/x", &[("traceparent", &unsampled)]);
-        let response = call(&layer.layer(inner), request).await.expect("never an error");
+        let response = call(&layer.layer(inner), request.into()).await.expect("never an error");
         let told = header(&response, "traceparent").expect("told");
         assert!(told.ends_with(flag), "{outcome}: {told}");
     }
@@ -217,10 +217,10 @@ async fn a_client_is_told_of_a_miss_that_its_trace_is_kept_here() {
 
 #[tokio::test(start_paused = true)]
 async fn the_deadline_and_the_connection_travel_with_the_request() {
-    let mut request = http_request("GET", "/x", &[]);
+    let mut arrival = Arrival::from(http_request("GET", "/x", &[]));
     let peer = Some(([192, 0, 2, 7], 4711).into());
-    request.extensions_mut().insert(Connection { peer, secure: true });
-    let seen = exchange_with("", request, hit).await.seen;
+    arrival.connection = Connection { peer, secure: true };
+    let seen = exchange_with("", arrival, hit).await.seen;
     assert_eq!((seen.peer, seen.secure), (peer, true));
     assert_eq!(seen.context.deadline, Instant::now() + Duration::from_secs(30));
 }
@@ -232,7 +232,8 @@ async fn services_of_one_layer_never_give_the_same_id() {
     let mut ids = std::collections::HashSet::new();
     for _ in 0..100 {
         for service in &services {
-            let response = call(service, http_request("GET", "/x", &[])).await.expect("an answer");
+            let response =
+                call(service, http_request("GET", "/x", &[]).into()).await.expect("an answer");
             ids.insert(header(&response, "x-request-id").expect("told").to_owned());
         }
     }
@@ -243,5 +244,5 @@ async fn services_of_one_layer_never_give_the_same_id() {
 async fn a_caller_that_goes_away_ends_the_call_below() {
     let held = Held::default();
     let service = RequestContextLayer::new("", 30 * SECOND, &telemetry()).layer(held.service());
-    held.assert_ends_with_its_caller(&service, http_request("GET", "/x", &[])).await;
+    held.assert_ends_with_its_caller(&service, http_request("GET", "/x", &[]).into()).await;
 }

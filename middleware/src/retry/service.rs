@@ -2,7 +2,6 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use tower::util::ServiceExt as _;
 
 use super::state::wait;
 use crate::allowance::Allowance;
@@ -23,7 +22,7 @@ pub struct Retry<S> {
 }
 
 impl<S> Retry<S> {
-    async fn handle<Request>(self, request: Request) -> Result<S::Reply, Error>
+    async fn handle<Request>(&self, request: Request) -> Result<S::Reply, Error>
     where
         S: Stage<Request>,
         Request: Attempt,
@@ -36,7 +35,7 @@ impl<S> Retry<S> {
         let last = last.unwrap_or(deadline);
         let mut retry = 0;
         loop {
-            let error = match self.inner.clone().oneshot(request.clone()).await {
+            let error = match self.inner.clone().run(request.clone()).await {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };

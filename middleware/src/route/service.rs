@@ -49,14 +49,13 @@ impl Route {
         Self { modules, sumdb, admin, cache_control }
     }
 
-    async fn handle(self, request: EdgeRequest) -> Result<Response<Body>, Error> {
+    async fn handle(&self, request: EdgeRequest) -> Result<Response<Body>, Error> {
         let mut served = Served::default();
         let result = self.serve(&request, &mut served).await;
         let mut response = result.unwrap_or_else(|error| render::error(&error));
-        let told = response.extensions_mut().remove::<Served>().unwrap_or_default();
-        let version = told.version.clone().or(served.version);
-        let served = Served { route: served.route, module: served.module, version, ..told };
-        response.extensions_mut().insert(served);
+        let told = response.extensions_mut().get_or_insert_default::<Served>();
+        (told.route, told.module) = (served.route, served.module);
+        told.version = told.version.take().or(served.version);
         if request.head.method == Method::HEAD {
             response = without_body(response);
         }
@@ -98,11 +97,11 @@ impl Route {
             Path::List { module } => (module, Ask::List),
             Path::Latest { module } => (module, Ask::Latest),
             Path::File { module, version, kind } => {
-                served.version = Some(version.as_str().to_owned());
+                served.version = Some(version.shared());
                 (module, Ask::File(version, kind))
             }
         };
-        served.module = Some(module.as_str().to_owned());
+        served.module = Some(module.shared());
         refuse_impossible(&module)?;
         let mut answer = self.modules.send(ModuleRequest { context, module, ask }).await?;
         take_along(&mut answer, request.head.uri.query());

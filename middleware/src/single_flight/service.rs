@@ -2,7 +2,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tower::util::ServiceExt as _;
 
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Flights, NoLanding, Role};
@@ -27,8 +26,9 @@ pub struct SingleFlight<S> {
 }
 
 impl<S: Stage<StashRequest, Reply = Stashed>> SingleFlight<S> {
-    async fn handle(self, request: StashRequest) -> Result<Stashed, Error> {
-        let Self { inner, flights, purges, stash_timeout, metrics } = self;
+    async fn handle(&self, request: StashRequest) -> Result<Stashed, Error> {
+        // The flight goes on when its callers have gone away.
+        let Self { inner, flights, purges, stash_timeout, metrics } = self.clone();
         let active = metrics.flights_active.get(()).clone();
         let era = purges.era(&request.key.module);
         let (key, deadline) = ((request.key.clone(), era), request.context.deadline);
@@ -40,7 +40,7 @@ impl<S: Stage<StashRequest, Reply = Stashed>> SingleFlight<S> {
             let mut request = request;
             request.context.deadline = Instant::now() + stash_timeout;
             let leader = request.context.trace.span();
-            let result = inner.oneshot(request).await;
+            let result = inner.run(request).await;
             landing.land((result.clone(), leader));
             if let Ok(stashed) = result {
                 // The key stays taken until the commit: a request in between follows.

@@ -319,8 +319,8 @@ impl Ingest {
         ports.telemetry.events.note(Event {
             at: SystemTime::now(),
             what: events::STORED,
-            module: module.to_string(),
-            version: Some(self.version.to_string()),
+            module: module.shared(),
+            version: Some(self.version.shared()),
             outcome: Outcome::Ok,
             error: None,
             upstream: Some(Arc::clone(&self.upstream)),

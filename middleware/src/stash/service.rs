@@ -74,9 +74,9 @@ impl Stash {
         Self { purges, ..self }
     }
 
-    async fn handle(self, request: StashRequest) -> Result<Stashed, Error> {
+    async fn handle(&self, request: StashRequest) -> Result<Stashed, Error> {
         let (athens, started) = (self.ports.telemetry.athens.clone(), Instant::now());
-        let result = self.stash(request).await;
+        let result = self.clone().stash(request).await;
         if let Some(athens) = athens {
             athens.stashed(started, &result);
         }

@@ -86,7 +86,7 @@ impl StorageIo {
         Self { storage, telemetry: None, most: Duration::MAX }
     }
 
-    async fn handle(self, request: StorageRequest) -> Result<StorageReply, Error> {
+    async fn handle(&self, request: StorageRequest) -> Result<StorageReply, Error> {
         let started = Instant::now();
         let caller = Caller { context: request.context, moved: Cell::new(started) };
         let Some(telemetry) = &self.telemetry else {

@@ -8,6 +8,7 @@ mod instruments;
 pub mod labels;
 pub mod metrics;
 pub mod openmetrics;
+pub mod request_line;
 mod runtime;
 mod shards;
 pub mod timings;
@@ -31,6 +32,7 @@ pub use histogram::Histogram;
 pub use instruments::{ActiveGauge, Counter, IntCounter, IntGauge};
 pub use labels::LabelInfo;
 pub use metrics::{Family, InFlight, MetricInfo, MetricType};
+pub use request_line::{RequestLine, RequestLog};
 pub use timings::{InPhase, Phase, Spent, Timings};
 pub use trace::{Trace, Tracer};
 
@@ -52,6 +54,8 @@ pub struct Parts {
     pub tracer: Tracer,
     /// How the latest requests ended.
     pub events: Events,
+    /// Where the lines of requests go, if anywhere.
+    pub request_log: Option<Arc<dyn RequestLog>>,
 }
 
 impl std::ops::Deref for Telemetry {
@@ -94,13 +98,21 @@ impl Telemetry {
 
     fn with(metrics: Metrics, registry: Registry) -> Self {
         let (metrics, tracer, events) = (Arc::new(metrics), Tracer::default(), Events::default());
-        Self(Arc::new(Parts { metrics, registry, athens: None, tracer, events }))
+        let (athens, request_log) = (None, None);
+        Self(Arc::new(Parts { metrics, registry, athens, tracer, events, request_log }))
     }
 
     /// With traces begun by `tracer`.
     #[must_use]
     pub fn traced(self, tracer: Tracer) -> Self {
         Self(Arc::new(Parts { tracer, ..Parts::clone(&self) }))
+    }
+
+    /// With the lines of requests written to `log`.
+    #[must_use]
+    pub fn logging_to(self, log: Arc<dyn RequestLog>) -> Self {
+        let request_log = Some(log);
+        Self(Arc::new(Parts { request_log, ..Parts::clone(&self) }))
     }
 
     /// With Athens's own metrics beside ours.

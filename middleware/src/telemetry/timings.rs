@@ -4,7 +4,6 @@
 //! because work for it goes on side by side, the moment belongs to the one that is declared last: the closest to what
 //! is really waited for.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -96,17 +95,30 @@ impl Spent {
             passed += self.of(*phase);
             let until = passed.as_micros();
             if until > told {
-                let _ = write!(text, "{phase};dur={}, ", milliseconds(until - told));
+                text.push_str(phase.as_str());
+                push_milliseconds(&mut text, until - told);
+                text.push_str(", ");
                 told = until;
             }
         }
-        let _ = write!(text, "total;dur={}", milliseconds(told));
+        text.push_str("total");
+        push_milliseconds(&mut text, told);
         text
     }
 }
 
-fn milliseconds(micros: u128) -> String {
-    format!("{}.{:03}", micros / 1_000, micros % 1_000)
+/// Three decimals. Each answer has a few of these, and general formatting costs as much as all else in the header.
+fn push_milliseconds(text: &mut String, micros: u128) {
+    text.push_str(";dur=");
+    match micros / 1_000 {
+        0 => text.push('0'),
+        whole => text.push_str(&whole.to_string()),
+    }
+    let rest = (micros % 1_000) as u16;
+    let digits = [rest / 100, rest / 10 % 10, rest % 10].map(|digit| b'0' + digit as u8);
+    text.push('.');
+    // Digits are text.
+    text.push_str(std::str::from_utf8(&digits).unwrap_or_default());
 }
 
 /// The time of one request; shared by all layers that handle it.
@@ -132,9 +144,9 @@ impl Timings {
         InPhase { timings: Arc::clone(self), phase }
     }
 
-    /// The request is in this phase from now on, to its end: nobody leaves it.
-    pub fn enter_last(&self, phase: Phase) {
-        self.0.lock().enter(phase, Instant::now());
+    /// The request is in this phase from `now` on, to its end: nobody leaves it.
+    pub fn enter_last(&self, phase: Phase, now: Instant) {
+        self.0.lock().enter(phase, now);
     }
 
     /// What was spent until `now`, which is no earlier than any change.
@@ -243,7 +255,7 @@ mod tests {
     fn the_last_phase_lasts_until_the_request_is_asked_what_it_spent() {
         let started = Instant::now();
         let timings = Timings::new(started);
-        timings.enter_last(Phase::Send);
+        timings.enter_last(Phase::Send, Instant::now());
         let spent = timings.spent(started + 60 * SECOND);
         assert!(spent.of(Phase::Send) > 50 * SECOND, "{spent:?}");
         assert_eq!(spent.total(), 60 * SECOND);

@@ -2,8 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::error::Severity;
+use crate::telemetry::request_line;
+use crate::telemetry::{RequestLine, RequestLog};
 use parking_lot::Mutex;
 use tracing::field::{Field, Visit};
 use tracing::subscriber::DefaultGuard;
@@ -43,6 +48,20 @@ impl Events {
     }
 }
 
+impl RequestLog for Events {
+    fn write(&self, line: &RequestLine<'_>) {
+        let mut fields = Fields::default();
+        fields.0.insert("message", RequestLine::MESSAGE.to_owned());
+        line.say(&mut fields);
+        let level = match line.severity {
+            Severity::Info => Level::INFO,
+            Severity::Warn => Level::WARN,
+            Severity::Error => Level::ERROR,
+        };
+        self.0.lock().push(Seen { level, fields: fields.0 });
+    }
+}
+
 impl<S: Subscriber> Layer<S> for Events {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
@@ -61,5 +80,33 @@ impl Visit for Fields {
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.0.insert(field.name(), format!("{value:?}"));
+    }
+}
+
+impl request_line::Fields for Fields {
+    fn text(&mut self, name: &'static str, value: &str) {
+        self.0.insert(name, value.to_owned());
+    }
+
+    fn word(&mut self, name: &'static str, value: &str) {
+        let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\\');
+        assert!(value.chars().all(is_plain), "{name} is no word: {value:?}");
+        self.text(name, value);
+    }
+
+    fn number(&mut self, name: &'static str, value: u64) {
+        self.0.insert(name, value.to_string());
+    }
+
+    fn milliseconds(&mut self, name: &'static str, value: Duration) {
+        self.0.insert(name, (value.as_nanos() as f64 / 1e6).to_string());
+    }
+
+    fn flag(&mut self, name: &'static str, value: bool) {
+        self.0.insert(name, value.to_string());
+    }
+
+    fn address(&mut self, name: &'static str, value: IpAddr) {
+        self.0.insert(name, value.to_string());
     }
 }

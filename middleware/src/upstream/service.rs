@@ -25,7 +25,7 @@ impl Upstream {
         Self { fetcher, class, telemetry: telemetry.clone() }
     }
 
-    async fn handle(self, request: FetchRequest) -> Result<Fetched, Error> {
+    async fn handle(&self, request: FetchRequest) -> Result<Fetched, Error> {
         if !request.is_permitted() {
             let text =
                 format!("policy has changed while {} was asked for: ask again", request.module);

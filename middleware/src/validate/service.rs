@@ -6,7 +6,6 @@ use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::query::VersionQuery;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use tower::util::ServiceExt as _;
 
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Flights, NoLanding};
@@ -24,16 +23,16 @@ pub struct Validate<S> {
 }
 
 impl<S: Stage<ModuleRequest, Reply = ModuleResponse>> Validate<S> {
-    async fn handle(self, request: ModuleRequest) -> Result<ModuleResponse, Error> {
+    async fn handle(&self, request: ModuleRequest) -> Result<ModuleResponse, Error> {
         let Ask::File(version, _) = &request.ask else {
-            return self.inner.oneshot(request).await;
+            return self.inner.run(request).await;
         };
         self.calls.ask(&request.context, &request.module, version).await?;
         if version.canonical().is_some() {
-            return self.inner.oneshot(request).await;
+            return self.inner.run(request).await;
         }
         let (context, module) = (request.context.clone(), request.module.clone());
-        let response = self.inner.oneshot(request).await?;
+        let response = self.inner.run(request).await?;
         // Only now is it known which version the query names.
         if let Answer::File { version, .. } = &response.answer {
             let named = VersionQuery::Version(version.clone());

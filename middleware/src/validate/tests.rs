@@ -10,7 +10,6 @@ use dipylon_protocol::version::Version;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
-use tower::util::ServiceExt as _;
 use tower::{Layer as _, service_fn};
 
 use super::{CALLS_MAX, Validate, ValidateLayer};
@@ -93,7 +92,7 @@ async fn what_is_allowed_passes_and_is_asked_about_every_time() {
     let (hook, served) = (Arc::new(Hook::default()), Arc::default());
     let stack = stack(&hook, &served);
     for _ in 0..2 {
-        assert!(stack.clone().oneshot(file("v1.0.0")).await.is_ok());
+        assert!(stack.run(file("v1.0.0")).await.is_ok());
         tokio::task::yield_now().await;
     }
     assert_eq!(*hook.asked.lock(), ["example.com/Mod@v1.0.0", "example.com/Mod@v1.0.0"]);
@@ -106,7 +105,7 @@ async fn what_is_refused_or_unknown_goes_no_further() {
     for (version, kind) in
         [("v6.6.6", ErrorKind::DeniedByValidator), ("v5.0.3", ErrorKind::ValidatorFailed)]
     {
-        let error = stack(&hook, &served).oneshot(file(version)).await.unwrap_err();
+        let error = stack(&hook, &served).run(file(version)).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{version}");
     }
     assert_eq!(served.load(Ordering::SeqCst), 0);
@@ -116,7 +115,7 @@ async fn what_is_refused_or_unknown_goes_no_further() {
 async fn list_and_latest_are_not_asked_about() {
     let (hook, served) = (Arc::new(Hook::default()), Arc::default());
     for ask in [Ask::List, Ask::Latest] {
-        assert!(stack(&hook, &served).oneshot(request(ask)).await.is_ok());
+        assert!(stack(&hook, &served).run(request(ask)).await.is_ok());
     }
     assert!(hook.asked.lock().is_empty());
 }
@@ -125,7 +124,7 @@ async fn list_and_latest_are_not_asked_about() {
 async fn equal_questions_at_the_same_time_share_one_call() {
     let (hook, served) = (Arc::new(Hook { delay: SECOND, ..Hook::default() }), Arc::default());
     let stack = stack(&hook, &served);
-    let calls = (0..50).map(|_| stack.clone().oneshot(file("v1.0.0")));
+    let calls = (0..50).map(|_| stack.run(file("v1.0.0")));
     let results = futures::future::join_all(calls).await;
     assert!(results.iter().all(Result::is_ok));
     assert_eq!((hook.asked.lock().len(), served.load(Ordering::SeqCst)), (1, 50));
@@ -134,7 +133,7 @@ async fn equal_questions_at_the_same_time_share_one_call() {
 #[tokio::test(start_paused = true)]
 async fn a_query_is_asked_about_again_by_the_version_it_names() {
     let (hook, served) = (Arc::new(Hook::default()), Arc::default());
-    let error = stack(&hook, &served).oneshot(file("master")).await.unwrap_err();
+    let error = stack(&hook, &served).run(file("master")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DeniedByValidator);
     assert_eq!(*hook.asked.lock(), ["example.com/Mod@master", "example.com/Mod@v6.6.6"]);
 }
@@ -190,8 +189,7 @@ async fn a_call_ends_with_its_timeout_and_a_request_with_its_deadline() {
     let mut hurried = file("v1.0.0");
     hurried.context.deadline = Instant::now() + SECOND;
     let started = Instant::now();
-    let (first, second) =
-        tokio::join!(stack.clone().oneshot(hurried), stack.clone().oneshot(file("v1.0.0")));
+    let (first, second) = tokio::join!(stack.run(hurried), stack.run(file("v1.0.0")));
     assert_eq!(first.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
     assert_eq!(second.unwrap_err().kind(), ErrorKind::ValidatorFailed);
     assert_eq!(started.elapsed(), 5 * SECOND);
@@ -203,12 +201,12 @@ async fn calls_whose_clients_are_gone_are_bounded_too() {
     let (hook, served) = (Arc::new(Hook { delay: 4 * SECOND, ..Hook::default() }), Arc::default());
     let stack = stack(&hook, &served);
     for minor in 0..CALLS_MAX + 50 {
-        let gone = stack.clone().oneshot(file(&format!("v1.{minor}.0")));
+        let gone = stack.run(file(&format!("v1.{minor}.0")));
         assert!(tokio::time::timeout(SECOND / 1000, gone).await.is_err() || minor >= CALLS_MAX);
     }
     assert_eq!(hook.asked.lock().len(), CALLS_MAX);
-    let error = stack.clone().oneshot(file("v2.0.0")).await.unwrap_err();
+    let error = stack.run(file("v2.0.0")).await.unwrap_err();
     assert_eq!((error.kind(), error.retry_after()), (ErrorKind::Overloaded, Some(SECOND)));
     tokio::time::sleep(5 * SECOND).await;
-    assert!(stack.oneshot(file("v2.0.0")).await.is_ok());
+    assert!(stack.run(file("v2.0.0")).await.is_ok());
 }

@@ -10,7 +10,6 @@ use std::time::Duration;
 use dipylon_protocol::query::VersionQuery;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
-use tower::util::ServiceExt as _;
 
 use super::answers::{Kept, Look, Times, is_failure};
 use super::service::{
@@ -73,7 +72,7 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
                 let not_asked = Forward::default();
                 self.stale(request, (version, age), Outcome::StaleError, not_asked).await
             }
-            Course::Passes => inner.clone().oneshot(request).await,
+            Course::Passes => inner.run(request).await,
             Course::ResolvedFirst => self.resolved_first(request, key).await,
             Course::ResolvedBelow => self.unknown(request, key).await,
         }
@@ -83,7 +82,7 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
     async fn unknown(&self, request: FileRequest, key: QueryKey) -> Result<ModuleResponse, Error> {
         let asked = self.shared.missing.purges().era(&key.0);
         let is_stale = self.shared.queries.older(&key, Duration::MAX).is_some();
-        let call = self.inner.clone().oneshot(request.clone());
+        let call = self.inner.run(request.clone());
         let patient = self.shared.patient(&request.context);
         let goes_on = || self.clone().resolved(key.clone(), patient);
         let within = self.shared.within(&request.context);
@@ -195,7 +194,7 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
                 }
                 let kind = FileKind::Info;
                 let request = FileRequest { context, module, version: query, kind };
-                let result = inner.oneshot(request).await;
+                let result = inner.run(request).await;
                 shared.learn_query(&key, found(&result), era);
                 landing.land(result.and_then(|response| match response.answer {
                     Answer::File { version, .. } => {
@@ -221,7 +220,7 @@ impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
         version: Version,
     ) -> Result<ModuleResponse, Error> {
         request.version = VersionQuery::Version(version);
-        self.inner.clone().oneshot(request).await
+        self.inner.run(request).await
     }
 
     /// A file of the version that a query stood for a while ago.

@@ -6,7 +6,6 @@ use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::query::VersionQuery;
 use dipylon_protocol::version::Version;
 use tokio::time::Instant;
-use tower::util::ServiceExt as _;
 
 use super::answers::{Answers, Times, Within};
 use super::lists::Said;
@@ -58,21 +57,27 @@ impl<S> fmt::Debug for Versions<S> {
 }
 
 impl<S: Stage<FileRequest, Reply = ModuleResponse>> Versions<S> {
-    async fn handle(self, request: ModuleRequest) -> Result<ModuleResponse, Error> {
+    async fn handle(&self, request: ModuleRequest) -> Result<ModuleResponse, Error> {
         let ModuleRequest { context, module, ask } = request;
+        let listed = |context, module, question| {
+            Box::pin(Arc::clone(&self.shared).listed(context, module, question))
+        };
         match ask {
-            Ask::List => self.shared.listed(context, module, Question::List).await,
-            Ask::Latest => self.shared.listed(context, module, Question::Latest).await,
+            Ask::List => listed(context, module, Question::List).await,
+            Ask::Latest => listed(context, module, Question::Latest).await,
             Ask::File(version, kind) => {
-                self.file(FileRequest { context, module, version, kind }).await
+                let is_query = version.canonical().is_none();
+                let request = FileRequest { context, module, version, kind };
+                match is_query {
+                    false => self.inner.run(request).await,
+                    true => Box::pin(self.clone().queried(request)).await,
+                }
             }
         }
     }
 
-    async fn file(self, request: FileRequest) -> Result<ModuleResponse, Error> {
-        if request.version.canonical().is_some() {
-            return self.inner.oneshot(request).await;
-        }
+    /// A file of the version that a query stands for.
+    async fn queried(self, request: FileRequest) -> Result<ModuleResponse, Error> {
         let (asked, kind) = (request.version.clone(), request.kind);
         let (shared, module) = (Arc::clone(&self.shared), request.module.clone());
         let before = shared.is_for_storage(&module, Question::List);

@@ -2,6 +2,8 @@
 //!
 //! Source followed: `golang.org/x/mod/module`, `checkPath`, `checkElem` and the `…OK` functions.
 
+use std::ops::RangeInclusive;
+
 use super::letters::is_letter;
 
 /// Names Windows keeps for devices, in any case and with any extension.
@@ -9,6 +11,12 @@ const RESERVED_NAMES: [&str; 22] = [
     "CON", "PRN", "AUX", "NUL", "COM1", "COM2", "COM3", "COM4", "COM5", "COM6", "COM7", "COM8",
     "COM9", "LPT1", "LPT2", "LPT3", "LPT4", "LPT5", "LPT6", "LPT7", "LPT8", "LPT9",
 ];
+
+/// What they begin with.
+const RESERVED_INITIALS: [u8; 5] = *b"CPANL";
+
+/// Bytes that they have.
+const RESERVED_LENGTHS: RangeInclusive<usize> = 3..=4;
 
 /// ASCII punctuation allowed in file names, the space included.
 const FILE_PUNCTUATION: &str = "!#$%&()+,-.=@[]^_{}~ ";
@@ -75,7 +83,14 @@ pub(super) fn check_elements(path: &str, kind: Kind) -> Result<(), PathReason> {
     if path.starts_with('-') && kind == Kind::Module {
         return Err(PathReason::LeadingDash);
     }
-    path.split('/').try_for_each(|element| check_element(element, kind))
+    let mut begin = 0;
+    for (end, byte) in path.bytes().enumerate() {
+        if byte == b'/' {
+            check_element(&path[begin..end], kind)?;
+            begin = end + 1;
+        }
+    }
+    check_element(&path[begin..], kind)
 }
 
 /// Checks one element: no slash, no reserved name, allowed characters only.
@@ -83,20 +98,29 @@ pub(super) fn check_element(element: &str, kind: Kind) -> Result<(), PathReason>
     if element.is_empty() {
         return Err(PathReason::EmptyElement);
     }
-    if element.bytes().all(|byte| byte == b'.') {
+    let bytes = element.as_bytes();
+    if bytes.iter().all(|byte| *byte == b'.') {
         return Err(PathReason::DotsOnly);
     }
-    if element.starts_with('.') && kind == Kind::Module {
+    if bytes.starts_with(b".") && kind == Kind::Module {
         return Err(PathReason::LeadingDot);
     }
-    if element.ends_with('.') {
+    if bytes.ends_with(b".") {
         return Err(PathReason::TrailingDot);
     }
-    if let Some(character) = element.chars().find(|&character| !is_allowed(character, kind)) {
+    // Nearly every path has nothing else, and this is looked at in each request.
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    if !bytes.iter().all(is_plain)
+        && let Some(character) = element.chars().find(|&character| !is_allowed(character, kind))
+    {
         return Err(PathReason::Character(character));
     }
-    let stem = element.split('.').next().unwrap_or(element);
-    if RESERVED_NAMES.iter().any(|name| name.eq_ignore_ascii_case(stem)) {
+    let end = bytes.iter().position(|byte| *byte == b'.').unwrap_or(bytes.len());
+    let stem = &element[..end];
+    let is_reserved = |stem| RESERVED_NAMES.iter().any(|name| name.eq_ignore_ascii_case(stem));
+    let may_be = RESERVED_LENGTHS.contains(&stem.len())
+        && RESERVED_INITIALS.contains(&stem.as_bytes()[0].to_ascii_uppercase());
+    if may_be && is_reserved(stem) {
         return Err(PathReason::ReservedName);
     }
     if kind == Kind::Module && is_short_name(stem) {
@@ -117,7 +141,6 @@ fn is_allowed(character: char, kind: Kind) -> bool {
 }
 
 fn is_short_name(stem: &str) -> bool {
-    stem.rsplit_once('~').is_some_and(|(_, digits)| {
-        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
-    })
+    let digits = stem.bytes().rev().take_while(u8::is_ascii_digit).count();
+    digits > 0 && stem[..stem.len() - digits].ends_with('~')
 }

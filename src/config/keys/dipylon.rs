@@ -104,7 +104,7 @@ table! {
         /// How much of a zip is held back until its checks are done, in bytes.
         hold_back_bytes: u64 = "HoldBackBytes", ["DIPYLON_HOLD_BACK_BYTES"],
             MIB, check(bytes(1, GIB));
-        /// How much memory recently served info and mod files may take, in bytes. 0: none are kept.
+        /// How much memory recently served info and mod files and small zips may take, in bytes. 0: none are kept.
         hot_cache_bytes: u64 = "HotCacheBytes", ["DIPYLON_HOT_CACHE_BYTES"], 64 * MIB,
             check(bytes(0, MAX_BYTES));
         /// How much disk the zips in hand may take, in bytes.

@@ -9,6 +9,7 @@ use std::path::Path;
 use bytes::Bytes;
 use dipylon_middleware::blob::Blob;
 use dipylon_middleware::body::read_cached;
+use dipylon_middleware::hot_cache::FILE_BYTES_MAX;
 use dipylon_protocol::path::ModulePath;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
@@ -47,12 +48,13 @@ impl Store {
 
 fn blob(file: File, kind: FileKind, stamps: Stamps) -> Option<Blob> {
     let stamp = stamps.of_file(kind);
-    if kind == FileKind::Zip {
+    if kind == FileKind::Zip && stamp.bytes() > FILE_BYTES_MAX as u64 {
         return Some(Blob::from_file(file, stamp.bytes()).since(stamp.modified()));
     }
     let mut bytes = vec![0; usize::try_from(stamp.bytes()).ok()?];
     let read = read_cached(&file, &mut bytes, 0)?;
-    (read == bytes.len()).then(|| Blob::from_bytes(Bytes::from(bytes)))
+    let is_whole = read == bytes.len();
+    is_whole.then(|| Blob::from_bytes(Bytes::from(bytes)).since(stamp.modified()))
 }
 
 /// The state of a file as the kernel has it: no server is asked whether it is still so.

@@ -81,5 +81,11 @@ impl Onward {
 
 /// `traceparent` of a span.
 pub(super) fn traceparent(span: SpanRef, is_sampled: bool) -> String {
-    format!("00-{span}-{:02x}", u8::from(is_sampled))
+    let mut text = String::with_capacity("00-".len() + 32 + 1 + 16 + "-00".len());
+    text.push_str("00-");
+    text.push_str(span.trace.hex().as_str());
+    text.push('-');
+    text.push_str(span.span.hex().as_str());
+    text.push_str(if is_sampled { "-01" } else { "-00" });
+    text
 }

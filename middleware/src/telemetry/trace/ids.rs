@@ -70,13 +70,19 @@ impl TraceId {
         (self.0 as u64) >> 1
     }
 
-    pub(super) fn random() -> Self {
+    /// A new one, which no other program has.
+    pub(crate) fn random() -> Self {
         let number = u128::from(draw(0)) << 64 | u128::from(draw(1));
         Self::new(number).unwrap_or(Self(1))
     }
 }
 
 impl SpanId {
+    /// Its 16 digits.
+    pub(super) fn hex(self) -> Hex<16> {
+        Hex::of(&self.to_bytes())
+    }
+
     /// 16 hexadecimal digits in lower case, not all zero.
     pub fn from_hex(text: &str) -> Option<Self> {
         let number = hex(text, 16).and_then(|text| u64::from_str_radix(text, 16).ok())?;
@@ -112,7 +118,7 @@ impl fmt::Display for TraceId {
 
 impl fmt::Display for SpanId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Hex::<16>::of(&self.to_bytes()).as_str())
+        f.write_str(self.hex().as_str())
     }
 }
 
