@@ -3,6 +3,7 @@
 mod buffers;
 mod file;
 
+pub(crate) use buffers::Buffer;
 pub use file::read_cached;
 
 use std::ops::Range;
@@ -26,11 +27,12 @@ pub type Body = UnsyncBoxBody<Bytes, Error>;
 /// What all bodies of this process that are read from files may hold in memory together, as long as
 /// there are fewer than `READ_BYTES_MAX / CHUNK_BYTES_MIN`: memory is the process's, so this is too.
 const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// A chunk at least: below it the calls cost more than the copying.
-const CHUNK_BYTES_MIN: usize = 16 * 1024;
+/// A chunk at least: below it the calls cost more than the copying. A connection that waits for its client holds some
+/// chunks more than the server's own bound, so this is most of what a thousand slow clients take.
+const CHUNK_BYTES_MIN: usize = 8 * 1024;
 /// A chunk at most: above it nothing is gained.
 const CHUNK_BYTES_MAX: usize = 256 * 1024;
-/// Chunks in memory for each body: one may be read ahead while one is sent.
+/// Chunks in memory for each body: one may be read ahead while one is sent, where there are few bodies.
 const CHUNKS_PER_BODY: usize = 2;
 
 /// Bodies that are being read from files now.
@@ -51,6 +53,11 @@ impl ReadShare {
     pub fn chunk_bytes(&self) -> usize {
         let bodies = READING.load(Ordering::Relaxed).max(1);
         (READ_BYTES_MAX / CHUNKS_PER_BODY / bodies).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX)
+    }
+
+    /// Whether there is room for a chunk beside the one that is sent: not where chunks cannot become less any more.
+    pub fn reads_ahead(&self) -> bool {
+        self.chunk_bytes() > CHUNK_BYTES_MIN
     }
 }
 

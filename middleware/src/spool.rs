@@ -16,13 +16,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::StreamExt as _;
 use tempfile::NamedTempFile;
 use tokio::sync::watch;
 
 use crate::blob::ByteStream;
-use crate::body::ReadShare;
+use crate::body::{Buffer, ReadShare};
 use crate::error::{Error, ErrorKind};
 use crate::telemetry::Telemetry;
 
@@ -226,11 +226,11 @@ impl Spool {
     /// Reads at `position`, blocking; used on bytes that were written a moment ago and so are in
     /// the page cache: a hop to a blocking thread would cost more than the copy.
     pub fn read_at(&self, position: u64, length: usize) -> Result<Bytes, Error> {
-        let mut buffer = BytesMut::zeroed(length);
+        let mut buffer = Buffer::new(length);
         let file = self.shared.file.as_file();
-        file.read_exact_at(&mut buffer, position)
+        file.read_exact_at(buffer.as_mut(), position)
             .map_err(|error| self.shared.spools.io("read a spool", &error))?;
-        Ok(buffer.freeze())
+        Ok(buffer.filled(length))
     }
 
     /// The open file.

@@ -30,24 +30,24 @@ impl Spare {
 }
 
 /// Memory of one chunk. Its first bytes are the chunk; what lies behind is some earlier chunk's, and is never shown.
-pub(super) struct Buffer {
+pub(crate) struct Buffer {
     memory: Vec<u8>,
     length: usize,
 }
 
 impl Buffer {
     /// Of so many bytes, with anything in them.
-    pub(super) fn new(length: usize) -> Self {
+    pub(crate) fn new(length: usize) -> Self {
         let memory = SPARE.lock().take().filter(|memory| memory.len() >= length);
         Self { memory: memory.unwrap_or_else(|| vec![0; length]), length }
     }
 
-    pub(super) fn as_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn as_mut(&mut self) -> &mut [u8] {
         &mut self.memory[..self.length]
     }
 
     /// The first `length` bytes, which have been filled. The memory comes back when all of them are done with.
-    pub(super) fn filled(mut self, length: usize) -> Bytes {
+    pub(crate) fn filled(mut self, length: usize) -> Bytes {
         self.length = length.min(self.length);
         Bytes::from_owner(self)
     }

@@ -1,5 +1,6 @@
 //! The body of an open file. What is in the page cache is read where the body is sent, without a thread in between;
-//! what is not, on a blocking thread, with one chunk ahead from then on.
+//! what is not, on a blocking thread, with one chunk ahead from then on, unless there are many bodies: then the disk
+//! has enough to do, and what each of them had read ahead would be most of the memory.
 
 use std::fs::File;
 use std::io;
@@ -9,12 +10,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 
 use super::ReadShare;
 use super::buffers::Buffer;
 use crate::blob::ByteStream;
 use crate::error::{Error, ErrorKind};
+
+/// Reads of stored files at a time that wait for a disk, of all bodies together. More make no disk faster, and each
+/// has a thread.
+const READS_MAX: usize = 128;
+
+static READS: Semaphore = Semaphore::const_new(READS_MAX);
 
 /// Reads a file. Positional reads, so that many bodies share one descriptor.
 pub(super) fn stream(file: Arc<File>, range: Range<u64>) -> ByteStream {
@@ -36,14 +44,17 @@ impl Reading {
             Some(reading) => (joined(reading).await, true),
             None => match self.at_once(self.chunk_bytes()?) {
                 Some(chunk) => (Ok(chunk), false),
-                None => (joined(self.on_a_thread()?).await, true),
+                None => {
+                    let turn = READS.acquire().await.expect("it is never closed");
+                    (joined(self.on_a_thread(turn)?).await, true)
+                }
             },
         };
         match chunk {
             Ok(bytes) => {
                 self.range.start += bytes.len() as u64;
                 if is_waited_for {
-                    self.ahead = self.on_a_thread();
+                    self.ahead = self.read_ahead();
                 }
                 Some((Ok(bytes), self))
             }
@@ -70,11 +81,19 @@ impl Reading {
         Some(buffer.filled(read))
     }
 
-    fn on_a_thread(&self) -> Option<JoinHandle<io::Result<Bytes>>> {
+    /// The next chunk, where there are few bodies and the disk has not too much to do.
+    fn read_ahead(&self) -> Option<JoinHandle<io::Result<Bytes>>> {
+        let turn = self.share.reads_ahead().then(|| READS.try_acquire().ok())?;
+        self.on_a_thread(turn?)
+    }
+
+    fn on_a_thread(&self, turn: SemaphorePermit<'static>) -> Option<JoinHandle<io::Result<Bytes>>> {
         let length = self.chunk_bytes()?;
         let (file, start) = (Arc::clone(&self.file), self.range.start);
+        // The memory is taken here: each of those threads would make an allocator's heap of its own for it.
+        let mut buffer = Buffer::new(length);
         Some(tokio::task::spawn_blocking(move || {
-            let mut buffer = Buffer::new(length);
+            let _turn = turn;
             file.read_exact_at(buffer.as_mut(), start)?;
             Ok(buffer.filled(length))
         }))
@@ -109,6 +128,9 @@ mod tests {
 
     use super::*;
 
+    /// Bodies of the whole process are counted, so a test that goes by their number is the only one that does.
+    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
     /// More than a chunk, each byte by its place.
     fn written() -> (File, Vec<u8>) {
         let bytes: Vec<u8> = (0..1_000_000_u32).map(|at| (at % 251) as u8).collect();
@@ -133,6 +155,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_cached_is_read_at_once_and_what_is_not_on_a_thread_with_the_same_bytes() {
+        let _alone = ALONE.lock().await;
         let (file, bytes) = written();
         let share = ReadShare::take();
         let file = Arc::new(file);
@@ -142,7 +165,7 @@ mod tests {
         if let Some(chunk) = &at_once {
             assert_eq!(chunk, &bytes[..1_000]);
         }
-        reading.ahead = reading.on_a_thread();
+        reading.ahead = reading.on_a_thread(READS.acquire().await.expect("it is open"));
         let mut seen = Vec::new();
         while let Some((chunk, rest)) = reading.next().await {
             seen.extend_from_slice(&chunk.expect("it is read"));
@@ -150,6 +173,22 @@ mod tests {
             reading = rest;
         }
         assert_eq!(seen, bytes);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_bodies_read_nothing_ahead_and_have_the_same_bytes() {
+        let _alone = ALONE.lock().await;
+        let (file, bytes) = written();
+        let share = ReadShare::take();
+        let others: Vec<_> = (0..1_000).map(|_| ReadShare::take()).collect();
+        let mut reading = Reading { file: Arc::new(file), range: 0..1_000_000, share, ahead: None };
+        reading.ahead = reading.on_a_thread(READS.acquire().await.expect("it is open"));
+        let (chunk, rest) = reading.next().await.expect("a chunk");
+        let first = chunk.expect("it is read");
+        assert!(rest.ahead.is_none(), "beside {} others", others.len());
+        let chunks = futures::stream::unfold(rest, Reading::next);
+        let chunks: Vec<Bytes> = chunks.try_collect().await.expect("it is read");
+        assert_eq!([&first[..], &chunks.concat()].concat(), bytes);
     }
 
     #[tokio::test(start_paused = true)]
