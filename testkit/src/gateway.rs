@@ -230,6 +230,15 @@ impl Gateway {
         self.memory_kib("VmHWM:")
     }
 
+    /// Files and sockets that it has open, as the kernel counts them.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    pub fn descriptors(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.process.pid()));
+        open.unwrap_or_else(|error| panic!("it has ended ({error}): {}", self.stderr())).count()
+    }
+
     fn memory_kib(&self, name: &str) -> u64 {
         let kib = memory_kib(self.process.pid(), name);
         kib.unwrap_or_else(|| panic!("it has ended: {}", self.stderr()))

@@ -11,6 +11,7 @@
 //! - [`gateway`] and [`metrics`]: the real program as a process, and its `/metrics` read and asked.
 //! - [`traces`]: a collector that keeps the spans it receives.
 //! - [`athens`]: where Athens has the files of a version.
+//! - [`load`]: the modules of a load, made up.
 //! - [`bless`]: pages that are made from the program, held to it or written anew.
 //! - [`storage_program`]: what that process must do over every kind of store.
 //!
@@ -24,6 +25,7 @@ pub mod client;
 pub mod gateway;
 pub mod git;
 pub mod go;
+pub mod load;
 pub mod lock_suite;
 pub mod metrics;
 pub mod module;

@@ -15,6 +15,7 @@ mod credentials;
 mod dead_upstream;
 mod drain;
 mod endpoints;
+mod endurance;
 mod explain;
 mod hedge;
 mod limits;

@@ -7,6 +7,10 @@ use crate::needs::{LeftOut, Machine};
 use crate::report::{self, Ignored};
 use crate::step::{Ended, Tally, cargo, run_with as run_command, step};
 
+/// Tests of the suite `gateway` that `--slow` runs once more, or only then, in a build with optimisation: parts of
+/// their names.
+const OPTIMISED: [&str; 2] = ["sixty_clients", "endurance::"];
+
 /// How much of the tests to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Breadth {
@@ -27,8 +31,11 @@ pub(crate) fn run(root: &Path, breadth: Breadth, package: Option<&str>) -> Tally
     let mut tally = counted(&plain);
     // The servers that it starts run until it is dropped, however this function ends.
     let mut machine = Machine::new(breadth == Breadth::Slow);
-    let (children, ignored): (Vec<_>, Vec<_>) =
+    let (children, mut ignored): (Vec<_>, Vec<_>) =
         report::ignored(&plain.lines).into_iter().partition(|test| test.parent().is_some());
+    if breadth == Breadth::Slow {
+        ignored.retain(|test| !is_optimised(&test.name));
+    }
     tally.failed += orphans(&plain.lines, &children);
     let (chosen, left_out) =
         step("programs and servers", || choose(root, breadth, ignored, &mut machine));
@@ -55,7 +62,7 @@ pub(crate) fn run(root: &Path, breadth: Breadth, package: Option<&str>) -> Tally
         }
     };
     if breadth == Breadth::Slow {
-        tally = tally + counted(&step("the bound on memory, optimised", || optimised(root)));
+        tally = tally + counted(&step("bounds on memory, optimised", || optimised(root)));
         tally = tally + counted(&step("the heap's profile, with jemalloc", || jemalloc(root)));
     }
     let ignored = step(&name, || cargo_test(root, &scope, &args, &env));
@@ -80,9 +87,12 @@ fn cargo_test(root: &Path, scope: &[&str], args: &[&str], env: &[(String, String
     run_command(root, &cargo(), &all, env)
 }
 
-/// What bounds the program as it is shipped: a build without optimisation moves too few bytes for it.
+/// What bounds the program as it is shipped: a build without optimisation moves too few bytes for it. One after the
+/// other, because each has the machine at its limit.
 fn optimised(root: &Path) -> Ended {
-    let args = ["test", "--release", "--package", "dipylon", "--test", "gateway", "sixty_clients"];
+    let build = ["test", "--release", "--package", "dipylon", "--test", "gateway", "--"];
+    let chosen = ["--include-ignored", "--test-threads", "1", "--nocapture"];
+    let args = [&build[..], &chosen, &OPTIMISED].concat();
     run_command(root, &cargo(), &args, &[])
 }
 
@@ -90,6 +100,11 @@ fn optimised(root: &Path) -> Ended {
 fn jemalloc(root: &Path) -> Ended {
     let args = ["test", "--package", "dipylon", "--features", "jemalloc", "--test", "heap_profile"];
     run_command(root, &cargo(), &args, &[])
+}
+
+/// Whether `--slow` runs this test in a build with optimisation.
+fn is_optimised(name: &str) -> bool {
+    OPTIMISED.iter().any(|part| name.contains(part))
 }
 
 fn counted(ended: &Ended) -> Tally {
