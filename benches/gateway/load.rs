@@ -33,16 +33,24 @@ impl Load {
     /// So many GETs, each of which must be a whole 200. Every connection has one in hand all the time, as
     /// a server under load sees it.
     pub(crate) fn get(&mut self, path: &str, requests: usize) {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        let streams = requests.min(self.streams.len());
-        for stream in &mut self.streams[..streams] {
+        self.get_each(|_| path, requests);
+    }
+
+    /// The same, each of its own path: by the number of the request.
+    pub(crate) fn get_each<'a>(&mut self, path: impl Fn(usize) -> &'a str, requests: usize) {
+        let ask = |stream: &mut TcpStream, number| {
+            let request = format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", path(number));
             stream.write_all(request.as_bytes()).expect("the server listens");
+        };
+        let streams = requests.min(self.streams.len());
+        for (number, stream) in self.streams[..streams].iter_mut().enumerate() {
+            ask(stream, number);
         }
         for answered in 0..requests {
             let next = answered % streams;
             read_answer(&mut self.streams[next], &mut self.buffer);
             if answered + streams < requests {
-                self.streams[next].write_all(request.as_bytes()).expect("the server listens");
+                ask(&mut self.streams[next], answered + streams);
             }
         }
     }

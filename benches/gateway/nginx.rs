@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 /// The longest that a start may take.
 const START_MAX: Duration = Duration::from_secs(10);
+/// Connections at a time, and some.
+const CONNECTIONS_MAX: usize = 16_384;
 
 /// A running nginx, ended when it is dropped.
 pub(crate) struct Nginx {
@@ -29,7 +31,7 @@ impl Nginx {
             .collect();
         let config = format!(
             "daemon off;\nmaster_process off;\npid {at}/pid;\nerror_log {at}/error.log;\n\
-             events {{ worker_connections 256; }}\n\
+             events {{ worker_connections {CONNECTIONS_MAX}; }}\n\
              http {{\n{temporary}access_log {at}/access.log;\nsendfile on;\ntcp_nopush on;\n\
              keepalive_requests 1000000000;\n\
              server {{ listen {address}; root {at}/root; }}\n}}\n"

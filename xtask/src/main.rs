@@ -10,6 +10,7 @@
 //! - `compose` holds the compose file, the Dockerfile and the balancer to their own parsers.
 //! - `loadtest` drives two gateways with k6 and judges what comes back.
 //! - `bench` runs the benches, holds them to their budgets and keeps their numbers.
+//! - `scaling` measures how what a request costs grows, and draws it.
 //! - `stack` installs the servers that suites need, starts them and stops them.
 //!
 //! Only the standard library is used, so that the first command on a new machine builds in a second.
@@ -25,6 +26,7 @@ mod lint;
 mod loadtest;
 mod needs;
 mod report;
+mod scaling;
 mod stack;
 mod step;
 mod suites;
@@ -55,6 +57,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   bench --servers every kind of store and of lock on its server; ten minutes; writes a table of its own
   bench [--servers] --quick   the same, shorter, to see that all of them run; writes nothing
   bench --once    each bench once, in the build that the tests use: only whether it runs
+  scaling         what a request costs by connections, versions, sizes, cores; draws it and writes its tables
+  scaling --draw  the same, from what the latest run has measured
   ci              lint, test, bench --once, compose, loadtest --smoke
   stack           list the programs and servers that suites need; `test` gets and starts them by itself
   stack NAME...   install these programs into a cache folder that all clones share
@@ -83,6 +87,8 @@ fn main() -> ExitCode {
         ["bench", "--servers", "--quick"] => bench::run(&root, Set::Servers, Length::Quick),
         ["bench", "--quick"] => bench::run(&root, Set::Program, Length::Quick),
         ["bench", "--once"] => bench::once(&root),
+        ["scaling"] => scaling::run(&root),
+        ["scaling", "--draw"] => scaling::draw(&root),
         ["compose"] => compose::run(&root),
         ["ci"] => return exit(ci(&root)),
         ["loadtest", words @ ..] => {

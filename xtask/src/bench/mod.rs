@@ -14,11 +14,12 @@ use std::path::Path;
 use crate::needs::Machine;
 use crate::step::{Ended, Tally, ask, cargo, run_with, step};
 use budgets::Verdict;
+pub(crate) use page::put;
 use results::Results;
 pub(crate) use set::Set;
 
 /// The page with the tables.
-const PAGE: &str = "docs/performance.md";
+pub(crate) const PAGE: &str = "docs/performance.md";
 /// Where the harness leaves its estimates, below the folder of the build.
 const HOME: &str = "target/bench-results";
 
@@ -142,7 +143,7 @@ fn count(verdicts: &[Verdict]) -> Tally {
 }
 
 /// What the numbers depend on, in one line.
-fn machine(root: &Path) -> String {
+pub(crate) fn machine(root: &Path) -> String {
     let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let model = model.map_or("unknown processor", |(_, model)| model);
@@ -159,7 +160,7 @@ fn machine(root: &Path) -> String {
 fn keep(root: &Path, set: Set, text: &str) -> Result<(), String> {
     let path = root.join(PAGE);
     let page = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
-    let page = page::put(&page, set.marks(), text)
-        .ok_or("it lacks the marks between which the table stands")?;
+    let page =
+        put(&page, set.marks(), text).ok_or("it lacks the marks between which the table stands")?;
     std::fs::write(&path, page).map_err(|error| error.to_string())
 }

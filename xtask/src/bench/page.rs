@@ -57,7 +57,7 @@ pub(super) fn shown(nanos: f64) -> String {
 }
 
 /// The page with this text between these marks, or nothing where it lacks them.
-pub(super) fn put(page: &str, [begins, ends]: [&str; 2], text: &str) -> Option<String> {
+pub(crate) fn put(page: &str, [begins, ends]: [&str; 2], text: &str) -> Option<String> {
     let (before, rest) = page.split_once(begins)?;
     let (_, after) = rest.split_once(ends)?;
     Some(format!("{before}{begins}\n{text}{ends}{after}"))
