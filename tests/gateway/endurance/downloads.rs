@@ -20,8 +20,9 @@ const SLOW_BYTES_PER_SECOND: usize = 10_000;
 /// The zip. A build without optimisation moves bytes ten times slower, so there it is smaller; it is still more than
 /// sockets take in.
 const ZIP_BYTES: usize = if cfg!(debug_assertions) { 7 * MB } else { 70 * MB };
-/// The most that the program may ever have resident, in KiB: 100 MB.
-const RESIDENT_KIB_MAX: u64 = 100_000_000 / 1024;
+/// The most that the program may ever have resident, in KiB: 100 MB. The code of a build without optimisation, and
+/// what its calls keep, are 20 MB more.
+const RESIDENT_KIB_MAX: u64 = if cfg!(debug_assertions) { 120_000_000 } else { 100_000_000 } / 1024;
 /// How much longer the others may take beside slow ones than without, in the slower of two runs around it: what the
 /// same load differs by on a machine that does other things too. Who waited for a slow one would wait for hours.
 const SLOWED_MAX: f64 = 1.5;
