@@ -6,6 +6,10 @@ use super::budgets::{BUDGETS, Budget, OF_SERVERS};
 pub(super) const PACKAGES: [(&str, &str); 3] =
     [("dipylon-protocol", "protocol"), ("dipylon-middleware", "middleware"), ("dipylon", ".")];
 
+/// Benches with a command of their own, `cargo xtask NAME`, which also writes what they say.
+#[cfg(test)]
+pub(super) const OF_THEIR_OWN: &[&str] = &["scaling"];
+
 /// Benches that run together and stand in one table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Set {

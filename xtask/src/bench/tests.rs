@@ -3,7 +3,7 @@ use std::path::Path;
 use super::budgets::{BUDGETS, OF_SERVERS};
 use super::page::{self, put, shown};
 use super::results::{Measured, Results, parse};
-use super::set::{PACKAGES, Set};
+use super::set::{OF_THEIR_OWN, PACKAGES, Set};
 use super::{counted, left_out};
 use crate::step::{Ended, Tally};
 
@@ -104,7 +104,7 @@ fn only_what_stands_between_a_set_s_marks_is_replaced() {
 }
 
 #[test]
-fn every_bench_is_in_one_set() {
+fn every_bench_is_in_one_set_or_has_its_command() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     let mut targets = Vec::new();
     for (_, folder) in PACKAGES {
@@ -113,7 +113,7 @@ fn every_bench_is_in_one_set() {
         targets.extend(names.map(|rest| rest.split('"').next().unwrap_or_default().to_owned()));
     }
     targets.sort();
-    let mut all = [Set::Program.benches(), Set::Servers.benches()].concat();
+    let mut all = [Set::Program.benches(), Set::Servers.benches(), OF_THEIR_OWN].concat();
     all.sort_unstable();
     assert_eq!(targets, all);
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 360.0;
 /// The frame: left, top, right, bottom.
-const FRAME: [f64; 4] = [70.0, 40.0, 620.0, 310.0];
+const FRAME: [f64; 4] = [70.0, 40.0, 600.0, 310.0];
 const COLOURS: [&str; 4] = ["#1f60c4", "#c4162a", "#37872d", "#8f3bb8"];
 
 /// One line: its name and its points.
@@ -131,7 +131,7 @@ mod tests {
     fn a_point_stands_where_its_powers_say() {
         let line = Line { name: "a<b".to_owned(), points: vec![(1.0, 10.0), (100.0, 100.0)] };
         let picture = svg("title", ["x", "y"], &[line]);
-        assert!(picture.contains("<path d=\"M70.0 310.0L620.0 40.0\""), "{picture}");
+        assert!(picture.contains("<path d=\"M70.0 310.0L600.0 40.0\""), "{picture}");
         assert!(picture.contains("a&lt;b"), "{picture}");
     }
 }
