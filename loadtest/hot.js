@@ -1,20 +1,22 @@
 // Everything is stored: how fast are hits, and are they all hits?
 //
-// As many requests as the gateways answer: each virtual user asks again as soon as it has its answer.
+// Requests come at a steady rate, so one that is answered late keeps none of the others from being asked.
 
 import {
-  anyGateway, ask, begin, digests, end, file, handleSummary as summary, limitMs, modulePath, options as made, seconds,
-  store, vus,
+  anyBalancer, arriving, ask, begin, digests, end, file, handleSummary as summary, limitMs, modulePath, options as made,
+  rate, seconds, store,
 } from './shared.js';
 
 const MODULES = 40;
+const RATE = rate(400, 60);
 // Of a hundred requests: what `go` asks for when its own cache is cold, and lists now and then.
 const SHARES = [['info', 30], ['mod', 30], ['zip', 30], ['list', 10]];
 
 export const options = made(
   'hot',
-  { executor: 'constant-vus', vus, duration: `${seconds}s` },
+  arriving(RATE),
   {
+    dropped_iterations: [`count<${Math.max(1, Math.floor(RATE * seconds * 0.01))}`],
     hits: ['rate>0.999'],
     answer_ms: [`p(95)<${limitMs(150, 750)}`, `p(99)<${limitMs(400, 1500)}`],
     'answer_ms{kind:info}': [`p(95)<${limitMs(100, 750)}`],
@@ -48,7 +50,7 @@ function drawn() {
 export default function (data) {
   const kind = drawn();
   const wanted = path(Math.floor(Math.random() * MODULES), kind);
-  ask(anyGateway(), wanted, kind, data.wants[wanted]);
+  ask(anyBalancer(), wanted, kind, data.wants[wanted]);
 }
 
 export const teardown = end;

@@ -1,6 +1,6 @@
 // What the scenarios share: where to send requests, one checked request, thresholds, the summary.
 //
-// `cargo xtask loadtest` sets the variables. To use a scenario against gateways of your own, see
+// `cargo xtask load` sets the variables. To use a scenario against gateways of your own, see
 // docs/load-testing.md.
 
 import { sha256 } from 'k6/crypto';
@@ -11,7 +11,12 @@ import { Counter, Gauge, Rate, Trend } from 'k6/metrics';
 const number = (name, otherwise) => Number(__ENV[name] || otherwise);
 
 export const gateways = (__ENV.GATEWAYS || 'http://127.0.0.1:3000').split(',');
+// Where clients ask: the balancer before the gateways, if there is one.
+export const balancers = __ENV.BALANCER ? [__ENV.BALANCER] : gateways;
 export const smoke = __ENV.SMOKE === 'yes';
+// Something is broken meanwhile: how long answers take is stated then, and not judged.
+export const trouble = __ENV.TROUBLE === 'yes';
+const gentle = smoke || __ENV.GENTLE === 'yes';
 export const vus = number('VUS', 30);
 export const seconds = number('SECONDS', 30);
 export const delayMs = number('DELAY_MS', 100);
@@ -22,6 +27,8 @@ const MAX_TOLD = 2;
 const MAX_TELLING_USERS = 5;
 // Requests that the preparation has under way at a time.
 const PREPARED_AT_ONCE = 20;
+// k6's own limit on requests that one user has under way at a time.
+const MAX_BATCH = 200;
 
 // What is measured. The requests of the preparation are in none of these.
 const answers = new Counter('answers'); // answers of gateways
@@ -35,19 +42,34 @@ const fetchedOnce = new Rate('fetched_once'); // files that upstream was asked f
 // The options of a scenario, with the thresholds that every one has.
 export function options(name, how, limits) {
   return {
-    scenarios: { [name]: { gracefulStop: '20s', ...how } },
-    thresholds: { failed: ['rate==0'], wrong: ['rate==0'], answers: ['count>0'], ...limits },
+    scenarios: { [name]: { gracefulStop: '60s', ...how } },
+    thresholds: {
+      failed: [__ENV.FAILED || 'rate==0'], wrong: ['rate==0'], answers: ['count>0'], ...(trouble ? {} : limits),
+    },
     summaryTrendStats: ['min', 'avg', 'med', 'p(95)', 'p(99)', 'max'],
-    setupTimeout: '60s',
+    setupTimeout: '300s',
     teardownTimeout: '60s',
+    batch: MAX_BATCH,
+    batchPerHost: MAX_BATCH,
   };
 }
 
 // `full` for an optimised gateway, `short` for the smoke test's, which is not optimised.
 export const pick = (full, short) => (smoke ? short : full);
 
-// Milliseconds that answers may take, for such a gateway; `--patience` stretches them on slow machines.
-export const limitMs = (full, short) => number('PATIENCE', 1) * pick(full, short);
+// Milliseconds that answers may take, for a gateway that is optimised or not; `--patience` stretches them on
+// slow machines.
+export const limitMs = (full, short) => number('PATIENCE', 1) * (gentle ? short : full);
+
+// Requests a second: `--rate`, else what the scenario wants.
+export const rate = (full, short) => Number(__ENV.RATE || pick(full, short));
+
+// Arrivals at a steady rate, whether or not what came before has been answered. Where gateways are slow more users
+// are made, so that who waits keeps nobody else from coming; arrivals for which there is no user are dropped and counted.
+export const arriving = (perSecond, users = vus) => ({
+  executor: 'constant-arrival-rate', rate: perSecond, timeUnit: '1s', duration: `${seconds}s`,
+  preAllocatedVUs: users, maxVUs: 20 * users,
+});
 
 // === Modules ===
 
@@ -65,6 +87,19 @@ export function digests(paths) {
       if (said[at].status !== 200) exec.test.abort(`upstream does not know ${path}: ${said[at].status}`);
       const [length, hash] = said[at].body.trim().split(' ');
       known[path] = { length: Number(length), hash };
+    });
+  }
+  return known;
+}
+
+// The same for what may not exist: then the right answer is the status that upstream gives.
+export function statuses(paths) {
+  const known = {};
+  for (let from = 0; from < paths.length; from += PREPARED_AT_ONCE) {
+    const some = paths.slice(from, from + PREPARED_AT_ONCE);
+    const said = http.batch(some.map((path) => ['GET', `${upstream}/__digest${path}`]));
+    some.forEach((path, at) => {
+      known[path] = { status: said[at].status };
     });
   }
   return known;
@@ -102,14 +137,28 @@ export function expectFetches(counts, path, most) {
 
 // === Requests ===
 
-// The next gateway of this virtual user.
-export const anyGateway = () => gateways[(exec.vu.idInTest + exec.vu.iterationInInstance) % gateways.length];
+// The next place where clients ask.
+export const anyBalancer = () => balancers[(exec.vu.idInTest + exec.vu.iterationInInstance) % balancers.length];
 
 // Asks for a path and holds the answer to `want`: `{ length, hash }`, or `{ status }` for an answer without
 // content that is known. `kind` is the tag under which it is measured.
 export function ask(gateway, path, kind, want) {
+  judge(path, kind, want, http.get(gateway + path, { responseType: 'binary', tags: { name: kind } }));
+}
+
+// Asks for some paths at the same time, as many clients would: `[path, kind, want]`.
+export function askTogether(gatewayOf, wants) {
+  const said = http.batch(wants.map(([path, kind], at) => (
+    ['GET', gatewayOf(at) + path, null, { responseType: 'binary', tags: { name: kind } }]
+  )));
+  wants.forEach(([path, kind, want], at) => judge(path, kind, want, said[at]));
+}
+
+// `module` stands for `hit` or `miss`, whichever the gateway says it was.
+function judge(path, wanted, want, answer) {
+  const hit = /; *hit\b/.test(answer.headers['Cache-Status'] || '');
+  const kind = wanted === 'module' ? kindOf(answer, hit) : wanted;
   const status = want.status || 200;
-  const answer = http.get(gateway + path, { responseType: 'binary', tags: { name: kind } });
   answers.add(1, { kind });
   const bad = answer.status !== status;
   failed.add(bad, { kind });
@@ -118,12 +167,15 @@ export function ask(gateway, path, kind, want) {
     return;
   }
   answerMs.add(answer.timings.duration, { kind });
-  hits.add(/; *hit\b/.test(answer.headers['Cache-Status'] || ''), { kind });
+  hits.add(hit, { kind });
   if (!want.hash) return;
   const why = difference(answer, want);
   wrong.add(why !== '', { kind });
   if (why !== '') tell(`${path}: ${why}`);
 }
+
+// A presigned redirect was followed, and the store says nothing of caches: the bytes were there.
+const kindOf = (answer, hit) => (hit || /X-Amz-Signature/.test(answer.url) ? 'hit' : 'miss');
 
 // What is wrong with an answer; the empty text, where nothing is.
 function difference(answer, want) {
@@ -151,7 +203,7 @@ export const begin = (data) => ({ ...data, began: Date.now() });
 // The first thing that `teardown` does.
 export const end = (data) => loadSeconds.add((Date.now() - data.began) / 1000);
 
-// One file with all that k6 knows, and one of plain lines that `cargo xtask loadtest` reads.
+// One file with all that k6 knows, and one of plain lines that `cargo xtask load` reads.
 export function handleSummary(data) {
   const values = (name) => (data.metrics[name] ? data.metrics[name].values : {});
   const load = values('load_seconds').value || 0;

@@ -3,12 +3,12 @@
 //! - `test [--fast | --slow]` runs every suite and closes on `N passed, N failed, N skipped`.
 //! - `lint` runs the formatter's check, clippy, the check of what we depend on and the tidy check.
 //! - `limits` writes `docs/limits.md` anew, from the sources.
-//! - `ci` is `lint`, `test`, `bench --once`, `compose`, `loadtest --smoke`: what `.ci/run` calls.
+//! - `ci` is `lint`, `test`, `bench --once`, `compose`, `load --smoke`: what `.ci/run` calls.
 //! - `dashboards [--slow]` holds dashboards and rules to the catalogue, to Grafana's schema and to a real
 //!   Prometheus; slow, it sees each alert in Alertmanager.
 //! - `pictures [--live]` draws the pictures of the docs.
 //! - `compose` holds the compose file, the Dockerfile and the balancer to their own parsers.
-//! - `loadtest` drives two gateways with k6 and judges what comes back.
+//! - `load` drives gateways behind a balancer with k6, breaks things meanwhile, judges what comes back, and recommends.
 //! - `bench` runs the benches, holds them to their budgets and keeps their numbers.
 //! - `scaling` measures how what a request costs grows, and draws it.
 //! - `stack` installs the servers that suites need, starts them and stops them.
@@ -20,11 +20,13 @@ mod compose;
 mod dashboards;
 mod dependencies;
 mod disk;
+mod json;
 mod layers;
 mod limits;
 mod lint;
-mod loadtest;
+mod load;
 mod needs;
+mod plot;
 mod report;
 mod scaling;
 mod stack;
@@ -51,15 +53,15 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   pictures --live the same, with the trace of a live run: two gateways, Redis, an OpenTelemetry collector
   limits          writes docs/limits.md anew: every bound, from the sources
   compose         docker-compose.yml, the Dockerfile and nginx.conf, by their own parsers
-  loadtest [SCENARIO...] [FLAGS]   k6 against two gateways with Redis and MinIO; --help lists scenarios and flags
-  loadtest --smoke                 all scenarios, short, against the build that the tests use
+  load [SCENARIO...] [FLAGS]   k6 against gateways behind a balancer; --help lists scenarios and flags
+  load --smoke    the usual scenarios, short, against the build that the tests use
   bench           what the program costs, against its budgets; writes its table in docs/performance.md
   bench --servers every kind of store and of lock on its server; ten minutes; writes a table of its own
   bench [--servers] --quick   the same, shorter, to see that all of them run; writes nothing
   bench --once    each bench once, in the build that the tests use: only whether it runs
   scaling         what a request costs by connections, versions, sizes, cores; draws it and writes its tables
   scaling --draw  the same, from what the latest run has measured
-  ci              lint, test, bench --once, compose, loadtest --smoke
+  ci              lint, test, bench --once, compose, load --smoke
   stack           list the programs and servers that suites need; `test` gets and starts them by itself
   stack NAME...   install these programs into a cache folder that all clones share
   stack up [NAME...]   start servers on free loopback ports; prints the environment: eval \"$(...)\"
@@ -91,8 +93,8 @@ fn main() -> ExitCode {
         ["scaling", "--draw"] => scaling::draw(&root),
         ["compose"] => compose::run(&root),
         ["ci"] => return exit(ci(&root)),
-        ["loadtest", words @ ..] => {
-            let kept = loadtest::command(&root, words);
+        ["load", words @ ..] => {
+            let kept = load::command(&root, words);
             return exit(said(&kept) && kept == Ok(true));
         }
         ["stack", words @ ..] => return exit(said(&stack::command(&root, words))),
@@ -119,7 +121,7 @@ fn ci(root: &Path) -> bool {
     let broken = lint::run(root);
     let mut tally = suites::run(root, Breadth::Usual, None);
     tally.failed += broken;
-    tally = tally + bench::once(root) + compose::run(root) + loadtest::smoke(root);
+    tally = tally + bench::once(root) + compose::run(root) + load::smoke(root);
     step::print_times();
     println!("{tally}");
     if tally.missing > 0 {

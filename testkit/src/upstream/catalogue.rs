@@ -1,6 +1,7 @@
 //! The modules that a fake upstream has, and its right answer to each path.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 use dipylon_protocol::path::unescape;
@@ -34,6 +35,15 @@ pub trait Generator: Send + Sync {
     fn module(&self, path: &str, version: &str) -> Option<FakeModule>;
     /// The versions that a list names, in order of age; none where there is no such module.
     fn versions(&self, path: &str) -> Vec<String>;
+    /// How late the answer to a path is, beside what all answers are.
+    fn late(&self, _path: &str) -> Duration {
+        Duration::ZERO
+    }
+    /// The bytes of a file that lies somewhere as it is: real modules. They come before what
+    /// [`Generator::module`] makes up.
+    fn file(&self, _path: &str, _version: &str, _kind: &str) -> Option<Bytes> {
+        None
+    }
 }
 
 #[derive(Default)]
@@ -83,6 +93,11 @@ impl Catalogue {
         added.or_else(|| self.generator.as_ref()?.module(path, version))
     }
 
+    /// How late the generator wants the answer to a path.
+    pub(crate) fn late(&self, path: &str) -> Duration {
+        self.generator.as_ref().map(|generator| generator.late(path)).unwrap_or_default()
+    }
+
     /// The answer to a path whose percent-encoding is undone.
     pub(crate) fn page(&self, path: &str, variant: Variant) -> Page {
         self.find(path, variant).unwrap_or_else(|| {
@@ -96,8 +111,11 @@ impl Catalogue {
     fn find(&self, path: &str, variant: Variant) -> Option<Page> {
         let path = path.strip_prefix('/')?;
         if let Some(module) = path.strip_suffix("/@latest") {
-            let latest = self.latest(&unescape(module).ok()?)?;
-            return Some(file(&variant.of(latest), "info"));
+            let module = unescape(module).ok()?;
+            if let Some(page) = self.lying_latest(&module) {
+                return Some(page);
+            }
+            return Some(file(&variant.of(self.latest(&module)?), "info"));
         }
         let (module, file_name) = path.split_once("/@v/")?;
         let module = unescape(module).ok()?;
@@ -106,12 +124,27 @@ impl Catalogue {
         }
         let (version, kind) = file_name.rsplit_once('.')?;
         let version = unescape(version).ok()?;
+        if let Some(page) = self.lying(&module, &version, kind) {
+            return Some(page);
+        }
         let found = self.known(&module, &version).or_else(|| {
             // Only `.info` resolves a query; the files of a branch are asked by its version.
             let resolved = self.queries.get(&(module.clone(), version))?;
             if kind == "info" { self.known(&module, resolved) } else { None }
         })?;
         matches!(kind, "info" | "mod" | "zip").then(|| file(&variant.of(found), kind))
+    }
+
+    /// A file of the generator's that lies somewhere.
+    fn lying(&self, module: &str, version: &str, kind: &str) -> Option<Page> {
+        let bytes = self.generator.as_ref()?.file(module, version, kind)?;
+        Some(Page::ok(content_type(&format!(".{kind}")), bytes))
+    }
+
+    fn lying_latest(&self, module: &str) -> Option<Page> {
+        let versions = self.generator.as_ref()?.versions(module);
+        let tagged = versions.iter().rev().find(|version| !pseudo::is_pseudo(version));
+        self.lying(module, tagged.or(versions.last())?, "info")
     }
 
     /// The tagged versions, in no order of merit: pseudo-versions are never listed.

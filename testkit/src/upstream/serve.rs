@@ -78,7 +78,7 @@ impl Shared {
         connection: &Connection,
         flight: Flight,
     ) -> io::Result<Response<ServerBody>> {
-        let latency = *self.latency.lock();
+        let latency = *self.latency.lock() + self.modules.lock().late(path);
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }

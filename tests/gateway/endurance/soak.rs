@@ -65,7 +65,7 @@ fn module(number: u64) -> String {
 }
 
 fn files(path: &str, version: &str) -> [Bytes; 3] {
-    let module = Modules.module(path, version).expect("the generator makes it up");
+    let module = Modules::default().module(path, version).expect("the generator makes it up");
     [Bytes::from(module.info()), module.go_mod_bytes(), module.zip()]
 }
 
@@ -161,7 +161,7 @@ impl Load {
             lines.sort();
             lines
         };
-        let mut want = Modules.versions(path);
+        let mut want = Modules::default().versions(path);
         want.sort();
         let is_right = |answer: &Response| answer.status == 200 && sorted(answer.text()) == want;
         self.ask(&format!("/{path}/@v/list"), &[], is_right).await;
@@ -198,7 +198,7 @@ fn a_slope_is_that_of_the_nearest_line() {
 async fn begin() -> (World, Arc<Load>) {
     let setup = Setup::disk().env("GOSUMDB", "off").env("DIPYLON_HOT_CACHE_BYTES", HOT_CACHE_BYTES);
     let world = setup.start().await;
-    world.upstream.generate(Modules);
+    world.upstream.generate(Modules::default());
     let load = Load {
         client: world.client(),
         stored: (0..MODULES).map(|number| files(&module(number), "v1.0.0")).collect(),

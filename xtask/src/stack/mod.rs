@@ -180,6 +180,45 @@ impl ForSuites {
         self.stack.adopt(name, pid)
     }
 
+    /// Where all of it lies; it is removed at the end.
+    pub(crate) fn folder(&self) -> &Path {
+        self.stack.folder()
+    }
+
+    /// Sends a signal to a process of this stack, and waits until it has ended.
+    ///
+    /// # Errors
+    /// One line: there is none of that name, or it has not ended in time.
+    pub(crate) fn end_process(
+        &self,
+        name: &str,
+        signal: &str,
+        limit: Duration,
+    ) -> Result<(), String> {
+        self.stack.end_process(name, signal, limit)
+    }
+
+    /// Sends a signal to a process of this stack: STOP, CONT.
+    ///
+    /// # Errors
+    /// One line: there is none of that name.
+    pub(crate) fn signal(&self, name: &str, signal: &str) -> Result<(), String> {
+        self.stack.signal(name, signal)
+    }
+
+    /// Starts a process of this stack again, on the port and with the data that it had.
+    ///
+    /// # Errors
+    /// One line: there was none of that name, or it cannot be started.
+    pub(crate) fn again(&self, name: &str) -> Result<(), String> {
+        self.stack.again(name)
+    }
+
+    /// The ports of a service's processes, by name.
+    pub(crate) fn ports(&self, service: &str) -> Result<Vec<(String, u16)>, String> {
+        self.stack.ports(service)
+    }
+
     /// What a gateway is told, to reach what is up.
     pub(crate) fn settings(&self) -> Result<Vec<(String, String)>, String> {
         let all = self.stack.environment()?;

@@ -39,7 +39,7 @@ impl Identity {
         line.split_whitespace().next()?.parse().ok()
     }
 
-    fn signal(self, name: &str) {
+    pub(super) fn signal(self, name: &str) {
         if !self.runs() {
             return;
         }
@@ -77,7 +77,8 @@ pub(super) fn boot() -> Result<String, String> {
 pub(super) fn spawn(start: &Start, folder: &Path, log: &Path) -> Result<Identity, String> {
     use std::os::unix::process::CommandExt;
     let told = |error: std::io::Error| format!("{}: {error}", log.display());
-    let out = File::create(log).map_err(told)?;
+    // One that is started again goes on in the log that it has begun.
+    let out = File::options().create(true).append(true).open(log).map_err(told)?;
     let mut command = Command::new(&start.program);
     command.args(&start.args).envs(start.env.iter().map(|(name, value)| (name, value)));
     command.current_dir(folder).process_group(0).stdin(Stdio::null());
@@ -101,7 +102,7 @@ pub(super) fn stop(processes: &[Identity], grace: Duration) -> Vec<Identity> {
 }
 
 /// Those that still run after `limit`.
-fn until_gone(processes: &[Identity], limit: Duration) -> Vec<Identity> {
+pub(super) fn until_gone(processes: &[Identity], limit: Duration) -> Vec<Identity> {
     let began = Instant::now();
     loop {
         let left: Vec<Identity> =

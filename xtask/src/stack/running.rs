@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::components::{Launch, component};
@@ -29,6 +30,8 @@ const LOG_TAIL_BYTES: usize = 16 * 1024;
 /// A stack in its folder, whether anything of it runs or not.
 pub(crate) struct Stack {
     folder: PathBuf,
+    /// What this command has started, by the name of the process: its service, and how to start it again.
+    started: Mutex<BTreeMap<String, (String, Start)>>,
 }
 
 /// What is to be started: a service of the table with its programs, or something of our own.
@@ -44,7 +47,7 @@ impl Stack {
     pub(crate) fn at(folder: PathBuf) -> Result<Self, String> {
         std::fs::create_dir_all(folder.join("targets"))
             .map_err(|error| format!("{}: {error}", folder.display()))?;
-        Ok(Self { folder })
+        Ok(Self { folder, started: Mutex::default() })
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -115,6 +118,65 @@ impl Stack {
         state.write(&self.folder)
     }
 
+    /// Sends a signal to a process of this stack.
+    ///
+    /// # Errors
+    /// One line: there is none of that name.
+    pub(super) fn signal(&self, name: &str, signal: &str) -> Result<(), String> {
+        self.identity(name)?.signal(signal);
+        Ok(())
+    }
+
+    fn identity(&self, name: &str) -> Result<Identity, String> {
+        let state = State::read(&self.folder)?;
+        let found = state.processes.iter().find(|process| process.name == name);
+        Ok(found.ok_or_else(|| format!("nothing is up that is called {name}"))?.identity)
+    }
+
+    /// Sends a signal to a process that this command has started, and waits until it has ended.
+    ///
+    /// # Errors
+    /// One line: there is none of that name, or it has not ended in time.
+    pub(super) fn end_process(
+        &self,
+        name: &str,
+        signal: &str,
+        limit: Duration,
+    ) -> Result<(), String> {
+        let identity = self.identity(name)?;
+        identity.signal(signal);
+        if process::until_gone(&[identity], limit).is_empty() {
+            return Ok(());
+        }
+        Err(format!("{name} has not ended within {} s of SIG{signal}", limit.as_secs()))
+    }
+
+    /// Starts a process again that this command had started: with the same words, on the same port, in the
+    /// folder as it was left.
+    ///
+    /// # Errors
+    /// One line: there was none of that name, or it cannot be started.
+    pub(super) fn again(&self, name: &str) -> Result<(), String> {
+        let started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        let (service, start) = started
+            .get(name)
+            .ok_or_else(|| format!("nothing was started that is called {name}"))?;
+        let _alone = alone(&self.folder, "stack", LOCK_LIMIT)?;
+        let log = self.log(service, name);
+        let identity = process::spawn(start, &self.folder.join(service), &log)?;
+        let mut state = State::read(&self.folder)?;
+        for process in state.processes.iter_mut().filter(|process| process.name == name) {
+            process.identity = identity;
+        }
+        state.write(&self.folder)
+    }
+
+    /// The ports of a service's processes, by name.
+    pub(super) fn ports(&self, service: &str) -> Result<Vec<(String, u16)>, String> {
+        let state = State::read(&self.folder)?;
+        Ok(state.of(service).map(|process| (process.name.clone(), process.port)).collect())
+    }
+
     fn start_service(&self, state: &mut State, service: &Wish) -> Result<(), String> {
         let began = Instant::now();
         let mut attempt = 1;
@@ -163,7 +225,11 @@ impl Stack {
     fn spawn(&self, service: &Wish, start: &Start) -> Result<Identity, String> {
         let folder = self.folder.join(service.name);
         let log = self.log(service.name, &start.name);
-        process::spawn(start, &folder, &log).map_err(|why| format!("{why}\n{}", tail(&log)))
+        let spawned = process::spawn(start, &folder, &log);
+        let known = (service.name.to_owned(), start.clone());
+        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        started.insert(start.name.clone(), known);
+        spawned.map_err(|why| format!("{why}\n{}", tail(&log)))
     }
 
     fn until_ready(&self, state: &State, service: &Wish, plan: &Plan) -> Result<(), String> {

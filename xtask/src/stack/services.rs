@@ -50,7 +50,7 @@ pub(crate) struct Plan {
 }
 
 /// One process.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Start {
     pub(crate) name: String,
     /// The port that people care about most.

@@ -3,14 +3,20 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::faults::Event;
 use super::figures::{Fetched, Figures};
+use super::objectives::Judged;
+use super::scenarios::Scenario;
+use super::timeline::Timeline;
+use super::world::Setup;
+use crate::json::quoted;
 
 /// What k6 says at its end, in the lines that `loadtest/shared.js` writes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Facts {
     values: BTreeMap<String, f64>,
     /// Metric and rule, and whether it was kept.
-    thresholds: Vec<(String, bool)>,
+    pub(super) thresholds: Vec<(String, bool)>,
 }
 
 impl Facts {
@@ -39,14 +45,15 @@ impl Facts {
         Some(())
     }
 
-    fn value(&self, name: &str) -> f64 {
+    pub(super) fn value(&self, name: &str) -> f64 {
         self.values.get(name).copied().unwrap_or(0.0)
     }
 }
 
 /// The verdict on one scenario.
 pub(super) struct Verdict {
-    pub(super) scenario: &'static str,
+    pub(super) scenario: &'static Scenario,
+    pub(super) setup: Setup,
     pub(super) facts: Facts,
     /// What the gateways counted in the time of the scenario, its preparation included.
     pub(super) figures: Figures,
@@ -55,6 +62,14 @@ pub(super) struct Verdict {
     pub(super) others: Fetched,
     /// Whether k6 itself says that all is well.
     pub(super) k6_is_content: bool,
+    /// What clients saw.
+    pub(super) timeline: Timeline,
+    /// What happened meanwhile.
+    pub(super) events: Vec<Event>,
+    /// The objectives.
+    pub(super) judged: Vec<Judged>,
+    /// The load's first moment and its last, in seconds of the epoch.
+    pub(super) span: (f64, f64),
 }
 
 impl Verdict {
@@ -62,6 +77,10 @@ impl Verdict {
     pub(super) fn failures(&self) -> Vec<String> {
         let broken = self.facts.thresholds.iter().filter(|(_, kept)| !kept);
         let mut failures: Vec<String> = broken.map(|(rule, _)| rule.clone()).collect();
+        let objectives = self.judged.iter().filter(|one| one.kept == Some(false));
+        failures.extend(
+            objectives.map(|one| format!("{}: {}, allowed: {}", one.what, one.measured, one.limit)),
+        );
         if self.facts.thresholds.is_empty() {
             failures.push("no threshold was looked at".to_owned());
         }
@@ -69,6 +88,22 @@ impl Verdict {
             failures.push("k6 ended with an error".to_owned());
         }
         failures
+    }
+
+    /// One line for people.
+    pub(super) fn line(&self) -> String {
+        let failures = self.failures();
+        let word = if failures.is_empty() { "PASSED" } else { "FAILED" };
+        let fact = |name: &str| self.facts.value(name);
+        format!(
+            "{:<14} {word}  {:.0} answers, {:.0} failed, {:.0} wrong, p99 {:.1} ms{}",
+            self.scenario.name,
+            fact("answers"),
+            fact("failed"),
+            fact("wrong"),
+            fact("p99_ms"),
+            failures.iter().map(|why| format!("\n               FAILED {why}")).collect::<String>(),
+        )
     }
 
     /// Some lines for people.
@@ -79,7 +114,7 @@ impl Verdict {
         let mut text = format!(
             "{:<9} {word}  {:.0} answers in {:.1} s: {:.0} rps, p50 {:.1} ms, p95 {:.1} ms, p99 {:.1} ms; \
              {:.0} failed, {:.0} wrong",
-            self.scenario,
+            self.scenario.name,
             fact("answers"),
             fact("seconds"),
             fact("rps"),
@@ -134,7 +169,7 @@ impl Verdict {
              \"upstream_zip_gets\": {}, \"zips\": {}, \"upstream_other_gets\": {}, \"others\": {}, \
              \"locks_granted\": {}, \"locks_stored_elsewhere\": {}, \"locks_degraded\": {}, \
              \"lock_wait_mean_seconds\": {}, \"locks_lost\": {}, \"failures\": [{}]}}",
-            quoted(self.scenario),
+            quoted(self.scenario.name),
             failures.is_empty(),
             numbers.join(", "),
             self.zips.gets,
@@ -150,7 +185,7 @@ impl Verdict {
         )
     }
 
-    fn locks(&self) -> Locks {
+    pub(super) fn locks(&self) -> Locks {
         const WAIT: &str = "dipylon_lock_wait_duration_seconds";
         let count =
             |result: &str| self.figures.sum(&format!("{WAIT}_count"), &[("result", result)]);
@@ -166,15 +201,15 @@ impl Verdict {
     }
 }
 
-struct Locks {
-    granted: f64,
-    stored: f64,
-    degraded: f64,
-    mean_secs: f64,
-    lost: f64,
+pub(super) struct Locks {
+    pub(super) granted: f64,
+    pub(super) stored: f64,
+    pub(super) degraded: f64,
+    pub(super) mean_secs: f64,
+    pub(super) lost: f64,
 }
 
-fn per_file(fetched: Fetched) -> String {
+pub(super) fn per_file(fetched: Fetched) -> String {
     let Fetched { gets, files } = fetched;
     if files == 0 {
         return "nothing".to_owned();
@@ -182,29 +217,20 @@ fn per_file(fetched: Fetched) -> String {
     format!("{gets} GETs of {files} files ({:.2} each)", gets as f64 / files as f64)
 }
 
-/// A text of JSON.
-pub(super) fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => {
-                let _ = write!(quoted, "\\u{:04x}", u32::from(c));
-            }
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::options::Options;
+    use super::super::scenarios::scenario;
     use super::*;
 
     fn verdict(facts: &str, k6_is_content: bool) -> Verdict {
         Verdict {
-            scenario: "hot",
+            scenario: scenario("hot").unwrap(),
+            setup: Setup::of(scenario("hot").unwrap(), &Options::default_of(true)),
+            timeline: Timeline::default(),
+            events: Vec::new(),
+            judged: Vec::new(),
+            span: (0.0, 1.0),
             facts: Facts::parse(facts).unwrap(),
             figures: Figures::parse(
                 "dipylon_lock_wait_duration_seconds_count{result=\"stored\"} 4\n\
@@ -240,10 +266,5 @@ mod tests {
         assert_eq!(ended, ["k6 ended with an error"]);
         assert!(Facts::parse("threshold perhaps a x\n").is_err());
         assert!(Facts::parse("fact rps many\n").is_err());
-    }
-
-    #[test]
-    fn texts_of_json_are_escaped() {
-        assert_eq!(quoted("a\"b\\c\n"), "\"a\\\"b\\\\c\\u000a\"");
     }
 }
