@@ -152,9 +152,7 @@ mod tests {
     #[test]
     fn one_failure_is_too_many_where_none_is_allowed() {
         let seen = |kind: &str, failed| {
-            let second = Second { answers: 10_000, failed, ..Second::default() };
-            let kinds = [(kind.to_owned(), [(0, second)].into())];
-            Timeline { kinds: kinds.into(), ..Timeline::default() }
+            Timeline::of(kind, Second { answers: 10_000, failed, ..Second::default() })
         };
         let kept = |name: &str, kind: &str, failed| {
             of_clients(scenario(name).unwrap(), &seen(kind, failed), 0.001)[0].kept

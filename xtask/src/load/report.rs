@@ -45,7 +45,8 @@ const QUESTIONS: &[(&str, &str, &str, &str, &str)] = &[
         "storage",
         "Calls of storage, p99 by operation",
         "seconds",
-        "histogram_quantile(0.99, sum by (operation, le) (rate(dipylon_storage_operation_duration_seconds_bucket[30s])))",
+        "histogram_quantile(0.99, sum by (operation, le) \
+        (rate(dipylon_storage_operation_duration_seconds_bucket[30s])))",
         "operation",
     ),
     (
@@ -257,7 +258,8 @@ fn gateways(report: &mut Document, world: &World, verdict: &Verdict) -> Result<(
     let count = |value: f64| format!("{value:.0}");
     let restarted = verdict.events.iter().any(|event| event.what.contains("gateway-"));
     if restarted {
-        report.text("A gateway that was started anew counts from nothing; the plots are right, the sums below are not.");
+        report.text("A gateway that was started anew counts from nothing; the plots are right, the sums below \
+        are not.");
     }
     report.table(
         &["figure", "value"],

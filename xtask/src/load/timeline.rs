@@ -94,6 +94,12 @@ impl Timeline {
         }
     }
 
+    /// One second of one kind.
+    #[cfg(test)]
+    pub(super) fn of(kind: &str, second: Second) -> Self {
+        Self { kinds: [(kind.to_owned(), [(0, second)].into())].into(), ..Self::default() }
+    }
+
     /// All kinds whose name this takes, as one, second by second.
     pub(super) fn seconds(&self, takes: impl Fn(&str) -> bool) -> BTreeMap<u32, Second> {
         let mut all: BTreeMap<u32, Second> = BTreeMap::new();
@@ -126,7 +132,7 @@ impl Timeline {
         let seconds = self.seconds(|_| true);
         let mut failed = seconds.iter().filter(|(_, one)| one.failed > 0).map(|(at, _)| *at);
         let first = failed.next()?;
-        Some((first, failed.last().unwrap_or(first) + 1))
+        Some((first, failed.next_back().unwrap_or(first) + 1))
     }
 }
 

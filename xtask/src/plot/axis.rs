@@ -37,7 +37,7 @@ impl Axis {
             from = from.min(0.0);
             to += (to - from) * 0.08;
         }
-        if to - from < f64::EPSILON {
+        if (to - from).abs() < f64::EPSILON {
             to = from + 1.0;
         }
         Self { from, to, logarithmic }

@@ -46,6 +46,8 @@ pub(super) struct Measuring<'a> {
     pub(super) seeded: Seeded,
     /// Versions that were released; each is released once.
     pub(super) released: u32,
+    /// Seconds that clients waited, from a release or from a death.
+    pub(super) waits: Vec<f64>,
 }
 
 /// What one client got: the gateway's place, and seconds to the last byte of a good answer.
@@ -66,6 +68,9 @@ impl Measuring<'_> {
                 Trial::Burst => self.burst(&mut outcome)?,
             }
             std::thread::sleep(REST);
+        }
+        if [Trial::Releases, Trial::Kills].iter().all(|trial| row.trials.contains(trial)) {
+            outcome.wait_p99_with_deaths = quantile(&self.waits, 0.99);
         }
         Ok(outcome)
     }
@@ -121,6 +126,7 @@ impl Measuring<'_> {
         outcome.failed = Some((asked - waits.len()) as f64 / asked as f64);
         outcome.wait_p50 = quantile(&waits, 0.5);
         outcome.wait_p99 = quantile(&waits, 0.99);
+        self.waits.extend(waits);
         Ok(())
     }
 
@@ -155,13 +161,13 @@ impl Measuring<'_> {
                 Ok((holder, began.elapsed().as_secs_f64()))
             })?;
             let others = answers.into_iter().filter(|(place, _)| *place != killed);
-            let mut last = 0.0_f64;
-            for (_, answer) in others {
-                // Who did not get it within the limit has waited for that long at least.
-                last = last.max(answer.unwrap_or(CLIENT_LIMIT.as_secs_f64()));
-            }
-            // The fetch anew is as long as the one that died; the model's is shorter by the renewal.
-            outcome.recovery.push(last - after - renewal);
+            // Who did not get it within the limit has waited for that long at least. The fetch anew is as long as the
+            // one that died; the model's is shorter by the renewal.
+            let waited = others
+                .map(|(_, answer)| answer.unwrap_or(CLIENT_LIMIT.as_secs_f64()) - after - renewal);
+            let waited: Vec<f64> = waited.collect();
+            outcome.recovery.extend(quantile(&waited, 1.0));
+            self.waits.extend(waited);
             stack.again(&names[killed].0)?;
             until_ready(names[killed].1, "/readyz")?;
         }

@@ -139,6 +139,7 @@ fn measure(root: &Path, options: &Options, swept: &mut [Swept]) -> Result<(), St
             },
             seeded: Seeded::new(options.seed),
             released: 0,
+            waits: Vec::new(),
         };
         one.measured = Some(measuring.row(&one.row)?);
     }

@@ -10,6 +10,8 @@ pub(super) struct Outcome {
     /// Seconds that clients of a release waited.
     pub(super) wait_p50: Option<f64>,
     pub(super) wait_p99: Option<f64>,
+    /// The same with the clients of deaths, whose wait begins with the death.
+    pub(super) wait_p99_with_deaths: Option<f64>,
     /// Seconds from the death of a holder until the last of the others' clients was served: each, in order.
     pub(super) recovery: Vec<f64>,
     /// Of the pauses of a holder, the share after which another had fetched too.
