@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use criterion::Criterion;
 use dipylon_testkit::gateway::Gateway;
+use dipylon_testkit::measure::files::{FILES, upstream};
+use dipylon_testkit::measure::load::{CONNECTIONS, Load};
 use tokio::runtime::Builder;
 
 use crate::held::Held;
-use crate::in_process::{FILES, settings, upstream};
-use crate::load::{CONNECTIONS, Load};
+use crate::in_process::settings;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_dipylon");
 /// Misses in hand that the gateway allows.

@@ -9,40 +9,15 @@ use dipylon::adapters::Adapters;
 use dipylon::app::App;
 use dipylon::config::{Config, LoadArgs};
 use dipylon_middleware::telemetry::Telemetry;
-use dipylon_testkit::module::FakeModule;
+use dipylon_testkit::measure::files::{FILES, LARGE, MODULE, SMALL, upstream};
+use dipylon_testkit::measure::used::Used;
 use dipylon_testkit::upstream::Upstream;
 use http::Request;
 use http_body_util::BodyExt as _;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::load::Used;
-
-/// The module of every request.
-const MODULE: &str = "example.com/lib/text";
-const SMALL: &str = "v1.2.3";
-const SMALL_ZIP_BYTES: usize = 18_000;
-const LARGE: &str = "v1.3.0";
-const LARGE_ZIP_BYTES: usize = 9_000_000;
 /// The longest that the store may take to be filled.
 const FILL_MAX: Duration = Duration::from_secs(60);
-
-/// The files that are asked for, each with a name for its row.
-pub(crate) const FILES: [(&str, &str); 5] = [
-    ("info", "/example.com/lib/text/@v/v1.2.3.info"),
-    ("mod", "/example.com/lib/text/@v/v1.2.3.mod"),
-    ("list", "/example.com/lib/text/@v/list"),
-    ("zip of 18 kB", "/example.com/lib/text/@v/v1.2.3.zip"),
-    ("zip of 9 MB", "/example.com/lib/text/@v/v1.3.0.zip"),
-];
-
-/// An upstream that has the module.
-pub(crate) async fn upstream() -> Upstream {
-    let upstream = Upstream::start().await;
-    for (version, bytes) in [(SMALL, SMALL_ZIP_BYTES), (LARGE, LARGE_ZIP_BYTES)] {
-        upstream.add(FakeModule::new(MODULE, version).filler(bytes));
-    }
-    upstream
-}
 
 /// Settings of a gateway before this upstream: answers stay fresh for as long as a bench lasts.
 pub(crate) fn settings(upstream: &Upstream, root: &str) -> BTreeMap<String, String> {

@@ -7,12 +7,9 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod beside_misses;
-mod collector;
 mod held;
 mod in_process;
 mod in_turn;
-mod load;
-mod nginx;
 mod served;
 
 criterion::criterion_group!(

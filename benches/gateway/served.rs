@@ -5,14 +5,16 @@ use std::path::Path;
 
 use criterion::Criterion;
 use dipylon_testkit::gateway::Gateway;
+use dipylon_testkit::measure::collector;
+use dipylon_testkit::measure::files::{FILES, upstream};
+use dipylon_testkit::measure::in_turn::Server;
+use dipylon_testkit::measure::load::CONNECTIONS;
+use dipylon_testkit::measure::nginx::Nginx;
 use dipylon_testkit::upstream::Upstream;
 use tokio::runtime::Builder;
 
-use crate::collector;
-use crate::in_process::{FILES, settings, upstream};
-use crate::in_turn::{InTurn, Server};
-use crate::load::CONNECTIONS;
-use crate::nginx::Nginx;
+use crate::in_process::settings;
+use crate::in_turn::InTurn;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_dipylon");
 /// The share of traces that is kept.
@@ -28,7 +30,7 @@ const REQUESTS_OF_A_FILE: usize = 1_000;
 const REQUESTS_OF_A_LARGE_FILE: usize = 10;
 
 fn server(name: &'static str, gateway: &Gateway) -> Server {
-    Server { name, pid: gateway.pid(), address: gateway.address() }
+    Server { name: name.to_owned(), pid: gateway.pid(), address: gateway.address() }
 }
 
 /// Without metrics, events and traces: what they cost is the difference.
@@ -91,10 +93,13 @@ pub(crate) fn beside_nginx(criterion: &mut Criterion) {
         eprintln!("no nginx (Debian: apt-get install nginx-light): its rows are left out");
     }
     let rival = nginx.as_ref();
-    let rival =
-        rival.map(|nginx| Server { name: "nginx", pid: nginx.pid(), address: nginx.address });
+    let rival = rival.map(|nginx| Server {
+        name: "nginx".to_owned(),
+        pid: nginx.pid(),
+        address: nginx.address,
+    });
     let ours = server("gateway", &traced);
-    let beside_it: Vec<_> = [ours].into_iter().chain(rival).collect();
+    let beside_it: Vec<_> = [ours.clone()].into_iter().chain(rival.clone()).collect();
     let less = [server("gateway, untraced", &untraced), server("gateway, silent", &silent)];
     let telling: Vec<_> = rival.into_iter().chain([ours]).chain(less).collect();
     for (name, path) in FILES {

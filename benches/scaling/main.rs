@@ -9,11 +9,6 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[path = "../gateway/load.rs"]
-#[expect(dead_code, reason = "what the other bench alone asks of it")]
-mod load;
-#[path = "../gateway/nginx.rs"]
-mod nginx;
 mod store;
 
 use std::net::SocketAddr;
@@ -21,13 +16,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use dipylon_testkit::gateway::{Builder, Gateway};
+use dipylon_testkit::measure::load::{CONNECTIONS, Load};
+use dipylon_testkit::measure::nginx::Nginx;
+use dipylon_testkit::measure::used::Used;
 use dipylon_testkit::module::FakeModule;
 use dipylon_testkit::upstream::{Generator, Upstream};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 
-use load::{CONNECTIONS, Load, Used};
-use nginx::Nginx;
 use store::{Store, VERSIONS_OF_A_MODULE, path};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_dipylon");

@@ -9,6 +9,8 @@
 //! - [`go`]: the real `go` command in an environment of its own.
 //! - [`client`]: an HTTP client that sees how an answer ended, not only what it said.
 //! - [`gateway`] and [`metrics`]: the real program as a process, and its `/metrics` read and asked.
+//! - [`measure`]: what benches measure with: clients, other servers, CPU time, the modules of a real program.
+//! - [`plot`]: charts, as SVG.
 //! - [`traces`]: a collector that keeps the spans it receives.
 //! - [`athens`]: where Athens has the files of a version.
 //! - [`load`]: the modules of a load, made up.
@@ -27,8 +29,10 @@ pub mod git;
 pub mod go;
 pub mod load;
 pub mod lock_suite;
+pub mod measure;
 pub mod metrics;
 pub mod module;
+pub mod plot;
 pub mod services;
 pub mod storage_program;
 pub mod storage_suite;

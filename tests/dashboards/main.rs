@@ -10,8 +10,6 @@ mod alerts;
 mod collector;
 mod docs;
 mod exemplars;
-#[path = "../storage_faults/line.rs"]
-mod line;
 mod live;
 mod load;
 mod looks;

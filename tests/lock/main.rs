@@ -21,8 +21,6 @@ mod relay;
 mod service;
 mod shown;
 mod stores;
-#[path = "../storage_faults/line.rs"]
-mod toxic;
 mod traced;
 mod troubles;
 mod unanswered;

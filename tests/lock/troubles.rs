@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use dipylon_testkit::module::FakeModule;
+use dipylon_testkit::services::line::Line;
 use dipylon_testkit::upstream::{Fault, Gate, When};
 use serde_json::json;
 
@@ -11,7 +12,6 @@ use crate::fleet::{Fleet, REPLICAS, assert_whole, until};
 use crate::leash::Leash;
 use crate::on_redis::command;
 use crate::service::{LAPSED, Service};
-use crate::toxic;
 
 /// A holder misses some renewals, and its lock lives on.
 const LEASE: [(&str, &str); 2] = [("DIPYLON_LOCK_LEASE", "8"), ("DIPYLON_LOCK_RENEWAL", "1")];
@@ -35,7 +35,7 @@ pub(crate) async fn a_slow_line_that_breaks_and_is_down_for_a_while_costs_a_hold
     service: Service,
 ) {
     let [server] = &service.addresses()[..] else { panic!("one server") };
-    let line = toxic::Line::to(server);
+    let line = Line::to(server);
     let ours = service.variables();
     let through = ours.iter().map(|(name, value)| (*name, value.replace(server, &line.address)));
     let through: Vec<_> = through.collect();

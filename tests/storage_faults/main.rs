@@ -111,7 +111,6 @@ mod broken_pages;
 mod credentials;
 mod disk;
 mod lag;
-mod line;
 mod outage;
 mod region;
 mod relay;

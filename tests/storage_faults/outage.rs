@@ -6,8 +6,8 @@ use dipylon_testkit::module::FakeModule;
 use serde_json::json;
 
 use crate::backend::Backend;
-use crate::line::Line;
 use crate::world::{MODULE, World, path_of};
+use dipylon_testkit::services::line::Line;
 
 /// What an answer may take while the store is left alone, on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(4);

@@ -10,7 +10,7 @@ pub(crate) use dipylon_testkit::storage_program::{file_bytes as bytes_of, file_p
 use dipylon_testkit::upstream::Upstream;
 
 use crate::backend::{Backend, Settings};
-use crate::line::Line;
+use dipylon_testkit::services::line::Line;
 
 /// The module of every test.
 pub(crate) const MODULE: &str = "example.com/private/lib";

@@ -3,6 +3,7 @@
 
 pub mod etcd;
 pub mod given;
+pub mod line;
 pub mod redis;
 pub mod sentinel;
 

@@ -12,10 +12,10 @@ use serde_json::json;
 
 use super::scene::{Scene, ask_well};
 use crate::collector::Collector;
-use crate::line::Line;
 use crate::load::{count, fresh, path, until};
 use crate::store::Store;
 use crate::world::World;
+use dipylon_testkit::services::line::Line;
 
 /// The toxic that makes a line slow, and by how many milliseconds.
 const LATENCY: &str = "latency";

@@ -7,7 +7,10 @@ use std::net::{TcpListener, TcpStream};
 const BATCH_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Starts one; it ends with the process. Answers its URL.
-pub(crate) fn start() -> String {
+///
+/// # Panics
+/// When loopback has no free port.
+pub fn start() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("a bound socket"));
     std::thread::spawn(move || {

@@ -11,16 +11,20 @@ use serde_json::{Value, json};
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// The line. It is gone when this is dropped.
-pub(crate) struct Line {
+#[derive(Debug)]
+pub struct Line {
     api: String,
     name: String,
-    /// The gateway's end: a host and port.
-    pub(crate) address: String,
+    /// Our end: a host and port.
+    pub address: String,
 }
 
 impl Line {
     /// To `server`, a host and port.
-    pub(crate) fn to(server: &str) -> Self {
+    ///
+    /// # Panics
+    /// Where no toxiproxy is named, or it does not do what it is told; so for all of these.
+    pub fn to(server: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let variable = "DIPYLON_TEST_TOXIPROXY";
         let url = std::env::var(variable)
@@ -38,12 +42,12 @@ impl Line {
     }
 
     /// Cuts every connection and refuses new ones.
-    pub(crate) fn down(&self) {
+    pub fn down(&self) {
         self.enable(false);
     }
 
     /// Takes connections again.
-    pub(crate) fn up(&self) {
+    pub fn up(&self) {
         self.enable(true);
     }
 
@@ -52,14 +56,14 @@ impl Line {
     }
 
     /// Adds a toxic of toxiproxy to what the server sends (`downstream`) or gets (`upstream`).
-    pub(crate) fn poison(&self, kind: &str, stream: &str, attributes: &Value) {
+    pub fn poison(&self, kind: &str, stream: &str, attributes: &Value) {
         let toxic =
             json!({ "name": kind, "type": kind, "stream": stream, "attributes": attributes });
         self.ask("POST", &format!("/proxies/{}/toxics", self.name), &toxic);
     }
 
     /// Takes it away.
-    pub(crate) fn cure(&self, kind: &str) {
+    pub fn cure(&self, kind: &str) {
         self.ask("DELETE", &format!("/proxies/{}/toxics/{kind}", self.name), &Value::Null);
     }
 
