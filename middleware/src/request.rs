@@ -2,6 +2,7 @@
 //! place does not compile.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,9 +68,13 @@ has_context! {
 }
 
 /// An HTTP request on the edge: the head only. Where a page takes a body, the server has put it among the
-/// extensions.
+/// extensions. It is one reference, because so many layers hand it on.
 #[derive(Clone, Debug)]
-pub struct EdgeRequest {
+pub struct EdgeRequest(Box<EdgeParts>);
+
+/// What an [`EdgeRequest`] is made of.
+#[derive(Clone, Debug)]
+pub struct EdgeParts {
     /// Context.
     pub context: RequestContext,
     /// Method, headers, URI as they came.
@@ -80,6 +85,26 @@ pub struct EdgeRequest {
     pub peer: Option<std::net::SocketAddr>,
     /// Whether the connection is TLS.
     pub secure: bool,
+}
+
+impl From<EdgeParts> for EdgeRequest {
+    fn from(parts: EdgeParts) -> Self {
+        Self(Box::new(parts))
+    }
+}
+
+impl Deref for EdgeRequest {
+    type Target = EdgeParts;
+
+    fn deref(&self) -> &EdgeParts {
+        &self.0
+    }
+}
+
+impl DerefMut for EdgeRequest {
+    fn deref_mut(&mut self) -> &mut EdgeParts {
+        &mut self.0
+    }
 }
 
 impl EdgeRequest {

@@ -32,7 +32,7 @@ use crate::forward::Forward;
 use crate::ports::{Decision, Mode, Policy};
 use crate::purge::{Modules, Purge};
 use crate::request::{
-    Ask, EdgeRequest, FileRequest, HasContext, Missed, ModuleRequest, RequestContext,
+    Ask, EdgeParts, EdgeRequest, FileRequest, HasContext, Missed, ModuleRequest, RequestContext,
 };
 use crate::response::{Answer, Content, Files, Finished, ModuleResponse, Stashed};
 use crate::telemetry::{Outcome, Telemetry};
@@ -100,13 +100,14 @@ pub(crate) fn edge_with(method: &str, path: &str, headers: &[(&str, &str)]) -> E
     let (head, ()) = http_request(method, path, headers).into_parts();
     let mut context = context();
     context.id = "edge-1".into();
-    EdgeRequest {
+    EdgeParts {
         context,
         head: Box::new(head),
         path: Some(path.to_owned()),
         peer: None,
         secure: false,
     }
+    .into()
 }
 
 /// An HTTP request without a body.

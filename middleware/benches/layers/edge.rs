@@ -19,7 +19,7 @@ use dipylon_middleware::limit::LimitLayer;
 use dipylon_middleware::observe::ObserveLayer;
 use dipylon_middleware::ports::BoxFuture;
 use dipylon_middleware::rate_limit::RateLimitLayer;
-use dipylon_middleware::request::{EdgeRequest, ModuleRequest, SumDbRequest};
+use dipylon_middleware::request::{EdgeParts, EdgeRequest, ModuleRequest, SumDbRequest};
 use dipylon_middleware::request_context::{
     Arrival, Connection, RequestContextLayer, TrustedProxies,
 };
@@ -62,7 +62,7 @@ fn edge_request() -> EdgeRequest {
     let (head, ()) = http_request().into_parts();
     let path = Some(PATH.to_owned());
     let head = Box::new(head);
-    EdgeRequest { context: context(), head, path, peer: Some(PEER.into()), secure: true }
+    EdgeParts { context: context(), head, path, peer: Some(PEER.into()), secure: true }.into()
 }
 
 fn read<S, R>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, service: &S, request: &R)

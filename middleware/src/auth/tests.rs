@@ -24,7 +24,9 @@ fn inside(_: EdgeRequest) -> Result<Response<Body>, Error> {
 /// A request for `whole`, whose path below the prefix is `below`.
 fn request((whole, below): (&str, Option<&str>), header: Option<&str>) -> EdgeRequest {
     let headers: Vec<_> = header.map(|value| ("authorization", value)).into_iter().collect();
-    EdgeRequest { path: below.map(str::to_owned), ..edge_with("GET", whole, &headers) }
+    let mut request = edge_with("GET", whole, &headers);
+    request.path = below.map(str::to_owned);
+    request
 }
 
 async fn ask(

@@ -17,7 +17,9 @@ fn request(uri: &str, headers: &[(&str, &str)]) -> EdgeRequest {
 
 /// As it comes over TLS.
 fn secure() -> EdgeRequest {
-    EdgeRequest { secure: true, ..request("/p/x", &[]) }
+    let mut request = request("/p/x", &[]);
+    request.secure = true;
+    request
 }
 
 async fn send(request: EdgeRequest) -> Result<Response<Body>, Error> {

@@ -37,7 +37,9 @@ fn limited(per_second: u32, burst: u32) -> Border<EdgeRequest, Response<Body>> {
 }
 
 fn from(address: IpAddr, path: &str) -> EdgeRequest {
-    EdgeRequest { peer: Some(SocketAddr::new(address, 4711)), ..edge("GET", path) }
+    let mut request = edge("GET", path);
+    request.peer = Some(SocketAddr::new(address, 4711));
+    request
 }
 
 async fn ask(

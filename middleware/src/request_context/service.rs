@@ -9,7 +9,7 @@ use super::ids;
 use crate::body::Body;
 use crate::error::Error;
 use crate::render::{self, Served};
-use crate::request::{EdgeRequest, RequestContext};
+use crate::request::{EdgeParts, EdgeRequest, RequestContext};
 use crate::stack::{Stage, stage};
 use crate::telemetry::trace::{Parent, current};
 use crate::telemetry::{Kept, Timings, Tracer};
@@ -73,9 +73,9 @@ impl<S: Stage<EdgeRequest, Reply = Response<Body>>> RequestContextService<S> {
             Some(trusted) => trusted.client(peer, &mut head.headers),
             None => peer,
         };
-        let edge = EdgeRequest { context: context.clone(), head, path, peer, secure };
+        let edge = EdgeParts { context: context.clone(), head, path, peer, secure };
         let trace = context.trace.id();
-        let answered = current::within(trace, self.inner.run(edge)).await;
+        let answered = current::within(trace, self.inner.run(edge.into())).await;
         let mut response = answered.unwrap_or_else(|error| render::error(&error));
         finish(&mut response, &context);
         Ok(response)

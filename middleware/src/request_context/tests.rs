@@ -73,7 +73,7 @@ async fn the_client_s_request_id_is_taken_and_told_back_under_both_names() {
 async fn a_request_id_that_is_no_id_is_replaced() {
     let long = "x".repeat(ID_BYTES_MAX + 1);
     for bad in ["", "a b", long.as_str()] {
-        let id = exchange(&[("x-request-id", bad)]).await.seen.context.id;
+        let id = exchange(&[("x-request-id", bad)]).await.seen.context.id.clone();
         assert_eq!(id.len(), 32, "{bad:?}");
         assert!(id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
     }
