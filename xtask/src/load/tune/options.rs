@@ -120,7 +120,7 @@ impl Options {
 /// The busiest five minutes of the busiest gateway.
 fn misses(prometheus: &Prometheus, window: &str, now: f64) -> Result<f64, String> {
     let query = format!(
-        "max(max_over_time((sum by (instance) (rate(dipylon_lock_wait_duration_seconds_count[5m])))[{window}:5m]))"
+        "max(max_over_time((sum by (instance) (rate(dipylon_lock_wait_duration_seconds_count[5m])))[{window}:1m]))"
     );
     let found = prometheus.at(&query, now)?;
     let value = found.first().and_then(|series| series.points.first());

@@ -93,8 +93,7 @@ pub(super) fn page(
         name is about. \
          *Recovery* is from the death of a holder until the last client of the other gateways was served, over \
          a fetch of half a second; *take-overs* are pauses of a holder after which another had fetched too; \
-         *p99* is of the clients of \
-         releases.",
+         *p99* is of the clients of releases, *p99 with deaths* of all clients that the row had.",
     );
     plots(&mut page, model, swept);
     if cluster.gateways > model.gateways {
@@ -153,10 +152,7 @@ fn rows(page: &mut Document, swept: &[Swept]) {
             cell(one, Trial::Pauses, 2, |outcome| outcome.takeovers),
             cell(one, Trial::Releases, 2, |outcome| outcome.duplicates),
             cell(one, Trial::Releases, 1, |outcome| outcome.wait_p99),
-            match one.row.trials.contains(&Trial::Releases) {
-                true => cell(one, Trial::Kills, 1, |outcome| outcome.wait_p99_with_deaths),
-                false => String::new(),
-            },
+            cell(one, Trial::Kills, 1, |outcome| outcome.wait_p99_with_deaths),
             cell(one, Trial::Releases, 2, |outcome| outcome.failed),
             cell(one, Trial::Silence, 1, |outcome| outcome.silent_wait),
             cell(one, Trial::Silence, 0, |outcome| outcome.silent_duplicates),
