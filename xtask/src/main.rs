@@ -11,11 +11,13 @@
 //! - `load` drives gateways behind a balancer with k6, breaks things meanwhile, judges what comes back, and recommends.
 //! - `bench` runs the benches, holds them to their budgets and keeps their numbers.
 //! - `scaling` measures how what a request costs grows, and draws it.
+//! - `compare` measures us beside nginx and other proxies, and a cold crawl of real modules.
 //! - `stack` installs the servers that suites need, starts them and stops them.
 //!
 //! Only the standard library is used, so that the first command on a new machine builds in a second.
 
 mod bench;
+mod compare;
 mod compose;
 mod dashboards;
 mod dependencies;
@@ -61,6 +63,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   bench --once    each bench once, in the build that the tests use: only whether it runs
   scaling         what a request costs by connections, versions, sizes, cores; draws it and writes its tables
   scaling --draw  the same, from what the latest run has measured
+  compare [FLAGS] beside nginx, and a cold crawl of real modules; --help says how to name other proxies
   ci              lint, test, bench --once, compose, load --smoke
   stack           list the programs and servers that suites need; `test` gets and starts them by itself
   stack NAME...   install these programs into a cache folder that all clones share
@@ -95,6 +98,10 @@ fn main() -> ExitCode {
         ["ci"] => return exit(ci(&root)),
         ["load", words @ ..] => {
             let kept = load::command(&root, words);
+            return exit(said(&kept) && kept == Ok(true));
+        }
+        ["compare", words @ ..] => {
+            let kept = compare::command(&root, words);
             return exit(said(&kept) && kept == Ok(true));
         }
         ["stack", words @ ..] => return exit(said(&stack::command(&root, words))),

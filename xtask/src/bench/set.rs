@@ -8,7 +8,7 @@ pub(super) const PACKAGES: [(&str, &str); 3] =
 
 /// Benches with a command of their own, `cargo xtask NAME`, which also writes what they say.
 #[cfg(test)]
-pub(super) const OF_THEIR_OWN: &[&str] = &["scaling"];
+pub(super) const OF_THEIR_OWN: &[&str] = &[crate::compare::BENCH, "scaling"];
 
 /// Benches that run together and stand in one table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
