@@ -1,7 +1,8 @@
 //! A bounded number of fetches under way.
 //!
 //! # What it does
-//! Each stash takes a slot and keeps it until all its work has ended, the commit included.
+//! Each stash takes a slot and keeps it until nothing more is to come from upstream. What goes on behind that,
+//! checks and the commit, has places of its own; where none is free the slot is kept until one is, or until the end.
 //!
 //! # Where it sits
 //! Below `single_flight`, so that only leaders take slots; above `stash`, whose work they bound.
@@ -14,7 +15,7 @@
 //!
 //! # Limits
 //! `GoGetWorkers` slots for zips and whole versions; [`SMALL_PER_SLOT`] times as many for `.info` and
-//! `.mod`, which never wait for a zip.
+//! `.mod`, which never wait for a zip; [`BEHIND_PER_SLOT`] times as many places for what is received.
 
 mod layer;
 mod service;
@@ -22,4 +23,4 @@ mod service;
 mod tests;
 
 pub use layer::PoolLayer;
-pub use service::{Pool, SMALL_PER_SLOT};
+pub use service::{BEHIND_PER_SLOT, Pool, SMALL_PER_SLOT};

@@ -1,3 +1,4 @@
+mod behind;
 mod body;
 mod checksum;
 mod small;

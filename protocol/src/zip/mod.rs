@@ -26,11 +26,13 @@ mod end;
 mod error;
 mod fields;
 mod fold;
+mod look;
 mod names;
 mod record;
 
 pub use error::ZipError;
 pub use fold::fold;
+pub use look::{Look, look};
 
 use body::{Body, Entry, Inflater};
 use directory::Directory;
