@@ -111,7 +111,7 @@ fn resident_mb(pid: u32) -> f64 {
 fn connections_max() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { ..limit.clone() }) {
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { ..limit }) {
         eprintln!("the limit of descriptors cannot be raised: {error}");
     }
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);

@@ -1,8 +1,8 @@
 //! Work behind an answer, on threads that leave the processors to those whom somebody waits for.
 //!
-//! What checks a zip or writes to a disk would else take its half of the processors from the very clients whose requests
-//! it comes from: a burst of misses would slow itself down. Where nobody else wants a processor, these threads are as
-//! fast as any.
+//! What checks a zip or writes to a disk would else take its half of the processors from the very clients whose
+//! requests it comes from: a burst of misses would slow itself down. Where nobody else wants a processor, these threads
+//! are as fast as any.
 
 use std::sync::LazyLock;
 

@@ -16,7 +16,7 @@ use crate::telemetry::trace::TraceId;
 /// Events that are kept of what is no hit; the oldest goes first.
 pub const EVENTS_KEPT_MAX: usize = 2048;
 
-/// Events that are kept of hits. Few: memory that so many requests go round in is in no cache when it is used again, and
+/// Events that are kept of hits. Few: memory that many requests go round in is in no cache when it is used again, and
 /// under load all of them are of the last moment anyway.
 pub const HITS_KEPT_MAX: usize = 256;
 

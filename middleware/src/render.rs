@@ -1,5 +1,7 @@
 //! Typed answers and errors into HTTP: status, headers, body. The only place that does.
 
+mod tag;
+
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use crate::error::{Error, ErrorKind, Severity};
 use crate::forward::Forward;
 use crate::response::{Answer, Content, HasOutcome, ModuleResponse, SumDbResponse};
 use crate::telemetry::{Outcome, RouteName};
+use tag::entity_tag;
 
 /// What became of a request: travels with the answer to the log, the metrics and the span.
 #[derive(Clone, Debug)]
@@ -374,25 +377,6 @@ async fn file(
         *response.body_mut() = body_of(&content, part);
     }
     Ok(response)
-}
-
-/// Version, kind and length; a tag of one version is one of no other.
-fn entity_tag(version: &str, kind: FileKind, length: u64) -> String {
-    let (digits, first) = hex(length);
-    let mut tag = String::with_capacity(version.len() + "\".info-\"".len() + digits.len());
-    for piece in ["\"", version, ".", kind.as_str(), "-"] {
-        tag.push_str(piece);
-    }
-    // Digits are text.
-    tag.push_str(std::str::from_utf8(&digits[first..]).unwrap_or_default());
-    tag.push('"');
-    tag
-}
-
-/// The digits of a number, and the first that is no leading zero.
-fn hex(number: u64) -> ([u8; 16], usize) {
-    let digit = |at: usize| b"0123456789abcdef"[(number >> (60 - 4 * at)) as usize & 15];
-    (std::array::from_fn(digit), (number.leading_zeros() as usize / 4).min(15))
 }
 
 /// [`FileKind::content_type`].

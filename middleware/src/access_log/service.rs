@@ -94,7 +94,9 @@ impl Record {
     /// What of the path is told.
     fn path(&self) -> &str {
         let path = self.target.as_ref().map_or("", PathAndQuery::path);
-        &path[..path.floor_char_boundary(PATH_BYTES_MAX)]
+        let most = path.len().min(PATH_BYTES_MAX);
+        let end = (0..=most).rev().find(|end| path.is_char_boundary(*end));
+        &path[..end.unwrap_or_default()]
     }
 
     /// The body ends before its end: the client sees a short answer, the log sees why.

@@ -1,5 +1,5 @@
-//! Places of which each request takes one. Nobody waits for one, so that a count is all there is to it: all threads share
-//! it, and each request changes it twice.
+//! Places of which each request takes one. Nobody waits for one, so that a count is all there is to it: all threads
+//! share it, and each request changes it twice.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

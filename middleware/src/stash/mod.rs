@@ -32,6 +32,7 @@
 //! behind an answer while the spools are half full; zips as `dipylon_protocol::zip` allows.
 
 mod behind;
+mod checker;
 mod checks;
 mod ingest;
 mod service;

@@ -1,4 +1,5 @@
-//! Draws charts that other programs describe: `plot FILE.json...` writes `FILE.svg` beside each. What a description says
+//! Draws charts that other programs describe: `plot FILE.json...` writes `FILE.svg` beside each. What a description
+//! says
 //! is `dipylon_testkit::plot::Chart`.
 
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! The modules of a real program, as a GOPROXY tree on disk. They are named by `testkit/graph/go.mod` and come once from
+//! The modules of a real program, as a GOPROXY tree on disk. They are named by `testkit/graph/go.mod` and come once
+//! from
 //! the module proxy that `go` is set up with.
 
 use std::path::{Path, PathBuf};

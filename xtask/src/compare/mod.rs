@@ -95,7 +95,7 @@ fn version(root: &Path, path: &str) -> String {
     version.to_owned()
 }
 
-/// `athens=/home/me/athens` says on the page only which kind it is.
+/// `athens=./bin/athens` says on the page only which kind it is.
 fn without_path(word: &str) -> String {
     match word.split_once('=') {
         Some((kind, _)) => format!("{kind}=…"),

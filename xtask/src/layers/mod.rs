@@ -57,6 +57,7 @@ const PARTS: &[&str] = &["src/http/tls"];
 /// The vocabulary, which is neither.
 const WORDS: &[&str] = &[
     "allowance",
+    "aside",
     "attempt",
     "blob",
     "body",
