@@ -30,6 +30,8 @@ pub(crate) enum Drawn {
     Line,
     /// A circle at each value: what was measured.
     Points,
+    /// Both.
+    LineOfPoints,
 }
 
 /// Values over the axis.
@@ -46,8 +48,10 @@ pub(crate) struct Plot {
     pub(crate) title: String,
     pub(crate) x: String,
     pub(crate) y: String,
-    /// In powers of ten, for what spans some of them.
+    /// Values in powers of ten, for what spans some of them.
     pub(crate) logarithmic: bool,
+    /// The axis too.
+    pub(crate) logarithmic_x: bool,
     pub(crate) series: Vec<Series>,
     /// What happened at a place of the axis.
     pub(crate) marks: Vec<(f64, String)>,
@@ -66,6 +70,12 @@ impl Plot {
         self
     }
 
+    /// Adds a line with a circle at each value.
+    pub(crate) fn line_of_points(mut self, name: &str, points: Vec<(f64, f64)>) -> Self {
+        self.series.push(Series { name: name.to_owned(), drawn: Drawn::LineOfPoints, points });
+        self
+    }
+
     /// Adds circles.
     pub(crate) fn points(mut self, name: &str, points: Vec<(f64, f64)>) -> Self {
         self.series.push(Series { name: name.to_owned(), drawn: Drawn::Points, points });
@@ -81,7 +91,7 @@ impl Plot {
         let shown = &self.series[..self.series.len().min(MAX_SERIES)];
         let all = || shown.iter().flat_map(|series| series.points.iter().copied());
         let marks = self.marks.iter().map(|(x, _)| *x);
-        let x = Axis::over(all().map(|(x, _)| x).chain(marks), false, false);
+        let x = Axis::over(all().map(|(x, _)| x).chain(marks), false, self.logarithmic_x);
         let y = Axis::over(all().map(|(_, y)| y).chain(self.limit), true, self.logarithmic);
         let mut out = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
@@ -175,26 +185,25 @@ fn draw(out: &mut String, series: &Series, index: usize, x: &Axis, y: &Axis) {
     let step = series.points.len().div_ceil(MAX_POINTS).max(1);
     let places = series.points.iter().step_by(step).filter(|(x, y)| x.is_finite() && y.is_finite());
     let places = places.map(|(at, value)| (across(x, *at), down(y, *value)));
+    let places: Vec<(f64, f64)> = places.collect();
     let colour = COLOURS[index];
-    match series.drawn {
-        Drawn::Line => {
-            let words: Vec<String> = places.map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
+    if series.drawn != Drawn::Points {
+        let words: Vec<String> = places.iter().map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
+        let _ = writeln!(
+            out,
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\" \
+             stroke-dasharray=\"{}\"/>",
+            words.join(" "),
+            DASHES[index]
+        );
+    }
+    if series.drawn != Drawn::Line {
+        for (x, y) in places {
             let _ = writeln!(
                 out,
-                "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\" \
-                 stroke-dasharray=\"{}\"/>",
-                words.join(" "),
-                DASHES[index]
+                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"#fff\" stroke=\"{colour}\" \
+                 stroke-width=\"2\"/>"
             );
-        }
-        Drawn::Points => {
-            for (x, y) in places {
-                let _ = writeln!(
-                    out,
-                    "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"#fff\" stroke=\"{colour}\" \
-                     stroke-width=\"2\"/>"
-                );
-            }
         }
     }
 }
@@ -205,7 +214,7 @@ fn legend(out: &mut String, shown: &[Series]) {
         let (column, row) = ((index % 4) as f64, (index / 4) as f64);
         let (x, y) = (LEFT + column * room, 31.0 + row * 13.0);
         let mark = match series.drawn {
-            Drawn::Line => format!(
+            Drawn::Line | Drawn::LineOfPoints => format!(
                 "<path d=\"M{x} {:.1}h20\" stroke=\"{}\" stroke-width=\"2\" stroke-dasharray=\"{}\"/>",
                 y - 4.0,
                 COLOURS[index],
@@ -246,6 +255,17 @@ mod tests {
         assert_eq!(svg.matches("<circle").count(), 2);
         assert!(svg.contains("killed") && svg.contains("#b00020"));
         assert!(!svg.contains("NaN"), "{svg}");
+    }
+
+    #[test]
+    fn a_line_of_points_stands_where_its_powers_say() {
+        let points = vec![(1.0, 10.0), (100.0, 100.0)];
+        let plot = Plot::new("t", "x", "y").line_of_points("a", points);
+        let svg = Plot { logarithmic: true, logarithmic_x: true, ..plot }.svg();
+        let (left, right) = (LEFT, WIDTH - RIGHT);
+        let (bottom, top) = (HEIGHT - BOTTOM, TOP);
+        assert!(svg.contains(&format!("\"{left:.1} {bottom:.1} {right:.1} {top:.1}\"")), "{svg}");
+        assert_eq!(svg.matches("<circle").count(), 2);
     }
 
     #[test]

@@ -1,14 +1,12 @@
 //! `cargo xtask scaling`: how what a request costs grows with what is asked of the gateway, as pictures in
 //! `docs/pictures/` and a table in `docs/performance.md`.
 
-mod plot;
-
 use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::bench::{PAGE, machine, put};
+use crate::plot::Plot;
 use crate::step::{Tally, cargo, run_with, step};
-use plot::Line;
 
 /// What each line of the bench that is a point begins with.
 const POINT: &str = "SCALING\t";
@@ -127,8 +125,8 @@ fn write(root: &Path, machine: &str, lines: &[String]) -> Result<usize, String> 
         text += &table(picture, &drawn);
         if picture.is_drawn {
             let file = format!("docs/pictures/scaling-{}.svg", picture.name);
-            let svg = plot::svg(picture.title, picture.axes, &drawn);
-            std::fs::write(root.join(&file), svg).map_err(|error| format!("{file}: {error}"))?;
+            std::fs::write(root.join(&file), picture.plot(&drawn).svg())
+                .map_err(|error| format!("{file}: {error}"))?;
         }
     }
     let path = root.join(PAGE);
@@ -136,6 +134,23 @@ fn write(root: &Path, machine: &str, lines: &[String]) -> Result<usize, String> 
     let page = put(&page, MARKS, &text).ok_or(format!("{PAGE} lacks the marks of scaling"))?;
     std::fs::write(&path, page).map_err(|error| format!("{PAGE}: {error}"))?;
     Ok(PICTURES.len())
+}
+
+/// One line: its name and its points.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Line {
+    name: String,
+    points: Vec<(f64, f64)>,
+}
+
+impl Picture {
+    /// Every value is more than nothing, and they span many powers of ten.
+    fn plot(&self, lines: &[Line]) -> Plot {
+        let [x, y] = self.axes;
+        let empty = Plot::new(self.title, x, y);
+        let add = |plot: Plot, line: &Line| plot.line_of_points(&line.name, line.points.clone());
+        Plot { logarithmic: true, logarithmic_x: true, ..lines.iter().fold(empty, add) }
+    }
 }
 
 /// The lines of one picture, in the order in which the bench told their first points.
