@@ -138,7 +138,7 @@ impl Report {
             let file = out.join(&name);
             std::fs::write(&file, table.chart().svg()?)
                 .map_err(|error| format!("{}: {error}", file.display()))?;
-            let _ = write!(text, "\n![{}](pictures/{name})\n\n{}", table.what, table.text());
+            let _ = write!(text, "\n![{}](compare/{name})\n\n{}", table.what, table.text());
         }
         for note in &self.notes {
             let _ = write!(text, "\n{note}\n");

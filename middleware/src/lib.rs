@@ -4,7 +4,6 @@
 //! program's `app.rs`.
 
 pub mod allowance;
-pub mod aside;
 pub mod attempt;
 pub mod blob;
 pub mod body;

@@ -184,7 +184,6 @@ impl HasOutcome for Stashed {
 #[derive(Clone, Debug)]
 pub struct Finished {
     ended: CancellationToken,
-    received: CancellationToken,
     refused: Arc<OnceLock<Error>>,
 }
 
@@ -192,14 +191,8 @@ impl Finished {
     /// A pair: the guard ends it on drop, so a panic or a cancelled task ends it too.
     pub fn new() -> (FinishGuard, Self) {
         let (ended, refused) = (CancellationToken::new(), Arc::<OnceLock<Error>>::default());
-        // Whatever ends has received what it will.
-        let received = ended.child_token();
-        let guard = FinishGuard {
-            received: received.clone(),
-            refused: Arc::clone(&refused),
-            _end: ended.clone().drop_guard(),
-        };
-        (guard, Self { ended, received, refused })
+        let guard = FinishGuard { refused: Arc::clone(&refused), _end: ended.clone().drop_guard() };
+        (guard, Self { ended, refused })
     }
 
     /// Already over.
@@ -214,11 +207,6 @@ impl Finished {
         self.ended.cancelled().await;
     }
 
-    /// Waits until nothing more is to come from upstream; what goes on is checked and saved.
-    pub async fn received(&self) {
-        self.received.cancelled().await;
-    }
-
     /// Waits for the end, and says why there is nothing to store, where that was found behind the answer.
     pub async fn refusal(&self) -> Option<&Error> {
         self.wait().await;
@@ -229,18 +217,12 @@ impl Finished {
 /// Dropped when the work has ended.
 #[derive(Debug)]
 pub struct FinishGuard {
-    received: CancellationToken,
     refused: Arc<OnceLock<Error>>,
     /// Dropped last: who waits for the end finds the refusal there.
     _end: DropGuard,
 }
 
 impl FinishGuard {
-    /// Nothing more is to come from upstream.
-    pub fn received(&self) {
-        self.received.cancel();
-    }
-
     /// The work has ended with this.
     pub fn refuse(self, error: Error) {
         // A guard is consumed by it, so it is the first.

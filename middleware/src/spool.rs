@@ -58,11 +58,6 @@ impl Spools {
         self
     }
 
-    /// Whether less than half of what all spools may take is taken.
-    pub fn is_roomy(&self) -> bool {
-        self.bytes_used.load(Ordering::Relaxed) < self.bytes_max / 2
-    }
-
     /// A new spool: one writer, any number of readers. `length` is what upstream announced;
     /// readers see bytes only when release is permitted and `hold_back` more have been written.
     ///

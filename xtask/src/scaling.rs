@@ -1,5 +1,5 @@
 //! `cargo xtask scaling`: how what a request costs grows with what is asked of the gateway, as pictures in
-//! `docs/pictures/` and a table in `docs/performance.md`.
+//! `docs/scaling/` and a table in `docs/performance.md`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -124,7 +124,7 @@ fn write(root: &Path, machine: &str, lines: &[String]) -> Result<usize, String> 
         }
         text += &table(picture, &drawn);
         if picture.is_drawn {
-            let file = format!("docs/pictures/scaling-{}.svg", picture.name);
+            let file = format!("docs/scaling/{}.svg", picture.name);
             std::fs::write(root.join(&file), picture.plot(&drawn).svg())
                 .map_err(|error| format!("{file}: {error}"))?;
         }
@@ -201,7 +201,7 @@ fn table(picture: &Picture, lines: &[Line]) -> String {
         text.push('\n');
     }
     if picture.is_drawn {
-        let _ = write!(text, "\n![{}](pictures/scaling-{}.svg)\n", picture.title, picture.name);
+        let _ = write!(text, "\n![{}](scaling/{}.svg)\n", picture.title, picture.name);
     }
     text
 }

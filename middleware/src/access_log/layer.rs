@@ -16,7 +16,7 @@ pub struct AccessLogLayer {
 impl AccessLogLayer {
     /// Metrics always; lines of the log where `logs` says so (`LogAccess`).
     pub fn new(logs: bool, telemetry: &Telemetry) -> Self {
-        let log = telemetry.request_log.clone().filter(|_| logs);
+        let log = logs.then(|| Arc::clone(&telemetry.request_log));
         Self { telemetry: telemetry.clone(), log }
     }
 }

@@ -3,7 +3,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::uri::PathAndQuery;
 use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt as _;
 
@@ -56,7 +55,8 @@ pub(super) struct Record {
     started: Instant,
     context: RequestContext,
     method: Method,
-    target: Option<PathAndQuery>,
+    /// A copy: the target is a part of the whole head, which a long answer would hold in memory.
+    path: Box<str>,
     peer: Option<SocketAddr>,
     status: StatusCode,
     served: Served,
@@ -78,7 +78,7 @@ impl Record {
             started: Instant::now(),
             context: request.context.clone(),
             method: request.head.method.clone(),
-            target: request.head.uri.path_and_query().cloned(),
+            path: shortened(request.head.uri.path()).into(),
             peer: request.peer,
             // Nothing has been answered; nginx's word for a client that went away.
             status: StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT),
@@ -89,14 +89,6 @@ impl Record {
             waited: None,
             _active: active,
         }
-    }
-
-    /// What of the path is told.
-    fn path(&self) -> &str {
-        let path = self.target.as_ref().map_or("", PathAndQuery::path);
-        let most = path.len().min(PATH_BYTES_MAX);
-        let end = (0..=most).rev().find(|end| path.is_char_boundary(*end));
-        &path[..end.unwrap_or_default()]
     }
 
     /// The body ends before its end: the client sees a short answer, the log sees why.
@@ -183,7 +175,7 @@ impl Record {
         let sent_bytes = i64::try_from(self.sent_bytes).unwrap_or(i64::MAX);
         attributes.extend([
             (SpanAttribute::Method, self.method.as_str().into()),
-            (SpanAttribute::Path, self.path().into()),
+            (SpanAttribute::Path, (&*self.path).into()),
             (SpanAttribute::Route, self.served.route.as_str().into()),
             (SpanAttribute::Status, i64::from(self.status.as_u16()).into()),
             (SpanAttribute::SentBytes, sent_bytes.into()),
@@ -207,7 +199,7 @@ impl Record {
             cut: self.cut,
             error: self.served.error.as_deref(),
             method: &self.method,
-            path: self.path(),
+            path: &self.path,
             status: self.status,
             module: self.served.module.as_deref(),
             outcome: self.served.outcome,
@@ -219,4 +211,11 @@ impl Record {
             version: self.served.version.as_deref(),
         }
     }
+}
+
+/// What of a path is told.
+fn shortened(path: &str) -> &str {
+    let most = path.len().min(PATH_BYTES_MAX);
+    let end = (0..=most).rev().find(|end| path.is_char_boundary(*end));
+    &path[..end.unwrap_or_default()]
 }

@@ -17,7 +17,7 @@ use crate::telemetry::{
     Kept, Outcome, OutcomeClass, Phase, RouteName, Source, SpanAttribute, SpanName, Telemetry,
 };
 use crate::testing::below::{Held, error_from_below, hello};
-use crate::testing::events::Events;
+use crate::testing::events::{Events, Seen};
 use crate::testing::spans::{ALL, NOTABLE, parent, traced};
 use crate::testing::upstream::{Piece, stream};
 use crate::testing::{call, edge, header, leaf, telemetry, text_of};
@@ -330,4 +330,21 @@ async fn what_was_sent_is_counted_by_where_it_came_from() {
     let bytes = |source| telemetry.metrics.served_bytes.get((source,)).get();
     let all = [Source::Memory, Source::Storage, Source::Upstream, Source::Shared].map(bytes);
     assert_eq!(all, [0, 0, 6, 0], "a page is nobody's module");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_log_of_the_program_s_a_line_is_an_event_with_the_same_fields() {
+    let (lines, telemetry) = logged();
+    text_of(answer(true, &telemetry, edge("GET", "/x"), || Ok(whole_zip())).await).await;
+    let (events, _guard) = Events::capture();
+    let telemetry = crate::testing::telemetry();
+    text_of(answer(true, &telemetry, edge("GET", "/x"), || Ok(whole_zip())).await).await;
+    let (event, line) = (&events.named("request")[0], &lines.named("request")[0]);
+    let names = |seen: &Seen| seen.fields.keys().copied().collect::<Vec<_>>();
+    let timed = |name: &&str| !name.ends_with("_ms");
+    let untimed = |seen: &Seen| names(seen).into_iter().filter(timed).collect::<Vec<_>>();
+    assert_eq!(untimed(event), untimed(line));
+    for name in untimed(line) {
+        assert_eq!(event.field(name), line.field(name), "{name}");
+    }
 }

@@ -1,8 +1,7 @@
 //! A bounded number of fetches under way.
 //!
 //! # What it does
-//! Each stash takes a slot and keeps it until nothing more is to come from upstream. What goes on behind that,
-//! checks and the commit, has places of its own; where none is free the slot is kept until one is, or until the end.
+//! Each stash takes a slot and keeps it until all its work has ended, the commit included.
 //!
 //! # Where it sits
 //! Below `single_flight`, so that only leaders take slots; above `stash`, whose work they bound.
@@ -15,7 +14,7 @@
 //!
 //! # Limits
 //! `GoGetWorkers` slots for zips and whole versions; [`SMALL_PER_SLOT`] times as many for `.info` and
-//! `.mod`, which never wait for a zip; [`BEHIND_PER_SLOT`] times as many places for what is received.
+//! `.mod`, which never wait for a zip.
 
 mod layer;
 mod service;
@@ -23,4 +22,4 @@ mod service;
 mod tests;
 
 pub use layer::PoolLayer;
-pub use service::{BEHIND_PER_SLOT, Pool, SMALL_PER_SLOT};
+pub use service::{Pool, SMALL_PER_SLOT};

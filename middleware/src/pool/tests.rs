@@ -5,7 +5,7 @@ use dipylon_protocol::route::FileKind;
 use parking_lot::Mutex;
 use tower::Layer as _;
 
-use super::{BEHIND_PER_SLOT, PoolLayer, SMALL_PER_SLOT};
+use super::{PoolLayer, SMALL_PER_SLOT};
 use crate::error::{Error, ErrorKind};
 use crate::request::{StashKey, StashRequest, Want};
 use crate::response::{Files, FinishGuard, Finished, Stashed};
@@ -34,34 +34,15 @@ fn working(guards: &Guards) -> impl Fn(StashRequest) -> Result<Stashed, Error> +
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slot_is_held_until_all_has_come_not_until_the_answer() {
+async fn a_slot_is_held_until_all_work_has_ended_not_until_the_answer() {
     let guards = Guards::default();
     let pool = PoolLayer::new(1).layer(leaf(working(&guards)));
     call(&pool, request(60 * SECOND)).await.expect("a slot is free");
     let mut second = Box::pin(call(&pool, request(60 * SECOND)));
-    assert!(futures::poll!(&mut second).is_pending(), "the first one is under way");
+    assert!(futures::poll!(&mut second).is_pending(), "the first one's commit goes on");
     assert_eq!(guards.lock().len(), 1);
     guards.lock().clear();
     second.await.expect("the slot is free");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_slot_is_free_when_all_has_come_as_long_as_there_are_places_for_what_goes_on() {
-    let guards = Guards::default();
-    let pool = PoolLayer::new(1).layer(leaf(working(&guards)));
-    for _ in 0..BEHIND_PER_SLOT {
-        call(&pool, request(SECOND)).await.expect("the one before has all it needs from upstream");
-        guards.lock().last().expect("it goes on").received();
-        settle().await;
-    }
-    call(&pool, request(SECOND)).await.expect("the slot itself is free");
-    guards.lock().last().expect("it goes on").received();
-    settle().await;
-    let refused = call(&pool, request(SECOND)).await.expect_err("no place, so it keeps its slot");
-    assert_eq!(refused.kind(), ErrorKind::Overloaded);
-    guards.lock().remove(0);
-    settle().await;
-    call(&pool, request(SECOND)).await.expect("one has ended, and left its place");
 }
 
 #[tokio::test(start_paused = true)]

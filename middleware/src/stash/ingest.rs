@@ -6,21 +6,19 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use dipylon_protocol::route::FileKind;
 use dipylon_protocol::version::Version;
-use futures::future::{Either, ready};
-use futures::{FutureExt as _, StreamExt as _};
+use dipylon_protocol::zip::{ZipCheck, ZipSummary};
+use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::behind::{Refusal, Room};
-use super::checker::{Checked, Checker, Piece, Taken};
 use super::checks;
 use super::service::{Job, wrong_payload};
-use super::small::{For, Small, SmallFile};
+use super::small::{For, Small};
 use crate::error::{Error, ErrorKind};
 use crate::events::{self, Event};
 use crate::ports::{Expected, Fetched, NewVersion, Payload, SaveResult, ZipBody};
 use crate::request::{FetchAsk, RequestContext};
-use crate::response::{FinishGuard, Finished};
+use crate::response::Finished;
 use crate::spool::{Spool, SpoolWriter};
 use crate::telemetry::{Outcome, Saved};
 
@@ -43,18 +41,9 @@ pub(super) struct Known {
     pub(super) go_mod: Option<Bytes>,
 }
 
-/// The small files of a version.
-#[derive(Clone)]
-struct SmallFiles {
-    info: Bytes,
-    go_mod: Bytes,
-    /// When they are no longer on their way to where they lie before the zip.
-    early: [Finished; 2],
-}
-
 /// A zip that everybody may have, with its small files where they could be had.
 struct Verified {
-    small: Option<SmallFiles>,
+    small: Option<(Bytes, Bytes)>,
 }
 
 /// One zip on its way in.
@@ -81,15 +70,10 @@ impl Ingest {
 
     /// Everything after the upstream's first byte. No client waits for the result: they have the
     /// spool, and what concerns the operator is logged and counted here, once. It is for the other replicas.
-    pub(super) async fn run(
-        self,
-        body: ZipBody,
-        writer: SpoolWriter,
-        guard: &FinishGuard,
-    ) -> Result<(), Error> {
+    pub(super) async fn run(self, body: ZipBody, writer: SpoolWriter) -> Result<(), Error> {
         let spool = writer.spool().clone();
-        let saved = match self.receive_and_verify(body, writer, guard).await {
-            Ok(Verified { small: Some(small) }) => self.save(spool, small).await,
+        let saved = match self.receive_and_verify(body, writer).await {
+            Ok(Verified { small: Some((info, go_mod)) }) => self.save(spool, info, go_mod).await,
             // Why the small files are missing was said where it happened.
             Ok(Verified { small: None }) => return Ok(()),
             Err(error) => Err(error),
@@ -108,36 +92,18 @@ impl Ingest {
         &self,
         body: ZipBody,
         writer: SpoolWriter,
-        guard: &FinishGuard,
     ) -> Result<Verified, Error> {
         let spool = writer.spool().clone();
-        // Boxed, because it is handed on where it has to wait.
-        let mut judged = Box::pin(self.judged(&spool));
-        let (judged, room) = match (&mut judged).now_or_never() {
-            Some(expected) => {
-                let room = self.room_behind(&expected, &body);
-                (Either::Left(ready(expected)), room)
-            }
-            None => (Either::Right(judged), None),
-        };
-        let is_looked_at = room.is_some();
-        let received = async { Ok(self.receive(body, writer, is_looked_at).await) };
+        let received = async { Ok(self.receive(body, writer).await) };
         // A database that refuses ends the download at once.
-        let result = tokio::try_join!(received, judged, async { Ok(self.small_files().await) });
+        let result =
+            tokio::try_join!(received, self.judged(&spool), async { Ok(self.small_files().await) });
         let refused = match result {
             Ok(((writer, received), expected, small)) => {
-                let agreed = received.and_then(|taken| {
-                    self.agree(&taken, &expected, &small)?;
-                    Ok(taken)
-                });
-                match agreed {
-                    Ok(taken) => {
+                match received.and_then(|summary| self.agree(&summary, &expected, &small)) {
+                    Ok(()) => {
                         writer.finish();
-                        guard.received();
-                        match self.checked_behind(&spool, taken, room, &small).await {
-                            Ok(()) => return Ok(Verified { small: self.noted(small) }),
-                            Err(error) => error,
-                        }
+                        return Ok(Verified { small: self.noted(small) });
                     }
                     Err(error) => {
                         writer.fail(error.clone());
@@ -149,37 +115,6 @@ impl Ingest {
         };
         self.job.quarantine(&self.version, &refused).await;
         Err(refused)
-    }
-
-    /// Where no checksum is to be compared with, and the zip is too long for a refusal to be a status, its clients do
-    /// not wait until every byte of its content was looked at: they get it as fast as it comes, and it is stored when
-    /// it is found to be sound. Nothing where it is to be checked before its last bytes are shown.
-    fn room_behind(&self, expected: &Result<Expected, Error>, body: &ZipBody) -> Option<Room> {
-        let ports = &self.job.ports;
-        let is_exempt = matches!(expected, Ok(Expected::Exempt));
-        let is_long = body.length.is_some_and(|length| length > ports.hold_back_bytes);
-        let is_welcome = is_exempt && is_long && ports.spools.is_roomy();
-        is_welcome.then(|| self.job.behind.room()).flatten()
-    }
-
-    /// The content of what was only looked at.
-    async fn checked_behind(
-        &self,
-        spool: &Spool,
-        taken: Taken,
-        room: Option<Room>,
-        small: &Result<SmallFiles, Error>,
-    ) -> Result<(), Error> {
-        let (Taken::Looked(_), Some(room)) = (taken, room) else { return Ok(()) };
-        let Job { module, .. } = &self.job;
-        let summary = match room.check(spool.clone(), module, &self.version).await {
-            Ok(summary) => summary,
-            Err(Refusal::Zip(error)) => {
-                return Err(checks::bad_zip(module, &self.version, &self.upstream, &error));
-            }
-            Err(Refusal::Other(error)) => return Err(error),
-        };
-        self.same_go_mod(summary.go_mod.as_deref(), small)
     }
 
     /// What the checksum database expects. Readers see nothing before it has answered: until then a
@@ -199,32 +134,16 @@ impl Ingest {
     /// The zip's hash is the expected one, and its go.mod is the `.mod`.
     fn agree(
         &self,
-        taken: &Taken,
+        summary: &ZipSummary,
         expected: &Expected,
-        small: &Result<SmallFiles, Error>,
+        small: &Result<(Bytes, Bytes), Error>,
     ) -> Result<(), Error> {
         let Self { job: Job { module, ports, .. }, version, upstream, .. } = self;
-        let (compared, go_mod) = match taken {
-            Taken::Checked(summary) => {
-                let compared = checks::zip_hash(module, version, &summary.h1, expected, upstream);
-                (compared, summary.go_mod.as_deref())
-            }
-            // There is nothing to compare its hash with.
-            Taken::Looked(look) => (Ok(()), look.go_mod.as_deref()),
-        };
+        let compared = checks::zip_hash(module, version, &summary.h1, expected, upstream);
         checks::count(&ports.telemetry.metrics, &Ok(expected.clone()), &compared);
         compared?;
-        self.same_go_mod(go_mod, small)
-    }
-
-    fn same_go_mod(
-        &self,
-        inside: Option<&[u8]>,
-        small: &Result<SmallFiles, Error>,
-    ) -> Result<(), Error> {
-        let Self { job: Job { module, .. }, version, upstream, .. } = self;
-        match (small, inside) {
-            (Ok(SmallFiles { go_mod, .. }), Some(inside)) if inside != &go_mod[..] => {
+        match (small, &summary.go_mod) {
+            (Ok((_, go_mod)), Some(inside)) if inside[..] != go_mod[..] => {
                 let text = format!(
                     "{upstream} sent a .mod for {module}@{version} that is not the go.mod of its zip"
                 );
@@ -235,7 +154,7 @@ impl Ingest {
     }
 
     /// Without its small files a version is served and not stored.
-    fn noted(&self, small: Result<SmallFiles, Error>) -> Option<SmallFiles> {
+    fn noted(&self, small: Result<(Bytes, Bytes), Error>) -> Option<(Bytes, Bytes)> {
         small.inspect_err(|error| self.not_stored(error)).ok()
     }
 
@@ -244,13 +163,11 @@ impl Ingest {
         &self,
         body: ZipBody,
         writer: SpoolWriter,
-        is_looked_at: bool,
-    ) -> (SpoolWriter, Result<Taken, Error>) {
-        let named = (self.job.module.clone(), self.version.clone());
+    ) -> (SpoolWriter, Result<ZipSummary, Error>) {
+        let check = ZipCheck::new(&self.job.module, &self.version);
         let (pieces, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
-        let checker = tokio::task::spawn_blocking(move || {
-            Checker::new(writer, named, is_looked_at).run(receiver)
-        });
+        let checker =
+            tokio::task::spawn_blocking(move || Checker::new(writer, check).run(receiver));
         let deadline = self.job.context.deadline;
         let fed = timeout_at(deadline, self.feed(body, &pieces)).await.unwrap_or_else(|_| {
             let text = format!("{} took longer than StashTimeout to send a zip", self.upstream);
@@ -271,7 +188,7 @@ impl Ingest {
                     }
                     (_, Err(Refusal::Other(error))) => Err(error),
                     (Err(error), _) => Err(error),
-                    (Ok(()), Ok(Some(taken))) => Ok(taken),
+                    (Ok(()), Ok(Some(summary))) => Ok(summary),
                     (Ok(()), Ok(None)) => Err(crashed()),
                 };
                 (writer, result)
@@ -325,49 +242,42 @@ impl Ingest {
     }
 
     /// `.info` and `.mod`: known, kept early, or fetched now.
-    async fn small_files(&self) -> Result<SmallFiles, Error> {
-        let ((info, info_kept), (go_mod, mod_kept)) = tokio::try_join!(
+    async fn small_files(&self) -> Result<(Bytes, Bytes), Error> {
+        tokio::try_join!(
             self.small_file(FileKind::Info, self.known.info.clone()),
             self.small_file(FileKind::Mod, self.known.go_mod.clone()),
-        )?;
-        Ok(SmallFiles { info, go_mod, early: [info_kept, mod_kept] })
+        )
     }
 
-    async fn small_file(
-        &self,
-        kind: FileKind,
-        known: Option<Bytes>,
-    ) -> Result<(Bytes, Finished), Error> {
-        let alone = |bytes| Ok((bytes, Finished::now()));
+    async fn small_file(&self, kind: FileKind, known: Option<Bytes>) -> Result<Bytes, Error> {
         if let Some(bytes) = known {
-            return alone(bytes);
+            return Ok(bytes);
         }
         let Self { job, version, .. } = self;
         // What storage cannot be asked for is fetched: it may be back when the zip is there.
         let early = job.ports.storage.read_early(&job.context, &job.module, version, kind).await;
         if let Ok(Some(bytes)) = early {
-            return alone(bytes);
+            return Ok(bytes);
         }
         match job.small(version, kind, For::Zip(self.finished.clone())).await? {
-            Small::File(SmallFile { bytes, kept, .. }) => Ok((bytes, kept)),
+            Small::File(file) => Ok(file.bytes),
             Small::Whole(Fetched {
                 payload: Payload::Version { info, go_mod, .. },
                 upstream,
                 ..
             }) => {
                 if kind == FileKind::Info {
-                    return alone(info);
+                    return Ok(info);
                 }
                 let expected = job.expected(version).await;
                 job.check_go_mod(version, &go_mod, &expected, &upstream).await?;
-                alone(go_mod)
+                Ok(go_mod)
             }
             Small::Whole(_) => Err(wrong_payload()),
         }
     }
 
-    async fn save(&self, zip: Spool, small: SmallFiles) -> Result<(), Error> {
-        let SmallFiles { info, go_mod, early } = small;
+    async fn save(&self, zip: Spool, info: Bytes, go_mod: Bytes) -> Result<(), Error> {
         let Job { ports, context, module, .. } = &self.job;
         let (module, version) = (module.clone(), self.version.clone());
         let new =
@@ -378,10 +288,6 @@ impl Ingest {
         let result = ports.storage.save(&context, new).await;
         saves.get((saved(&result),)).inc();
         let result = result?;
-        // What is still on its way there would stay.
-        for kept in early {
-            kept.wait().await;
-        }
         self.drop_early(&context).await;
         match result {
             SaveResult::Created | SaveResult::Taken => {
@@ -449,4 +355,82 @@ fn saved(result: &Result<SaveResult, Error>) -> Saved {
 
 fn crashed() -> Error {
     Error::new(ErrorKind::Internal, "the check of a zip ended without a result")
+}
+
+/// What the network hands to the checking thread.
+enum Piece {
+    /// The next bytes.
+    Data(Bytes),
+    /// The body begins again.
+    Restart,
+    /// The body is whole.
+    End,
+}
+
+enum Refusal {
+    Zip(dipylon_protocol::zip::ZipError),
+    Other(Error),
+}
+
+/// What the checking thread leaves behind.
+struct Checked {
+    writer: SpoolWriter,
+    /// The summary, or nothing where the body broke off.
+    result: Result<Option<ZipSummary>, Refusal>,
+}
+
+/// Hashes, inflates and writes on a blocking thread, so that the network threads never do.
+struct Checker {
+    writer: SpoolWriter,
+    check: ZipCheck,
+    position: u64,
+}
+
+impl Checker {
+    fn new(writer: SpoolWriter, check: ZipCheck) -> Self {
+        Self { writer, check, position: 0 }
+    }
+
+    fn run(mut self, mut pieces: mpsc::Receiver<Piece>) -> Checked {
+        while let Some(piece) = pieces.blocking_recv() {
+            let taken = match piece {
+                Piece::Data(bytes) => self.take(&bytes),
+                Piece::Restart => {
+                    self.position = 0;
+                    Ok(())
+                }
+                Piece::End => {
+                    let Self { writer, check, .. } = self;
+                    let result = check.finish().map(Some).map_err(Refusal::Zip);
+                    return Checked { writer, result };
+                }
+            };
+            if let Err(refusal) = taken {
+                return Checked { writer: self.writer, result: Err(refusal) };
+            }
+        }
+        Checked { writer: self.writer, result: Ok(None) }
+    }
+
+    /// Takes the next bytes of the body. After a restart they must repeat what is written, because
+    /// readers may have it already.
+    fn take(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        let written = self.writer.written();
+        let repeated = usize::try_from(written - self.position.min(written)).unwrap_or(usize::MAX);
+        let (old, new) = bytes.split_at(repeated.min(bytes.len()));
+        if !old.is_empty() {
+            let before =
+                self.writer.spool().read_at(self.position, old.len()).map_err(Refusal::Other)?;
+            if before != old {
+                let text = "a zip broke off, and asked again upstream sent other bytes";
+                return Err(Refusal::Other(Error::new(ErrorKind::BadContent, text)));
+            }
+        }
+        if !new.is_empty() {
+            self.check.push(new).map_err(Refusal::Zip)?;
+            self.writer.write(new).map_err(Refusal::Other)?;
+        }
+        self.position += bytes.len() as u64;
+        Ok(())
+    }
 }

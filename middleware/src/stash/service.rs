@@ -11,10 +11,9 @@ use futures::future::{Either, select};
 use tokio::time::timeout_at;
 use tokio_util::task::TaskTracker;
 
-use super::behind::Behind;
 use super::checks;
 use super::ingest::{Ingest, Known};
-use super::small::{Early, For, Small, SmallFile, SmallFlights};
+use super::small::{For, Small, SmallFile, SmallFlights};
 use crate::error::{Error, ErrorKind};
 use crate::forward::Forward;
 use crate::ports::{BoxFuture, Expected, Fetched, Index, Payload, Verifier, ZipBody};
@@ -61,16 +60,13 @@ pub struct Stash {
     ports: StashPorts,
     flights: SmallFlights,
     purges: Purges,
-    behind: Behind,
-    early: Early,
 }
 
 impl Stash {
     /// With these ports.
     pub fn new(ports: StashPorts) -> Self {
         let (flights, purges) = (SmallFlights::new(ports.tasks.clone()), Purges::default());
-        let (behind, early) = (Behind::default(), Early::default());
-        Self { flights, purges, ports, behind, early }
+        Self { flights, purges, ports }
     }
 
     /// After each of these purges no small file is shared that was asked for before.
@@ -89,9 +85,9 @@ impl Stash {
 
     async fn stash(self, request: StashRequest) -> Result<Stashed, Error> {
         let StashRequest { context, key } = request;
-        let Self { ports, flights, purges, behind, early } = self;
+        let Self { ports, flights, purges } = self;
         let (module, turn_patience) = (key.module, TURN_PATIENCE);
-        let job = Job { ports, flights, purges, behind, early, context, module, turn_patience };
+        let job = Job { ports, flights, purges, context, module, turn_patience };
         match key.version.canonical() {
             Some(version) => job.version(version.clone(), key.want).await,
             None => job.query(key.version, key.want).await,
@@ -113,8 +109,6 @@ pub(super) struct Job {
     pub(super) ports: StashPorts,
     pub(super) flights: SmallFlights,
     pub(super) purges: Purges,
-    pub(super) behind: Behind,
-    pub(super) early: Early,
     pub(super) context: RequestContext,
     pub(super) module: ModulePath,
     /// See [`FetchRequest::turn_patience`].
@@ -231,10 +225,7 @@ impl Job {
                 self.absent(version, want).await
             }
             (Payload::Bytes(info), _) => {
-                let outcome = match self.keep_early(&version, FileKind::Info, &info).await {
-                    Ok(()) => Outcome::MissLeader,
-                    Err(_) => Outcome::MissDegraded,
-                };
+                let outcome = self.keep_early(&version, FileKind::Info, &info).await;
                 let cache_status = fetched.cache_status;
                 let files = Files { info: Some(info), cache_status, ..Files::default() };
                 Ok(Self::ended(version, files, outcome))
@@ -246,13 +237,13 @@ impl Job {
     /// `.info` or `.mod` before the zip, or the whole version that it came with.
     async fn small_alone(self, version: Version, kind: FileKind) -> Result<Stashed, Error> {
         match self.small(&version, kind, For::Client).await? {
-            Small::File(SmallFile { bytes, outcome, kept, cache_status, .. }) => {
+            Small::File(SmallFile { bytes, outcome, cache_status }) => {
                 let (info, go_mod) = match kind {
                     FileKind::Mod => (None, Some(bytes)),
                     _ => (Some(bytes), None),
                 };
                 let files = Files { info, go_mod, cache_status, ..Files::default() };
-                Ok(Stashed { finished: kept, ..Self::ended(version, files, outcome) })
+                Ok(Self::ended(version, files, outcome))
             }
             Small::Whole(fetched) => self.whole(fetched).await,
         }
@@ -285,10 +276,8 @@ impl Job {
         self.refuse_quarantined(&version).await?;
         let expected = self.expected(&version).await;
         self.check_go_mod(&version, &go_mod, &expected, &upstream).await?;
-        for (kind, bytes) in [(FileKind::Info, &info), (FileKind::Mod, &go_mod)] {
-            // It comes with the zip once more.
-            let _ = self.keep_early(&version, kind, bytes).await;
-        }
+        self.keep_early(&version, FileKind::Info, &info).await;
+        self.keep_early(&version, FileKind::Mod, &go_mod).await;
         let known = Known { info: Some(info), go_mod: Some(go_mod) };
         self.ingest(version, zip, known, (upstream, None))
     }
@@ -308,7 +297,7 @@ impl Job {
         let job = self.clone().with_zip_in_hand();
         let ingest = Ingest::new(job, version.clone(), known, upstream, finished.clone());
         tasks.spawn(current::inherited(async move {
-            match ingest.run(body, writer, &guard).await {
+            match ingest.run(body, writer).await {
                 Ok(()) => drop(guard),
                 Err(error) => guard.refuse(error),
             }
@@ -375,22 +364,21 @@ impl Job {
     }
 
     /// Keeps a small file before its zip. Failing costs the copy, not the answer.
-    ///
-    /// # Errors
-    /// Why it is not kept, which is logged here.
     pub(super) async fn keep_early(
         &self,
         version: &Version,
         kind: FileKind,
         bytes: &Bytes,
-    ) -> Result<(), Error> {
+    ) -> Outcome {
         let storage = &self.ports.storage;
-        let kept =
-            storage.write_early(&self.context, &self.module, version, kind, bytes.clone()).await;
-        kept.inspect_err(|error| {
-            tracing::error!(request_id = %self.context.id, module = %self.module, %version,
-                kind = kind.as_str(), %error, "fetched but not kept");
-        })
+        match storage.write_early(&self.context, &self.module, version, kind, bytes.clone()).await {
+            Ok(()) => Outcome::MissLeader,
+            Err(error) => {
+                tracing::error!(request_id = %self.context.id, module = %self.module, %version,
+                    kind = kind.as_str(), %error, "fetched but not kept");
+                Outcome::MissDegraded
+            }
+        }
     }
 
     async fn refuse_quarantined(&self, version: &Version) -> Result<(), Error> {

@@ -1,4 +1,3 @@
-mod behind;
 mod body;
 mod checksum;
 mod small;

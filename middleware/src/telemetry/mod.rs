@@ -32,7 +32,7 @@ pub use histogram::Histogram;
 pub use instruments::{ActiveGauge, Counter, IntCounter, IntGauge};
 pub use labels::LabelInfo;
 pub use metrics::{Family, InFlight, MetricInfo, MetricType};
-pub use request_line::{RequestLine, RequestLog};
+pub use request_line::{AsEvents, RequestLine, RequestLog};
 pub use timings::{InPhase, Phase, Spent, Timings};
 pub use trace::{Trace, Tracer};
 
@@ -54,8 +54,8 @@ pub struct Parts {
     pub tracer: Tracer,
     /// How the latest requests ended.
     pub events: Events,
-    /// Where the lines of requests go, if anywhere.
-    pub request_log: Option<Arc<dyn RequestLog>>,
+    /// Where the lines of requests go.
+    pub request_log: Arc<dyn RequestLog>,
 }
 
 impl std::ops::Deref for Telemetry {
@@ -98,7 +98,7 @@ impl Telemetry {
 
     fn with(metrics: Metrics, registry: Registry) -> Self {
         let (metrics, tracer, events) = (Arc::new(metrics), Tracer::default(), Events::default());
-        let (athens, request_log) = (None, None);
+        let (athens, request_log) = (None, Arc::new(AsEvents));
         Self(Arc::new(Parts { metrics, registry, athens, tracer, events, request_log }))
     }
 
@@ -108,11 +108,10 @@ impl Telemetry {
         Self(Arc::new(Parts { tracer, ..Parts::clone(&self) }))
     }
 
-    /// With the lines of requests written to `log`.
+    /// With the lines of requests written to `log`, and no longer as events of `tracing`.
     #[must_use]
     pub fn logging_to(self, log: Arc<dyn RequestLog>) -> Self {
-        let request_log = Some(log);
-        Self(Arc::new(Parts { request_log, ..Parts::clone(&self) }))
+        Self(Arc::new(Parts { request_log: log, ..Parts::clone(&self) }))
     }
 
     /// With Athens's own metrics beside ours.

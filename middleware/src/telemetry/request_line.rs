@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use super::trace::TraceId;
+use super::trace::{Hex, TraceId};
 use super::{Outcome, Phase, RouteName, Spent};
 use crate::error::Severity;
 
@@ -16,6 +16,53 @@ use crate::error::Severity;
 pub trait RequestLog: Send + Sync + 'static {
     /// Writes it, or counts it as lost.
     fn write(&self, line: &RequestLine<'_>);
+}
+
+/// Lines of requests as events of `tracing`, for programs that bring a subscriber of their own.
+#[derive(Clone, Copy, Debug)]
+pub struct AsEvents;
+
+impl RequestLog for AsEvents {
+    fn write(&self, line: &RequestLine<'_>) {
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        let of = |phase| Some(line.spent.of(phase)).filter(|time| !time.is_zero()).map(ms);
+        let trace = line.trace.map(TraceId::hex);
+        macro_rules! event {
+            ($level:ident) => {
+                tracing::$level!(
+                    client = line.client.map(tracing::field::display),
+                    cut = line.cut,
+                    duration_ms = ms(line.spent.total()),
+                    error = line.error,
+                    gateway_ms = of(Phase::Gateway),
+                    http_method = line.method.as_str(),
+                    http_path = line.path,
+                    http_status = line.status.as_u16(),
+                    lock_ms = of(Phase::Lock),
+                    module = line.module,
+                    outcome = line.outcome.as_str(),
+                    policy_ms = of(Phase::Policy),
+                    queue_ms = of(Phase::Queue),
+                    request_id = line.request_id,
+                    route = line.route.as_str(),
+                    send_ms = of(Phase::Send),
+                    sent_bytes = line.sent_bytes,
+                    stash_ms = of(Phase::Stash),
+                    storage_ms = of(Phase::Storage),
+                    trace_id = trace.as_ref().map(Hex::as_str),
+                    upstream_ms = of(Phase::Upstream),
+                    verify_ms = of(Phase::Verify),
+                    version = line.version,
+                    "request"
+                )
+            };
+        }
+        match line.severity {
+            Severity::Info => event!(info),
+            Severity::Warn => event!(warn),
+            Severity::Error => event!(error),
+        }
+    }
 }
 
 /// What there is to say of one request that has ended.

@@ -155,16 +155,8 @@ fn check_type(entry: &Entry, central: &Central) -> Result<(), ZipError> {
     let name = || quoted(&central.local.name);
     match central.unix_type {
         TYPE_SYMLINK => Err(ZipError::Symlink { name: name() }),
-        _ if is_of_its_type(entry.is_dir, central) => Ok(()),
+        0 | TYPE_REGULAR if entry.is_dir || !central.dos_directory => Ok(()),
+        TYPE_DIRECTORY if entry.is_dir => Ok(()),
         _ => Err(ZipError::Irregular { name: name() }),
-    }
-}
-
-/// Whether an entry is a regular file, or a directory where its name is one's.
-pub(super) fn is_of_its_type(is_dir: bool, central: &Central) -> bool {
-    match central.unix_type {
-        0 | TYPE_REGULAR => is_dir || !central.dos_directory,
-        TYPE_DIRECTORY => is_dir,
-        _ => false,
     }
 }

@@ -26,13 +26,11 @@ mod end;
 mod error;
 mod fields;
 mod fold;
-mod look;
 mod names;
 mod record;
 
 pub use error::ZipError;
 pub use fold::fold;
-pub use look::{Look, look};
 
 use body::{Body, Entry, Inflater};
 use directory::Directory;

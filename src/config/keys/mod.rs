@@ -64,7 +64,7 @@ table! {
         /// default is `GOPROXY=direct`; here it is empty.
         go_binary_env_vars: EnvVars = "GoBinaryEnvVars", ["ATHENS_GO_BINARY_ENV_VARS"],
             EnvVars::default(), empty_variable(Ignored);
-        /// How many versions are fetched at the same time.
+        /// How many versions are fetched and saved at the same time.
         go_get_workers: u32 = "GoGetWorkers", ["ATHENS_GOGET_WORKERS"],
             10, check(count(1, MAX_WORKERS));
         /// The directory under which fetches make their temporary directories. Empty: the

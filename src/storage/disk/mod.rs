@@ -25,7 +25,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dipylon_middleware::aside::aside;
 use dipylon_middleware::blob::Blob;
 use dipylon_middleware::error::{Error, ErrorKind};
 use dipylon_middleware::ports::{BoxFuture, CatalogPage, NewVersion, SaveResult, Storage};
@@ -158,33 +157,12 @@ impl Disk {
                 let _place = place;
                 work(&store)
             });
-            task.await.unwrap_or_else(|error| Err(cut_off(&error)))
+            task.await.unwrap_or_else(|error| {
+                let text = format!("a storage call on disk was cut off: {error}");
+                Err(Error::new(ErrorKind::Internal, text))
+            })
         })
     }
-
-    /// What is written is written behind an answer: several syncs, and names that are made and taken away, on threads
-    /// to which everybody else comes first.
-    fn writing<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Store) -> Result<T, Error> + Send + 'static,
-    ) -> BoxFuture<'static, Result<T, Error>> {
-        let store = Arc::clone(&self.store);
-        Box::pin(async move {
-            let Ok(place) = Arc::clone(&store.lanes.writes).acquire_owned().await else {
-                return Err(Error::new(ErrorKind::Internal, "the store on disk is closed"));
-            };
-            let task = aside(move || {
-                let _place = place;
-                work(&store)
-            });
-            task.await.unwrap_or_else(|error| Err(cut_off(&error)))
-        })
-    }
-}
-
-fn cut_off(error: &tokio::task::JoinError) -> Error {
-    let text = format!("a storage call on disk was cut off: {error}");
-    Error::new(ErrorKind::Internal, text)
 }
 
 impl Storage for Disk {
@@ -214,7 +192,7 @@ impl Storage for Disk {
     fn save(&self, version: NewVersion) -> BoxFuture<'_, Result<SaveResult, Error>> {
         Box::pin(async move {
             version.zip.complete().await?;
-            self.writing(move |store| store.save(&version)).await
+            self.blocking(|lanes| &lanes.writes, move |store| store.save(&version)).await
         })
     }
 
@@ -234,12 +212,12 @@ impl Storage for Disk {
 
     fn write_extra<'a>(&'a self, key: &'a str, bytes: Bytes) -> BoxFuture<'a, Result<(), Error>> {
         let key = key.to_owned();
-        self.writing(move |store| store.write_extra(&key, &bytes))
+        self.blocking(|lanes| &lanes.writes, move |store| store.write_extra(&key, &bytes))
     }
 
     fn remove_extra<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>> {
         let key = key.to_owned();
-        self.writing(move |store| store.remove_extra(&key))
+        self.blocking(|lanes| &lanes.writes, move |store| store.remove_extra(&key))
     }
 
     fn check(&self) -> BoxFuture<'_, Result<(), Error>> {

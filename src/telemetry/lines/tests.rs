@@ -143,3 +143,50 @@ fn a_line_has_nothing_of_the_one_before_and_the_time_of_its_own() {
     let want = r#"{"time":"2026-01-02T15:04:06.00708Z","level":"ERROR","msg":"","a":"1","b":"2"}"#;
     assert_eq!(text.trim_end(), want);
 }
+
+#[test]
+fn the_line_of_a_request_is_json_with_its_fields_in_order() {
+    let telemetry = dipylon_middleware::telemetry::Timings::default();
+    let spent = telemetry.spent(std::time::Instant::now());
+    let line = RequestLine {
+        severity: dipylon_middleware::error::Severity::Warn,
+        client: Some([192, 0, 2, 7].into()),
+        cut: false,
+        error: Some("a \"quote\""),
+        method: &http::Method::GET,
+        path: "/a\\b",
+        status: http::StatusCode::OK,
+        module: Some("example.com/m"),
+        outcome: dipylon_middleware::telemetry::Outcome::HitMemory,
+        request_id: "id-1",
+        route: dipylon_middleware::telemetry::RouteName::Zip,
+        sent_bytes: 7,
+        spent: &spent,
+        trace: None,
+        version: Some("v1.0.0"),
+    };
+    let mut written = Line::default();
+    written.say_request(&line, Form::Json, Level::WARN);
+    let text = rendered(&mut written);
+    let value: Value = serde_json::from_str(&text).unwrap();
+    for (name, want) in [
+        ("level", "WARNING"),
+        ("msg", "request"),
+        ("client", "192.0.2.7"),
+        ("error", "a \"quote\""),
+        ("http-method", "GET"),
+        ("http-path", "/a\\b"),
+        ("module", "example.com/m"),
+        ("outcome", "hit_memory"),
+        ("request-id", "id-1"),
+        ("route", "zip"),
+        ("version", "v1.0.0"),
+    ] {
+        assert_eq!(value[name], want, "{name}");
+    }
+    assert_eq!((&value["http-status"], &value["sent-bytes"]), (&200.into(), &7.into()));
+    let places: Vec<_> = ["\"client\"", "\"http-path\"", "\"module\"", "\"version\""]
+        .map(|name| text.find(name).unwrap())
+        .into();
+    assert!(places.is_sorted(), "{text}");
+}

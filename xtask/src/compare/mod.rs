@@ -1,6 +1,6 @@
 //! `cargo xtask compare`: the program beside nginx, and beside other proxies that are named, with the same files, and a
 //! cold crawl of a real program's modules. The bench `compare` measures and draws; this finds what it needs, and puts
-//! what it leaves into `docs/performance.md` and `docs/pictures/`, with versions and the command.
+//! what it leaves into `docs/performance.md` and `docs/compare/`, with versions and the command.
 
 mod options;
 #[cfg(test)]
@@ -23,7 +23,7 @@ const OUT: &str = "target/compare";
 /// Its tables.
 const TABLES: &str = "compare.md";
 /// Where charts are kept.
-const PICTURES: &str = "docs/pictures";
+const PICTURES: &str = "docs/compare";
 /// Everything between these lines of the page is written by the command.
 const MARKS: [&str; 2] =
     ["<!-- compare begins: written by `cargo xtask compare` -->", "<!-- compare ends -->"];

@@ -10,7 +10,7 @@ pub(super) const HELP: &str = "usage: cargo xtask compare [FLAG [VALUE]]...
   Without flags: what a warm request costs beside nginx, what ninety-nine in a hundred take at most with 32
   connections, and a cold crawl of a real program's modules, straight from the upstream (nginx on loopback) and
   through us, also with 50 ms before every answer of the upstream. Some minutes; a budget that is not kept is a
-  failure. Everything together is written into docs/performance.md, with charts in docs/pictures.
+  failure. Everything together is written into docs/performance.md, with charts in docs/compare.
 
   --warm            only the warm files; the page stays as it is
   --crawl           only the crawl; the page stays as it is

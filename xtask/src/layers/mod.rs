@@ -57,7 +57,6 @@ const PARTS: &[&str] = &["src/http/tls"];
 /// The vocabulary, which is neither.
 const WORDS: &[&str] = &[
     "allowance",
-    "aside",
     "attempt",
     "blob",
     "body",
