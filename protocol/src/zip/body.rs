@@ -202,13 +202,14 @@ impl Body {
             let (in_before, out_before) = (inflater.raw.total_in(), inflater.raw.total_out());
             let rest = input.get(used..).unwrap_or_default();
             let status = inflater.raw.decompress(rest, &mut inflater.buffer, FlushDecompress::None);
-            let status = status.map_err(|_| ZipError::BadDeflate { name: self.shown() })?;
             let taken = inflater.raw.total_in() - in_before;
             let made = inflater.raw.total_out() - out_before;
             used += usize::try_from(taken).unwrap_or(usize::MAX);
             self.compressed += taken;
             let made_len = usize::try_from(made).unwrap_or(usize::MAX);
             self.absorb(inflater.buffer.get(..made_len).unwrap_or_default())?;
+            // After what came before it, so that the reason is the same however the zip is cut.
+            let status = status.map_err(|_| ZipError::BadDeflate { name: self.shown() })?;
             let is_whole = declared && self.compressed == self.local.compressed;
             match status {
                 Status::StreamEnd if declared && !is_whole => return Err(self.size_mismatch()),
