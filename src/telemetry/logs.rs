@@ -9,7 +9,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use dipylon_middleware::error::Severity;
 use dipylon_middleware::telemetry::trace::current;
 use dipylon_middleware::telemetry::{IntCounter, LogFate, RequestLine, RequestLog, Telemetry};
 use parking_lot::{Condvar, Mutex};
@@ -251,11 +250,7 @@ struct Requests {
 
 impl RequestLog for Requests {
     fn write(&self, request: &RequestLine<'_>) {
-        let level = match request.severity {
-            Severity::Info => Level::INFO,
-            Severity::Warn => Level::WARN,
-            Severity::Error => Level::ERROR,
-        };
+        let level = request.level();
         if level <= self.level {
             put(&self.waiting, |line| line.say_request(request, self.form, level));
         }

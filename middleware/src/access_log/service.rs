@@ -1,4 +1,3 @@
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -16,25 +15,19 @@ use crate::stack::{Stage, stage};
 use crate::telemetry::labels::Label as _;
 use crate::telemetry::trace::{Attributes, RootEnd};
 use crate::telemetry::{
-    InFlight, Outcome, OutcomeClass, Phase, RequestLine, RequestLog, Source, SpanAttribute,
-    SpanName, Spent, Telemetry,
+    InFlight, Outcome, OutcomeClass, Phase, RequestLine, Source, SpanAttribute, SpanName, Spent,
+    Telemetry,
 };
 
 /// Bytes of a path that are logged.
 pub const PATH_BYTES_MAX: usize = 512;
 
 /// Logs each request of `S` when its answer ends.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct AccessLog<S> {
     pub(super) inner: S,
     pub(super) telemetry: Telemetry,
-    pub(super) log: Option<Arc<dyn RequestLog>>,
-}
-
-impl<S> fmt::Debug for AccessLog<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AccessLog")
-    }
+    pub(super) logs: bool,
 }
 
 impl<S: Stage<EdgeRequest, Reply = Response<Body>>> AccessLog<S> {
@@ -51,7 +44,7 @@ stage!(AccessLog<S>: EdgeRequest => Response<Body>, over EdgeRequest => Response
 /// What is known of a request; written on drop, so that an abandoned one is written too.
 pub(super) struct Record {
     telemetry: Telemetry,
-    log: Option<Arc<dyn RequestLog>>,
+    logs: bool,
     started: Instant,
     context: RequestContext,
     method: Method,
@@ -70,11 +63,11 @@ pub(super) struct Record {
 
 impl Record {
     fn start<S>(layer: &AccessLog<S>, request: &EdgeRequest) -> Self {
-        let (telemetry, log) = (layer.telemetry.clone(), layer.log.clone());
+        let telemetry = layer.telemetry.clone();
         let active = InFlight::enter(telemetry.metrics.requests_active.get(()));
         Self {
             telemetry,
-            log,
+            logs: layer.logs,
             started: Instant::now(),
             context: request.context.clone(),
             method: request.head.method.clone(),
@@ -125,8 +118,8 @@ impl Drop for Record {
         }
         metrics.requests.get((route, outcome)).inc();
         metrics.sent_bytes.get((route,)).inc_by(self.sent_bytes);
-        if let Some(log) = &self.log {
-            log.write(&self.line(&spent));
+        if self.logs {
+            self.telemetry.request_log.write(&self.line(&spent));
         }
         self.end_trace(ended);
         self.note(spent.total());

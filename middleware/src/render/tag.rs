@@ -2,23 +2,20 @@
 
 use dipylon_protocol::route::FileKind;
 
+use crate::telemetry::trace::Hex;
+
 /// Version, kind and length; a tag of one version is one of no other.
 pub(super) fn entity_tag(version: &str, kind: FileKind, length: u64) -> String {
-    let (digits, first) = hex(length);
+    let digits = Hex::<16>::of(&length.to_be_bytes());
+    let digits = match digits.as_str().trim_start_matches('0') {
+        "" => "0",
+        digits => digits,
+    };
     let mut tag = String::with_capacity(version.len() + "\".info-\"".len() + digits.len());
-    for piece in ["\"", version, ".", kind.as_str(), "-"] {
+    for piece in ["\"", version, ".", kind.as_str(), "-", digits, "\""] {
         tag.push_str(piece);
     }
-    // Digits are text.
-    tag.push_str(std::str::from_utf8(&digits[first..]).unwrap_or_default());
-    tag.push('"');
     tag
-}
-
-/// The digits of a number, and the first that is no leading zero.
-fn hex(number: u64) -> ([u8; 16], usize) {
-    let digit = |at: usize| b"0123456789abcdef"[(number >> (60 - 4 * at)) as usize & 15];
-    (std::array::from_fn(digit), (number.leading_zeros() as usize / 4).min(15))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use tracing::Level;
 
 use super::trace::{Hex, TraceId};
 use super::{Outcome, Phase, RouteName, Spent};
@@ -119,6 +120,15 @@ pub trait Fields {
 impl RequestLine<'_> {
     /// What the line is called.
     pub const MESSAGE: &'static str = "request";
+
+    /// How loud it is, in the words of `tracing`.
+    pub fn level(&self) -> Level {
+        match self.severity {
+            Severity::Info => Level::INFO,
+            Severity::Warn => Level::WARN,
+            Severity::Error => Level::ERROR,
+        }
+    }
 
     /// Says all fields in the order of the alphabet; those of which nothing is known, or which took no time, are left
     /// out.

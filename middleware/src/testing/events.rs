@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::Severity;
 use crate::telemetry::request_line;
 use crate::telemetry::{RequestLine, RequestLog};
 use parking_lot::Mutex;
@@ -53,11 +52,7 @@ impl RequestLog for Events {
         let mut fields = Fields::default();
         fields.0.insert("message", RequestLine::MESSAGE.to_owned());
         line.say(&mut fields);
-        let level = match line.severity {
-            Severity::Info => Level::INFO,
-            Severity::Warn => Level::WARN,
-            Severity::Error => Level::ERROR,
-        };
+        let level = line.level();
         self.0.lock().push(Seen { level, fields: fields.0 });
     }
 }

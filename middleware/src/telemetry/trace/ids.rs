@@ -16,7 +16,8 @@ pub struct TraceId(u128);
 pub struct Hex<const DIGITS: usize>([u8; DIGITS]);
 
 impl<const DIGITS: usize> Hex<DIGITS> {
-    fn of(bytes: &[u8]) -> Self {
+    /// Of half as many bytes as there are digits.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         const ALL: &[u8; 16] = b"0123456789abcdef";
         let mut digits = [b'0'; DIGITS];
         for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
